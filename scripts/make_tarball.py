@@ -1,0 +1,43 @@
+"""Make results/data/<dataset>.tar: generated, from an archive on this machine, or from a URL."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from segcert import download, stage
+
+
+def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+    from segcert import archives, record
+
+    made = staging.path("tarball")
+    if args.source == "synthetic":
+        from segcert import synthetic
+
+        images = dict(zip(("train", "val", "test"), args.images, strict=True))
+        synthetic.write_tar(made, args.layout, images, args.seed, tuple(args.size) if args.size else None)
+        metrics = {}
+    else:
+        archive = download.obtain(args.source, args.location, args.sha256, staging.path("download"))
+        metrics = {"source_sha256": record.sha256(archive), "files": archives.to_tar(archive, made)}
+    return stage.Result({"source": args.source}, {**metrics, "bytes": made.stat().st_size})
+
+
+def main() -> int:
+    options = stage.parser(__doc__)
+    options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
+    download.add_options(options, "synthetic")
+    options.add_argument("--images", nargs=3, type=int, metavar=("TRAIN", "VAL", "TEST"), help="synthetic: images by split")
+    options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the street scenes")
+    options.add_argument("--seed", type=int, default=0, help="synthetic: seed")
+    options.add_argument("--tarball", required=True, help="the tar to make")
+    args = options.parse_args()
+    plan = stage.Plan(
+        "data", {"source": args.source}, [args.location] if args.source == "path" else [], {"tarball": args.tarball}, work
+    )
+    Path(args.tarball).parent.mkdir(parents=True, exist_ok=True)
+    return stage.main(args, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

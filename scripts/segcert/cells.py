@@ -1,0 +1,381 @@
+"""The cell table: every combination that the settings ask for, and whether it can be exercised.
+
+A *train cell* is model x topology x precision; evaluation, export and the *infer cells* hang on it.
+This module is the only place that knows names, paths and options of cells. Nothing parses a name back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from segcert import statuses
+from segcert.settings import per_model
+
+CPU, GPU = "cpu", "gpu"
+MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the machines that run the jobs are taken to have.
+
+    Attributes:
+        gpus: GPUs of the best machine; 0 plans no GPU work.
+        source: the setting that said so: `auto`, `cpu` or `gpu`.
+        bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
+    """
+
+    gpus: int
+    source: str
+    bf16: bool | None = None
+
+    @property
+    def why_no_gpu(self) -> str:
+        return "hardware: cpu plans no GPU work" if self.source == CPU else "this machine has none"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to certify: a stage of a train cell.
+
+    Attributes:
+        stage: train | eval | export | infer.
+        name: of the train cell, or the file name of the infer cell.
+        train_name: of the train cell that this belongs to; the folder's name.
+        requested: what the configuration asks for, by field.
+        status, reason: set where the plan already knows that it cannot or must not run.
+        known_failures: the entries of the configuration that match this cell.
+    """
+
+    mode: str
+    model: str
+    algorithm: str
+    stage: str
+    name: str
+    train_name: str
+    requested: Mapping[str, Any] = field(hash=False)
+    flags: tuple[str, ...] = ()
+    timeout_min: int = 60
+    status: str | None = None
+    reason: str | None = None
+    known_failures: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+
+    @property
+    def planned(self) -> bool:
+        return self.status is None
+
+    @property
+    def folder(self) -> str:
+        return f"results/{self.mode}/{self.model}/{self.train_name}"
+
+    @property
+    def record(self) -> str:
+        """Where the record of this cell stands once it ran."""
+        return f"{self.folder}/infer/{self.name}.json" if self.stage == "infer" else f"{self.folder}/{self.stage}.json"
+
+    @property
+    def failure(self) -> str:
+        """Where the record of its last failed attempt stands."""
+        return self.record.removesuffix(".json") + ".failed.json"
+
+    @property
+    def log(self) -> str:
+        """What the process printed."""
+        stem = self.record.removesuffix(".json")
+        return f"{stem}.process.log" if self.stage == "infer" else f"{stem}.log"
+
+    @property
+    def gpus(self) -> int:
+        if self.requested["device"] != GPU:
+            return 0
+        return self.requested.get("devices", 1)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that its job takes."""
+        return self.requested.get("threads", 1) * (self.requested.get("devices", 1) if self.stage == "train" else 1)
+
+    @property
+    def runtime(self) -> int:
+        """Minutes after which a scheduler may end its job."""
+        return self.timeout_min + MINUTES_OF_GRACE
+
+    @property
+    def options(self) -> list[str]:
+        """The command-line options that make the stage's script run this cell."""
+        options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
+        options += ["--timeout-min", str(self.timeout_min)]
+        for known in self.known_failures:
+            options += ["--known-failure", known["id"], known["error"], known["reason"], known["link"]]
+        return options + list(self.flags)
+
+
+@dataclass(frozen=True)
+class TrainCell:
+    """A row of the training matrix, before it is cut into stages."""
+
+    topology: str  # single | multi | released
+    precision: str = "fp32"
+    level: str | None = None
+    dtype: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "_".join(filter(None, (self.topology, self.topology != "released" and self.precision, self.level, self.dtype)))
+
+
+class CellTable:
+    """All cells of a run, in the order of the models and of the configuration.
+
+    Args:
+        settings: as `segcert.settings.resolve` returns them.
+        hardware: what the jobs' machines have.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], hardware: Hardware) -> None:
+        self.settings = settings
+        self.hardware = hardware
+        self.mode: str = settings["mode"]
+        self.trains = self.mode != "whole_infer"
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        cells = tuple(self._known(cell) for model in self.settings["models"] for cell in self._of_model(model))
+        seen: set[str] = set()
+        for cell in cells:
+            if cell.record in seen:
+                raise ValueError(f"two cells of the matrix share the record {cell.record}; look for a doubled entry in the configuration")
+            seen.add(cell.record)
+        return cells
+
+    def planned(self, *stages: str) -> list[Cell]:
+        """The cells of these stages that are to run."""
+        return [cell for cell in self.cells if cell.planned and cell.stage in stages]
+
+    def find(self, stage: str, model: str, train_cell: str, name: str | None = None) -> Cell:
+        """The planned cell at that place; KeyError where there is none."""
+        return self._index[stage, model, train_cell, name or train_cell]
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, str, str], Cell]:
+        return {(cell.stage, cell.model, cell.train_name, cell.name): cell for cell in self.cells if cell.planned}
+
+    def parents(self, cell: Cell) -> list[Cell]:
+        """What the cell is made from, nearest first: infer <- export, eval <- train."""
+        stages = {"train": (), "eval": ("train",), "export": ("train",), "infer": ("export", "eval", "train")}[cell.stage]
+        return [
+            self._index[stage, cell.model, cell.train_name, cell.train_name]
+            for stage in stages
+            if (stage, cell.model, cell.train_name, cell.train_name) in self._index
+        ]
+
+    def dataset(self, model: str) -> str:
+        """The entry of `datasets` that the model works on in this mode."""
+        return self.settings["data"][self.settings["model_zoo"][model]["data"]]
+
+    def input_size(self, model: str) -> list[int] | None:
+        return per_model(self.settings["input_size"], model)
+
+    def weights(self, model: str, kind: str) -> str | None:
+        """The entry of `weights` that is the model's `backbone_weights` or `released_weights`, if any."""
+        return self.settings["model_zoo"][model].get(kind)
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _of_model(self, model: str) -> Iterator[Cell]:
+        rows = list(self._train_rows(model))
+        for row, train in rows:
+            yield train
+            if train.planned:
+                yield self._eval(model, row, train)
+        for row, train in rows:
+            if train.planned and self._is_exported(row):
+                export = self._export(model, row, train)
+                yield export
+                yield from self._infer(model, row, export)
+
+    def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
+        return {
+            "mode": self.mode, "model": model, "algorithm": self.settings["model_zoo"][model]["algorithm"],
+            "stage": stage, "train_name": row.name,
+        }
+
+    def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
+        if not self.trains:
+            yield self._released(model)
+            return
+        for topology in self.settings["train"]["topologies"]:
+            for precision in self.settings["train"]["precisions"]:
+                row = TrainCell(topology, **precision)
+                yield row, self._train(model, row)
+
+    def _train(self, model: str, row: TrainCell) -> Cell:
+        train = self.settings["train"]
+        devices = train["devices"] if row.topology == "multi" else 1
+        status = reason = None
+        device = GPU if self.hardware.gpus else CPU
+        if row.precision == "amp" and not self.hardware.gpus:
+            device = GPU
+            status, reason = statuses.UNVERIFIED.name, f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {self.hardware.why_no_gpu}"
+        elif device == GPU and devices > self.hardware.gpus:
+            status, reason = statuses.UNVERIFIED.name, f"needs {devices} GPUs on one machine; there is {self.hardware.gpus}"
+        size = self.input_size(model)
+        requested = {
+            "device": device, "devices": devices, "precision": row.precision, "level": row.level, "dtype": row.dtype,
+            "iters": per_model(train["iters"], model), "batch_size": per_model(train["batch_size"], model),
+            "input_size": size, "seed": self.settings["seed"], "workers": train["workers"], "threads": train["threads"],
+        }
+        flags = ["--device", device, "--devices", str(devices), "--precision", row.precision]
+        if row.precision == "amp":
+            flags += ["--amp-level", row.level, "--amp-dtype", row.dtype]
+        for key in ("iters", "batch_size", "seed", "workers", "threads"):
+            flags += [f"--{key.replace('_', '-')}", str(requested[key])]
+        flags += ["--log-iters", str(train["log_iters"]), *_size_flags(size)]
+        return Cell(
+            **self._base(model, row, "train"), name=row.name, requested=requested, flags=tuple(flags),
+            timeout_min=train["timeout_min"], status=status, reason=reason,
+        )
+
+    def _released(self, model: str) -> tuple[TrainCell, Cell]:
+        row = TrainCell("released")
+        weights = self.weights(model, "released_weights")
+        known = weights is not None
+        return row, Cell(
+            **self._base(model, row, "train"), name=row.name, requested={"device": CPU, "weights": weights},
+            timeout_min=self.settings["export"]["timeout_min"],
+            status=None if known else statuses.UNVERIFIED.name, reason=None if known else "no released weights",
+        )
+
+    def _is_exported(self, row: TrainCell) -> bool:
+        if row.topology == "released":
+            return True
+        infer = self.settings["infer"]
+        wanted = infer["from_precision"]
+        if wanted == "auto":
+            asked = {entry["precision"] for entry in self.settings["train"]["precisions"]}
+            wanted = "amp" if self.hardware.gpus and "amp" in asked else "fp32"
+        return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
+
+    def _eval(self, model: str, row: TrainCell, train: Cell) -> Cell:
+        evaluate = self.settings["evaluate"]
+        device = GPU if self.hardware.gpus else CPU
+        size = self.input_size(model)
+        requested = {
+            "device": device, "precision": "fp32", "transforms": evaluate["transforms"], "images": evaluate["images"],
+            "input_size": size, "threads": self.settings["train"]["threads"],
+        }
+        flags = ["--device", device, "--transforms", evaluate["transforms"], "--threads", str(requested["threads"])]
+        flags += [*_limit_flags("--images", evaluate["images"]), *_limit_flags("--reference-images", self.settings["infer"]["images"])]
+        return Cell(
+            **self._base(model, row, "eval"), name=row.name, requested=requested, flags=(*flags, *_size_flags(size)),
+            timeout_min=evaluate["timeout_min"],
+        )
+
+    def _export(self, model: str, row: TrainCell, train: Cell) -> Cell:
+        export = self.settings["export"]
+        size = self.input_size(model)
+        requested = {"device": CPU, "precision": "fp32", "input_size": size, "onnx": True, "opset": export["opset"]}
+        return Cell(
+            **self._base(model, row, "export"), name=row.name, requested=requested,
+            flags=("--opset", str(export["opset"]), *_size_flags(size)), timeout_min=export["timeout_min"],
+        )
+
+    def _infer(self, model: str, row: TrainCell, export: Cell) -> Iterator[Cell]:
+        infer = self.settings["infer"]
+        for batch_size in infer["batch_sizes"]:
+            for entry in infer["cpu"]:
+                for threads in infer["cpu_threads"]:
+                    yield self._infer_cell(model, row, CPU, entry["engine"], entry["precision"], threads, batch_size)
+            for entry in infer["gpu"]:
+                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size)
+
+    def _infer_cell(self, model: str, row: TrainCell, device: str, engine: str, precision: str, threads: int, batch_size: int) -> Cell:
+        infer = self.settings["infer"]
+        status = reason = None
+        if device == GPU and not self.hardware.gpus:
+            status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {self.hardware.why_no_gpu}"
+        elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
+            status, reason = statuses.UNVERIFIED.name, "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not"
+        else:
+            reason = _unsupported(device, engine, precision)
+            status = reason and statuses.SKIPPED.name
+        requested = {
+            "device": device, "engine": engine, "precision": precision, "threads": threads, "batch_size": batch_size,
+        }
+        flags = ["--device", device, "--engine", engine, "--precision", precision]
+        flags += ["--threads", str(threads), "--batch-size", str(batch_size)]
+        flags += ["--warmup", str(infer["warmup"]), "--min-samples", str(infer["min_samples"])]
+        flags += [*_limit_flags("--images", infer["images"])]
+        flags += ["--min-agreement", str(self.settings["gates"]["pixel_agreement"][precision])]
+        flags += ["--logger", self.settings["benchmark"]["logger"]]
+        return Cell(
+            **self._base(model, row, "infer"), name=infer_name(device, engine, precision, threads, batch_size),
+            requested=requested, flags=tuple(flags), timeout_min=infer["timeout_min"], status=status, reason=reason,
+        )
+
+    def _known(self, cell: Cell) -> Cell:
+        """The cell with the known failures that match it."""
+        fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.train_name.split("_")[0]}
+        matching = tuple(
+            known for known in self.settings["known_failures"]
+            if all(fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items())
+        )
+        if not matching:
+            return cell
+        from dataclasses import replace
+
+        return replace(cell, known_failures=matching)
+
+
+def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:
+    """File name of an infer cell: TIPC's where TIPC has the cell, the same form extended elsewhere."""
+    if device == GPU:
+        kind = {"native": "usetrt_False", "tensorrt": "usetrt_True"}.get(engine, engine)
+        return f"python_infer_gpu_{kind}_precision_{precision}_batchsize_{batch_size}"
+    kind = {"native": "usemkldnn_False", "onednn": "usemkldnn_True"}.get(engine, engine)
+    return f"python_infer_cpu_{kind}_threads_{threads}_precision_{precision}_batchsize_{batch_size}"
+
+
+def pattern(names: Iterator[str] | list[str]) -> str:
+    """A wildcard constraint that admits exactly these names."""
+    return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
+
+
+def _unsupported(device: str, engine: str, precision: str) -> str | None:
+    """Why an engine cannot compute in a precision, as far as that is known beforehand."""
+    offered = {
+        (CPU, "native"): ("fp32",), (CPU, "onednn"): ("fp32", "bf16"), (CPU, "onnxruntime"): ("fp32",),
+        (CPU, "openvino"): ("fp32", "bf16"), (GPU, "native"): ("fp32", "fp16"),
+        (GPU, "tensorrt"): ("fp32", "fp16"), (GPU, "onnxruntime"): ("fp32",),
+    }[device, engine]
+    if precision in offered:
+        return None
+    return f"{engine} on {device} is offered in {', '.join(offered)} here, not in {precision}"
+
+
+def _size_flags(size: list[int] | None) -> list[str]:
+    return ["--input-size", str(size[0]), str(size[1])] if size else []
+
+
+def _limit_flags(flag: str, limit: int | None) -> list[str]:
+    return [] if limit is None else [flag, str(limit)]
+
+
+def plan_summary(table: CellTable) -> str:
+    """The plan in a line per stage and status: what a dry run shows before its job list."""
+    counts: dict[tuple[str, str], int] = {}
+    for cell in table.cells:
+        key = cell.stage, cell.status or "to run"
+        counts[key] = counts.get(key, 0) + 1
+    lines = [f"{number:5d} {stage} cells {status}" for (stage, status), number in counts.items()]
+    return "\n".join([f"matrix of mode {table.mode}, hardware {table.hardware.source} ({table.hardware.gpus} GPUs):", *lines])
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """The settings as one line of JSON, keys sorted: what run_config.yaml is made from."""
+    return json.dumps(settings, sort_keys=True, ensure_ascii=False)

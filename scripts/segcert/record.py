@@ -1,0 +1,120 @@
+"""The record of a cell: one strict JSON object per file, written whole or not at all.
+
+Fields: `schema_version`, `model`, `algorithm`, `mode`, `stage`, `cell`, `train_cell`, `status`,
+`reason`, `command`, `log`, `started` (ISO 8601, UTC), `wall_s`, `cpu_s`, `peak_rss_mb`, `env`,
+`requested`, `effective`, `metrics`, `inputs` and `outputs` (path -> sha256). Infer records also hold
+`samples_ms`, the raw timings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from segcert import SCHEMA_VERSION, statuses
+
+REQUIRED = (
+    "schema_version", "model", "algorithm", "mode", "stage", "cell", "status", "reason", "command", "log",
+    "started", "wall_s", "cpu_s", "peak_rss_mb", "env", "requested", "effective", "metrics", "inputs",
+)
+
+
+class RecordError(Exception):
+    """A file that should be a record and is not; the message names it and says what to do."""
+
+
+def write(path: Path | str, record: Mapping[str, Any]) -> None:
+    """Write a record in one step, so that no reader ever sees half of it.
+
+    Raises:
+        ValueError: the record holds NaN or an infinity, or a field is missing.
+    """
+    ordered = {"schema_version": SCHEMA_VERSION, **record}
+    missing = [key for key in REQUIRED if key not in ordered]
+    if missing:
+        raise ValueError(f"{path}: a record needs {', '.join(missing)}")
+    statuses.by_name(ordered["status"])
+    write_json(path, ordered)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file beside its place and rename it there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read(path: Path | str) -> dict[str, Any]:
+    """A record from its file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RecordError: the file is not a record of this schema.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
+        raise RecordError(f"{path}: not a record: {error}; delete the file and run its target again") from None
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(f"{path}: not a record of schema_version {SCHEMA_VERSION}; delete the file and run its target again")
+    missing = [key for key in REQUIRED if key not in record]
+    if missing or record["status"] not in statuses.BY_NAME:
+        what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"
+        raise RecordError(f"{path}: a record {what}; delete the file and run its target again")
+    return record
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not strict JSON")
+
+
+def finite(value: float | None, digits: int = 6) -> float | None:
+    """A number for a record: rounded to significant digits, None where it is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{digits}g}")
+
+
+def sha256(path: Path | str) -> str:
+    """Of a file, or of a folder: then of its files' relative names and contents, in order."""
+    path = Path(path)
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp"):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0" + sha256(file).encode())
+    return digest.hexdigest()
+
+
+def hashes(paths: Iterable[Path | str]) -> dict[str, str]:
+    """Path -> sha256. A data set's folder is known by its manifest, which lists every file's hash."""
+    found = {}
+    for path in map(Path, paths):
+        manifest = path / "manifest.json"
+        target = manifest if manifest.is_file() else path
+        found[target.as_posix()] = sha256(target)
+    return found
+
+
+def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+    """In words, each field that was asked for and observed to be something else.
+
+    A field that was not observed does not count here; a request of None asks for nothing.
+    """
+    return [
+        f"{key}: {want} requested, {effective[key]} observed"
+        for key, want in requested.items()
+        if want is not None and key in effective and effective[key] != want
+    ]

@@ -1,0 +1,239 @@
+"""The configuration of a run: merged, checked, and looked up.
+
+The shipped `config/config.yaml` holds every key with its default. Over it go the chosen mode's
+changes and then what the user gave (a file of their own, `--config`), so that the user always wins.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
+# Sections that a mode may change: the rest describes what there is, not what is done with it.
+MODE_SECTIONS = (
+    "models", "seed", "data", "input_size", "train", "evaluate", "export", "infer", "gates", "benchmark",
+)
+
+
+class ConfigError(Exception):
+    """A wrong configuration; the message names the place, the key, the value and what is allowed."""
+
+
+def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with each layer laid over it: mappings key by key, anything else replaced whole."""
+    merged = copy.deepcopy(dict(base))
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+                merged[key] = merge(merged[key], value)
+            else:
+                merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The settings of a run.
+
+    Args:
+        config: the configuration file with the user's overrides already laid over it.
+        overrides: what the user gave alone (own files and the command line).
+        source: name of the configuration file, for messages.
+
+    Returns:
+        The same keys as the file, with the chosen mode applied and `models` a list of names.
+
+    Raises:
+        ConfigError: with one line for each thing that is wrong.
+    """
+    _check(config, overrides, source)
+    modes = config["modes"]
+    mode = config["mode"]
+    if mode not in modes:
+        raise ConfigError(_message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}"))
+    own = {key: overrides[key] for key in MODE_SECTIONS if key in overrides}
+    settings = merge(config, modes[mode], own)
+    _check(settings, overrides, source)
+    settings["models"] = _selected_models(settings, overrides, source)
+    _check_references(settings, overrides, source)
+    return settings
+
+
+def per_model(value: Any, model: str) -> Any:
+    """A setting that is one value, or a mapping of values by model with `default`."""
+    if isinstance(value, Mapping):
+        return value.get(model, value["default"])
+    return value
+
+
+def config_chain(path: Path) -> list[Path]:
+    """A PaddleSeg model configuration and, after it, every file that its `_base_` keys name.
+
+    Raises:
+        ConfigError: a file is missing, is not YAML, or a chain of `_base_` comes back to itself.
+    """
+    chain: list[Path] = []
+
+    def visit(file: Path, via: Path | None, trail: tuple[Path, ...]) -> None:
+        if file in trail:
+            raise ConfigError(f"{via}: _base_: {file} comes back to itself; break the circle")
+        if file not in chain:
+            chain.append(file)
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{via or file}: cannot read {file}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: is not YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise ConfigError(f"{file}: must be a mapping of PaddleSeg's keys (model, train_dataset, ...)")
+        bases = content.get("_base_", [])
+        for base in [bases] if isinstance(bases, str) else bases:
+            visit(file.parent / base, file, (*trail, file))
+
+    visit(path, None, ())
+    return chain
+
+
+def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    problems = [
+        _explain(error, overrides, source)
+        for error in sorted(Draft202012Validator(schema).iter_errors(settings), key=lambda e: list(map(str, e.path)))
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _explain(error: Any, overrides: Mapping[str, Any], source: str) -> str:
+    """One line for a schema error: file, key, value, and what is allowed there."""
+    path = list(error.absolute_path)
+    value, rule = error.instance, error.validator
+    if rule == "additionalProperties" and isinstance(error.schema.get("properties"), dict):
+        allowed = error.schema["properties"]
+        unknown = [key for key in value if key not in allowed]
+        return "\n".join(
+            _message(source, overrides, [*path, key], value[key], f"no such key; known here: {', '.join(allowed)}")
+            for key in unknown
+        )
+    if rule == "required":
+        missing = [key for key in error.validator_value if key not in value]
+        return "\n".join(_message(source, overrides, [*path, key], None, "this key is needed") for key in missing)
+    return _message(source, overrides, path, value, _allowed(error.schema))
+
+
+def _allowed(schema: Any) -> str:
+    """In words, what a part of the schema admits."""
+    if schema is False:
+        return "not with the other keys here"
+    if "$ref" in schema:
+        root = json.loads(SCHEMA.read_text(encoding="utf-8"))
+        return _allowed(root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(_allowed(part) for part in schema[key]))
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    words = schema.get("type", "a value of another kind")
+    words = " or ".join(words) if isinstance(words, list) else words
+    if words == "array" and "items" in schema:
+        words = f"a list, each {_allowed(schema['items'])}"
+        if schema.get("uniqueItems"):
+            words += ", none twice"
+    if words == "object" and isinstance(schema.get("additionalProperties"), dict):
+        words = f"a mapping to {_allowed(schema['additionalProperties'])}"
+        if schema.get("required"):
+            words += f", with the key {', '.join(schema['required'])}"
+    for key, text in (("minimum", "at least"), ("maximum", "at most"), ("pattern", "matching")):
+        if key in schema:
+            words += f" {text} {schema[key]}"
+    if schema.get("minItems") or schema.get("minLength") or schema.get("minProperties"):
+        words += " that is not empty"
+    return words
+
+
+def _message(source: str, overrides: Mapping[str, Any], path: list[Any], value: Any, allowed: str) -> str:
+    where = "--config or --configfile" if _holds(overrides, path) else source
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    if len(shown) > 120:
+        shown = shown[:117] + "..."
+    return f"{where}: {'.'.join(map(str, path)) or '(the whole file)'}: {shown}: allowed: {allowed}"
+
+
+def _holds(tree: Any, path: list[Any]) -> bool:
+    for key in path:
+        if isinstance(tree, Mapping) and key in tree or isinstance(tree, list) and isinstance(key, int) and key < len(tree):
+            tree = tree[key]
+        else:
+            return False
+    return bool(path)
+
+
+def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> list[str]:
+    zoo = settings["model_zoo"]
+    names: dict[str, str] = {}
+    for name, entry in zoo.items():
+        for alias in (name, *entry.get("aliases", [])):
+            if names.setdefault(alias, name) != name:
+                raise ConfigError(
+                    _message(source, overrides, ["model_zoo", name, "aliases"], alias, f"a name that {names[alias]} does not have")
+                )
+    asked = settings["models"]
+    if asked == "all":
+        return list(zoo)
+    asked = [asked] if isinstance(asked, str) else asked
+    chosen = []
+    for name in asked:
+        if name not in names:
+            raise ConfigError(_message(source, overrides, ["models"], name, f"all, or of: {', '.join(names)}"))
+        if names[name] in chosen:
+            raise ConfigError(_message(source, overrides, ["models"], name, f"each model once; it is {names[name]}"))
+        chosen.append(names[name])
+    return chosen
+
+
+def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, Mapping[str, Any], str]]:
+    """(key, value, table that must hold it, name of that table) for every name that refers to an entry."""
+    for part, dataset in settings["data"].items():
+        yield ["data", part], dataset, settings["datasets"], "datasets"
+    for name in settings["models"]:
+        entry = settings["model_zoo"][name]
+        yield ["model_zoo", name, "data"], entry["data"], settings["data"], "data"
+        for key in ("backbone_weights", "released_weights"):
+            if entry.get(key) is not None:
+                yield ["model_zoo", name, key], entry[key], settings["weights"], "weights"
+    for section, key in (("train", "iters"), ("train", "batch_size")):
+        value = settings[section][key]
+        for name in value if isinstance(value, Mapping) else ():
+            if name != "default":
+                yield [section, key, name], name, settings["model_zoo"], "model_zoo"
+    value = settings["input_size"]
+    for name in value if isinstance(value, Mapping) else ():
+        if name != "default":
+            yield ["input_size", name], name, settings["model_zoo"], "model_zoo"
+
+
+def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
+    problems = [
+        _message(source, overrides, key, value, f"a key of `{table_name}`: {', '.join(table)}")
+        for key, value, table, table_name in _references(settings)
+        if value not in table
+    ]
+    missing = [t for t in settings["infer"]["from_topologies"] if t not in settings["train"]["topologies"]]
+    if missing and settings["mode"] != "whole_infer":
+        problems.append(
+            _message(source, overrides, ["infer", "from_topologies"], missing, f"of train.topologies: {', '.join(settings['train']['topologies'])}")
+        )
+    if not settings["infer"]["cpu"] and not settings["infer"]["gpu"]:
+        problems.append(_message(source, overrides, ["infer"], [], "an entry under infer.cpu or infer.gpu: the matrix is empty"))
+    if problems:
+        raise ConfigError("\n".join(problems))

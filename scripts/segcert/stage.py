@@ -1,0 +1,407 @@
+"""How a stage's script runs: a supervisor that keeps the evidence, and a worker that does the work.
+
+The script is started once and starts itself again as the worker (or, for several ranks, starts
+`paddle.distributed.launch` on itself). The supervisor measures the process tree, keeps what it
+prints, ends it when its time is up or when it is itself told to stop, decides the status, and moves
+the outputs into place. So a worker that crashes, is killed or hangs still leaves a record, and an
+output appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from segcert import machine, record, statuses
+
+WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
+PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set where a person watches: the terminal, for a progress bar
+SAMPLE_S = 0.1  # between two looks at the memory of the process tree
+GRACE_S = 10  # between asking a worker to end and ending it
+
+
+class Unverified(Exception):
+    """Raised by a worker that finds it cannot exercise its cell on this machine; the text says why."""
+
+
+class StageError(Exception):
+    """Raised by a worker for something the user can mend; the text names it and says how."""
+
+
+@dataclass
+class Result:
+    """What a worker found.
+
+    Attributes:
+        effective: what was observed to run, under the names of the request.
+        metrics: numbers of the stage.
+        gates: numerical gates: name, value, threshold, holds, and a sentence.
+        extra: further fields of the record, such as raw samples.
+    """
+
+    effective: dict[str, Any]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """What a script tells its supervisor.
+
+    Attributes:
+        stage: train | eval | export | infer | data.
+        requested: what is asked for, by field.
+        inputs: files and folders that the stage reads, for the record's hashes.
+        outputs: name -> final path; the worker writes each to `Staging.path(name)`.
+        work: does the work in the worker.
+        ranks: processes of `paddle.distributed.launch`; 1 starts the worker directly.
+        threads: CPU threads of each worker process.
+        environment: further variables for the worker.
+    """
+
+    stage: str
+    requested: dict[str, Any]
+    inputs: Sequence[str]
+    outputs: Mapping[str, str]
+    work: Callable[[argparse.Namespace, Staging], Result]
+    ranks: int = 1
+    threads: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Staging:
+    """The folder in which a worker makes its outputs before they are published."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def error(self) -> Path:
+        return self.folder / "error.json"
+
+    @property
+    def ranks(self) -> Path:
+        return self.folder / "ranks"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A command line with the options that every stage has."""
+    options = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    options.add_argument("--mode", help="mode of the run, for the record")
+    options.add_argument("--model", help="name of the model, for the record")
+    options.add_argument("--algorithm", help="label of its algorithm, for the record")
+    options.add_argument("--cell", required=True, help="name of the cell, for the record")
+    options.add_argument("--record", required=True, help="where the record goes")
+    options.add_argument("--log", required=True, help="where everything that the stage prints goes")
+    options.add_argument("--timeout-min", type=float, default=60, help="end the stage after so many minutes")
+    options.add_argument(
+        "--upstream", action="append", default=[], metavar="RECORD",
+        help="record of what this is made from; unless it passed, this cannot run either",
+    )
+    options.add_argument(
+        "--known-failure", nargs=4, action="append", default=[], metavar=("ID", "ERROR", "REASON", "LINK"),
+        help="a failure whose message matches the regular expression ERROR is known-failure",
+    )
+    return options
+
+
+def main(args: argparse.Namespace, plan: Plan) -> int:
+    """Run the stage: as the worker where the supervisor started us so, else as the supervisor."""
+    folder = os.environ.get(WORKER)
+    if folder:
+        return _worker(args, plan, Staging(folder))
+    return _Supervisor(args, plan).run()
+
+
+# -- worker -----------------------------------------------------------------------------------
+
+
+def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
+    _die_with_parent()
+    rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+    try:
+        result = plan.work(args, staging)
+    except BaseException as error:
+        traceback.print_exc()
+        kind = "unverified" if isinstance(error, Unverified) else "error"
+        message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
+        report = {"kind": kind, "rank": rank, "message": message}
+        # The first rank to fail has the cause; the others fail because it is gone.
+        try:
+            with staging.error.open("x", encoding="utf-8") as stream:
+                json.dump(report, stream)
+        except FileExistsError:
+            pass
+        sys.stderr.flush()
+        return 1
+    if rank == 0:
+        record.write_json(staging.result, vars(result))
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when its parent ends, however that ends (prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+# -- supervisor -------------------------------------------------------------------------------
+
+
+class _Supervisor:
+    def __init__(self, args: argparse.Namespace, plan: Plan) -> None:
+        self.args, self.plan = args, plan
+        self.record = Path(args.record)
+        self.log = Path(args.log)
+        self.failure = self.record.with_name(self.record.name.removesuffix(".json") + ".failed.json")
+        self.staging = Staging(self.record.parent / f".{self.record.stem}.{os.getpid()}.partial")
+        self.peak_rss = 0
+        self.stopped_by: str | None = None
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        self._prepare()
+        started = datetime.now(UTC)
+        clock = time.monotonic()
+        try:
+            status, reason, result = self._held_up() or self._judge(self._run_child())
+            wall = time.monotonic() - clock
+            self._publish(status, reason, result, started, wall)
+        finally:
+            shutil.rmtree(self.staging.folder, ignore_errors=True)
+        name = f"{self.args.model} {self.plan.stage} {self.args.cell}"
+        print(f"{status.name}: {name}{': ' + reason if reason else ''}", file=sys.stderr)
+        if status.red:
+            print(f"log: {self.log}", file=sys.stderr)
+        return 1 if status.red else 0
+
+    def _prepare(self) -> None:
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in self.record.parent.glob(f".{self.record.stem}.*.partial"):
+            pid = leftover.name.split(".")[-2]
+            if not psutil.pid_exists(int(pid)):
+                shutil.rmtree(leftover, ignore_errors=True)
+        self.staging.folder.mkdir()
+
+    def _held_up(self) -> tuple[statuses.Status, str | None, dict[str, Any]] | None:
+        """The status that follows from an upstream record that is not passed; None where all are."""
+        for path in self.args.upstream:
+            above = record.read(path)
+            if above["status"] != statuses.PASSED.name:
+                status = statuses.UNVERIFIED if above["status"] == statuses.UNVERIFIED.name else statuses.BLOCKED
+                self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
+                return status, f"made from {above['stage']} {above['cell']}, which is {above['status']}: {above['reason']}", _nothing()
+        return None
+
+    def _command(self) -> list[str]:
+        script = [sys.argv[0], *sys.argv[1:]]
+        if self.plan.ranks == 1:
+            return [sys.executable, *script]
+        launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(self.plan.ranks)]
+        return [sys.executable, *launch, "--log_dir", str(self.staging.ranks), *script]
+
+    def _environment(self) -> dict[str, str]:
+        threads = str(self.plan.threads)
+        own = {WORKER: str(self.staging.folder), "PYTHONUNBUFFERED": "1"}
+        own |= {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        return {**os.environ, **own, **self.plan.environment}
+
+    def _run_child(self) -> int:
+        environment = self._environment()
+        descriptors: tuple[int, ...] = ()
+        if sys.stderr.isatty():
+            descriptors = (sys.stderr.fileno(),)
+            environment[PROGRESS_FD] = str(sys.stderr.fileno())
+        with self.log.open("wb") as log:
+            log.write(f"$ {command_line()}\n".encode())
+            log.flush()
+            self.child = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                pass_fds=descriptors, start_new_session=True, preexec_fn=_die_with_parent,
+            )
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+            code = self._watch(self.child)
+            self._append_rank_logs(log)
+        return code
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self._stop(f"ended by {signal.Signals(number).name}: cancelled, or over the scheduler's limit")
+
+    def _stop(self, why: str) -> None:
+        if self.stopped_by is None and self.child is not None and self.child.poll() is None:
+            self.stopped_by = why
+            _signal_group(self.child, signal.SIGTERM)
+            threading.Timer(GRACE_S, _signal_group, (self.child, signal.SIGKILL)).start()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> int:
+        deadline = time.monotonic() + self.args.timeout_min * 60
+        process = psutil.Process(child.pid)
+        while True:
+            try:
+                code = child.wait(SAMPLE_S)
+                break
+            except subprocess.TimeoutExpired:
+                self.peak_rss = max(self.peak_rss, _tree_rss(process))
+            if time.monotonic() > deadline:
+                self._stop(f"timed out after {self.args.timeout_min:g} minutes")
+        _signal_group(child, signal.SIGKILL)  # whatever it left behind, such as data loader workers
+        return code
+
+    def _append_rank_logs(self, log: Any) -> None:
+        for file in sorted(self.staging.ranks.glob("workerlog.*")):
+            log.write(f"---- rank {file.suffix[1:]} ----\n".encode() + file.read_bytes())
+
+    # -- judging ------------------------------------------------------------------------------
+
+    def _judge(self, code: int) -> tuple[statuses.Status, str | None, dict[str, Any]]:
+        """Status, reason and the worker's result (empty where there is none)."""
+        empty = _nothing()
+        if self.stopped_by:
+            return self._failed(self.stopped_by, empty)
+        if self.staging.error.is_file():
+            report = json.loads(self.staging.error.read_text(encoding="utf-8"))
+            if report["kind"] == "unverified":
+                return statuses.UNVERIFIED, report["message"], empty
+            rank = f"rank {report['rank']}: " if self.plan.ranks > 1 else ""
+            return self._failed(rank + report["message"], empty)
+        if code != 0:
+            return self._failed(_exit_in_words(code), empty)
+        if not self.staging.result.is_file():
+            return self._failed("ended without a result although its exit code was 0", empty)
+        result = json.loads(self.staging.result.read_text(encoding="utf-8"))
+        missing = [name for name in self.plan.outputs if not self.staging.path(name).exists()]
+        if missing:
+            return self._failed(f"ended without its outputs {', '.join(missing)}", result)
+        different = record.differences(self.plan.requested, result["effective"])
+        if different:
+            reason = "; ".join(different)
+            if _is_hardware_limit(self.plan.requested, result["effective"]):
+                return statuses.UNVERIFIED, reason, result
+            return self._failed(reason, result)
+        broken = [gate["sentence"] for gate in result["gates"] if not gate["holds"]]
+        if broken:
+            return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
+        return statuses.PASSED, self._passing_remark(), result
+
+    def _failed(
+        self, reason: str, result: dict[str, Any], status: statuses.Status = statuses.FAILED
+    ) -> tuple[statuses.Status, str, dict[str, Any]]:
+        for identifier, error, why, link in self.args.known_failure:
+            if re.search(error, reason):
+                return statuses.KNOWN_FAILURE, f"{identifier}: {why} ({link}) Seen: {reason}", result
+        return status, reason, result
+
+    def _passing_remark(self) -> str | None:
+        listed = [known[0] for known in self.args.known_failure]
+        return f"passes although listed as known failure {', '.join(listed)}: take it off the list" if listed else None
+
+    # -- publishing ---------------------------------------------------------------------------
+
+    def _publish(
+        self, status: statuses.Status, reason: str | None, result: dict[str, Any], started: datetime, wall: float
+    ) -> None:
+        outputs = {}
+        if not status.red:
+            outputs = self._publish_outputs(status, reason)
+        cpu = sum(os.times()[2:4])  # of the finished child and its children
+        content = {
+            "model": self.args.model, "algorithm": self.args.algorithm, "mode": self.args.mode,
+            "stage": self.plan.stage, "cell": self.args.cell, "status": status.name, "reason": reason,
+            "command": command_line(), "log": self.log.as_posix(),
+            "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "wall_s": record.finite(wall), "cpu_s": record.finite(cpu), "peak_rss_mb": round(self.peak_rss / 2**20, 1),
+            "env": machine.environment(), "requested": self.plan.requested, "effective": result["effective"],
+            "metrics": {**result["metrics"], "gates": result["gates"]} if result["gates"] else result["metrics"],
+            "inputs": record.hashes(path for path in self.plan.inputs if Path(path).exists()),
+            "outputs": outputs, **result["extra"],
+        }
+        record.write(self.failure if status.red else self.record, content)
+        if not status.red:
+            self.failure.unlink(missing_ok=True)
+
+    def _publish_outputs(self, status: statuses.Status, reason: str | None) -> dict[str, str]:
+        for name, final in self.plan.outputs.items():
+            made, target = self.staging.path(name), Path(final)
+            if not made.exists():
+                # The target must exist for the workflow to go on; it says itself why it is empty.
+                if target.suffix:
+                    made.write_text(f"{status.name}: {reason}\n", encoding="utf-8")
+                else:
+                    made.mkdir()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(made, target)
+        return record.hashes(self.plan.outputs.values())
+
+
+def _nothing() -> dict[str, Any]:
+    return vars(Result({}))
+
+
+def command_line() -> str:
+    """The command that runs this script, as one could paste it into a shell."""
+    return shlex.join([sys.executable, *sys.argv])
+
+
+def _tree_rss(process: psutil.Process) -> int:
+    """Bytes of resident memory of a process and all below it."""
+    total = 0
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for member in family:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _exit_in_words(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = {"SIGKILL": "; was the machine out of memory?", "SIGSEGV": " in native code"}.get(name, "")
+        return f"killed by {name}{hint}"
+    return f"ended with exit code {code} and no message; see the log"
+
+
+def _is_hardware_limit(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> bool:
+    """Mixed precision on a CPU place computes in fp32 by Paddle's design: not a fault, but no proof either."""
+    return requested.get("precision") == "amp" and effective.get("device") == "cpu"
