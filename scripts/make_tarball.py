@@ -31,7 +31,7 @@ def main() -> int:
     options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the street scenes")
     options.add_argument("--seed", type=int, default=0, help="synthetic: seed")
     options.add_argument("--tarball", required=True, help="the tar to make")
-    args = options.parse_args()
+    args = stage.parse(options)
     plan = stage.Plan(
         "data", {"source": args.source}, [args.location] if args.source == "path" else [], {"tarball": args.tarball}, work
     )

@@ -29,7 +29,7 @@ def main() -> int:
     options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
     options.add_argument("--tarball", required=True, help="the tar to unpack")
     options.add_argument("--dataset", required=True, help="the folder to make")
-    args = options.parse_args()
+    args = stage.parse(options)
     plan = stage.Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
     return stage.main(args, plan)
 

@@ -66,6 +66,17 @@ def cpu_has_bf16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
+def math_environment() -> dict[str, str]:
+    """Variables that make the math library of Paddle's CPU build use what an AMD CPU can do.
+
+    The bundled MKL of 2019 takes its slow path on every CPU that is not Intel's; the variable makes it
+    take the AVX2 path (a training step took about 0.6 of the time). Whatever the user has set stays.
+    """
+    name = "MKL_DEBUG_CPU_TYPE"
+    slow = _cpuinfo().get("vendor_id") == "AuthenticAMD" and "avx2" in cpu_flags()
+    return {name: "5"} if slow and name not in os.environ else {}
+
+
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -106,6 +106,10 @@ class Staging:
         return self.folder / "error.json"
 
     @property
+    def arguments(self) -> Path:
+        return self.folder / "arguments.json"
+
+    @property
     def ranks(self) -> Path:
         return self.folder / "ranks"
 
@@ -129,6 +133,18 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="a failure whose message matches the regular expression ERROR is known-failure",
     )
     return options
+
+
+def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments of this process.
+
+    A rank has them from its staging folder: Paddle's launcher reads every option on its command line
+    as its own or its own's abbreviation, also those behind the script.
+    """
+    folder = os.environ.get(WORKER)
+    if folder and (saved := Staging(folder).arguments).is_file():
+        sys.argv[1:] = json.loads(saved.read_text(encoding="utf-8"))
+    return options.parse_args()
 
 
 def main(args: argparse.Namespace, plan: Plan) -> int:
@@ -221,11 +237,11 @@ class _Supervisor:
         return None
 
     def _command(self) -> list[str]:
-        script = [sys.argv[0], *sys.argv[1:]]
         if self.plan.ranks == 1:
-            return [sys.executable, *script]
+            return [sys.executable, *sys.argv]
+        record.write_json(self.staging.arguments, sys.argv[1:])
         launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(self.plan.ranks)]
-        return [sys.executable, *launch, "--log_dir", str(self.staging.ranks), *script]
+        return [sys.executable, *launch, "--log_dir", str(self.staging.ranks), sys.argv[0]]
 
     def _environment(self) -> dict[str, str]:
         threads = str(self.plan.threads)

@@ -1,0 +1,29 @@
+"""Export a checkpoint as an inference model with deploy.yaml, and as ONNX."""
+
+import argparse
+import sys
+
+from segcert import stage
+
+
+def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+    from segcert import exporting
+
+    return exporting.export(args.config, args.checkpoint, staging.path("export"), opset=args.opset, input_size=args.input_size)
+
+
+def main() -> int:
+    options = stage.parser(__doc__)
+    options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
+    options.add_argument("--checkpoint", required=True)
+    options.add_argument("--input-size", nargs=2, type=int, metavar=("W", "H"))
+    options.add_argument("--opset", type=int, default=13, help="ONNX operator set")
+    options.add_argument("--export", required=True, help="the folder to make")
+    args = stage.parse(options)
+    requested = {"device": "cpu", "precision": "fp32", "input_size": args.input_size, "onnx": True, "opset": args.opset}
+    plan = stage.Plan("export", requested, [args.config, args.checkpoint], {"export": args.export}, work)
+    return stage.main(args, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

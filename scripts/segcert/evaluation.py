@@ -1,0 +1,78 @@
+"""Evaluation of a checkpoint, and the label maps that inference is compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddleseg.core.infer import inference
+
+from segcert import components, layouts
+from segcert.metrics import Confusion, write_label
+from segcert.preprocess import Preprocess
+from segcert.stage import Result, StageError
+
+
+def evaluate(
+    config_path: str, dataset: str, checkpoint: str, reference: Path, *, device: str, as_exported: bool,
+    images: int | None, reference_images: int | None, input_size: list[int] | None,
+) -> Result:
+    """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
+
+    Args:
+        reference: folder that gets the fp32 label maps of the inference list, at the model's size:
+            what every inference cell of this checkpoint must reproduce.
+        as_exported: evaluate under the exported model's transforms.
+        images: at most so many of the validation split; None: all.
+        reference_images: at most so many of the inference list; None: all.
+    """
+    components.use_device(device)
+    config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
+    model = components.load_model(config, checkpoint)
+    validation = components.builder(config).val_dataset
+    count = min(images or len(validation), len(validation))
+    if not count:
+        raise StageError(f"{dataset}: the validation split is empty")
+    confusion = Confusion(validation.num_classes)
+    bar = components.progress(count, f"evaluate {Path(config_path).stem}")
+    sizes = set()
+    with paddle.no_grad():
+        for index in range(count):
+            try:
+                sample = validation[index]
+            except AttributeError as error:  # OpenCV answers None where it cannot decode
+                raise StageError(f"{validation.file_list[index][0]}: cannot be decoded: {error}") from error
+            tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
+            sizes.add((tensor.shape[3], tensor.shape[2]))
+            prediction = inference(model, tensor, trans_info=sample["trans_info"])[0]
+            label = np.squeeze(sample["label"])
+            confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
+            bar.update()
+        written = _write_reference(model, config, dataset, reference, reference_images)
+    bar.close()
+    metrics = confusion.metrics()
+    components.say(
+        f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
+        f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
+    )
+    effective: dict[str, Any] = {
+        "device": paddle.get_device().split(":")[0], "precision": "fp32",
+        "transforms": "export" if as_exported else "val",
+    }
+    if as_exported and len(sizes) == 1:
+        effective["input_size"] = list(next(iter(sizes)))
+    return Result(effective, {**metrics, "reference_images": written})
+
+
+def _write_reference(model: Any, config: Any, dataset: str, folder: Path, limit: int | None) -> int:
+    manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
+    preprocess = Preprocess(config.dic["export"]["transforms"])
+    folder.mkdir()
+    pairs = layouts.inference_list(manifest)[:limit]
+    for image, _ in pairs:
+        logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
+        write_label(folder / f"{Path(image).stem}.png", logits.argmax(axis=1)[0].numpy())
+    return len(pairs)

@@ -1,0 +1,90 @@
+"""Export of a checkpoint: an inference model, deploy.yaml, and an ONNX model beside them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import yaml
+from paddleseg.deploy.export import WrappedModel
+
+from segcert import components
+from segcert.record import finite
+from segcert.stage import Result, StageError
+
+
+def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input_size: list[int] | None) -> Result:
+    """Write model.json (or model.pdmodel), model.pdiparams, model.onnx and deploy.yaml.
+
+    The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32. Height and width are
+    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise; the batch is free.
+
+    Raises:
+        StageError: the conversion to ONNX fails.
+    """
+    paddle.set_device("cpu")
+    config = components.load_config(config_path, input_size=input_size)
+    width, height = components.export_size(config)
+    model = components.load_model(config, checkpoint)
+    wrapped = WrappedModel(model, "argmax")
+    wrapped.eval()
+    folder.mkdir()
+    begun = time.perf_counter()
+    spec = [paddle.static.InputSpec([-1, 3, height, width], "float32", name="x")]
+    paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(folder / "model"))
+    exported = time.perf_counter()
+    program = next((name for name in ("model.json", "model.pdmodel") if (folder / name).is_file()), None)
+    if program is None:
+        raise StageError("paddle.jit.save wrote neither model.json nor model.pdmodel")
+    _write_deploy(folder / "deploy.yaml", program, config)
+    _to_onnx(folder, program, opset)
+    converted = time.perf_counter()
+    metrics = {
+        "export_s": finite(exported - begun), "onnx_s": finite(converted - exported),
+        "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
+        "onnx_mb": finite((folder / "model.onnx").stat().st_size / 2**20),
+        "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
+    }
+    effective: dict[str, Any] = {
+        "device": "cpu", "precision": "fp32", "input_size": [width, height], "onnx": True, "opset": _opset(folder / "model.onnx"),
+        "program": program,
+    }
+    return Result(effective, metrics)
+
+
+def _write_deploy(path: Path, program: str, config: Any) -> None:
+    """deploy.yaml as `paddleseg.deploy.infer.DeployConfig` reads it."""
+    deploy = {
+        "Deploy": {
+            "model": program, "params": "model.pdiparams", "transforms": config.dic["export"]["transforms"],
+            "input_shape": [-1, 3, *reversed(components.export_size(config))], "output_op": "argmax", "output_dtype": "int32",
+        }
+    }
+    path.write_text(yaml.safe_dump(deploy, sort_keys=False), encoding="utf-8")
+
+
+def _to_onnx(folder: Path, program: str, opset: int) -> None:
+    import paddle2onnx
+
+    target = folder / "model.onnx"
+    try:
+        # paddle2onnx's default optimizer installs packages into the running environment and takes most
+        # of a minute; the runtimes fold constants themselves.
+        paddle2onnx.export(
+            str(folder / program), str(folder / "model.pdiparams"), str(target), opset_version=opset,
+            auto_upgrade_opset=False, enable_onnx_checker=True, optimize_tool="none",
+        )
+    except Exception as error:
+        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {error}") from error
+    if not target.is_file():
+        raise StageError(f"paddle2onnx wrote no model for opset {opset}; its messages are in the log")
+
+
+def _opset(path: Path) -> int:
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    return next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))

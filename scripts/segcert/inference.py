@@ -1,0 +1,215 @@
+"""An inference cell: build the engine, see what it is, predict, compare, and time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import resource
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcert import benchlog, engines, layouts, machine, metrics, stats
+from segcert.preprocess import Preprocess, deploy_config
+from segcert.record import finite
+from segcert.stage import Result, StageError
+
+PHASES = ("preprocess", "inference", "postprocess")
+
+
+def infer(
+    export: str, dataset: str, reference: str, log: Path, predictions: Path, *, model: str, device: str, engine: str,
+    precision: str, threads: int, batch_size: int, images: int | None, warmup: int, min_samples: int,
+    min_agreement: float, logger: str,
+) -> Result:
+    """Run an exported model over the inference list and time it.
+
+    Args:
+        export: folder of the exported model.
+        dataset: folder of the data set, with its manifest.
+        reference: folder of the checkpoint's own label maps in fp32.
+        log: the benchmark log to write.
+        predictions: the folder of label maps (PNG) to make.
+        images: at most so many of the list; None: all.
+        warmup: untimed batches first.
+        min_samples: timed batches at least; the list is gone through again until there are so many.
+        min_agreement: gate: share of pixels equal to the reference's, over all images.
+        logger: builtin | auto_log.
+    """
+    deploy = deploy_config(export)
+    manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
+    pairs = layouts.inference_list(manifest)[:images]
+    if not pairs:
+        raise StageError(f"{dataset}: the inference list is empty")
+    preprocess = Preprocess(deploy["transforms"])
+    begun = time.perf_counter()
+    runner = engines.create(engine, Path(export), deploy["model"], device, precision, threads)
+    build_s = time.perf_counter() - begun
+    batches = _batches(pairs, batch_size)
+    first = preprocess.batch(Path(dataset) / image for image, _ in batches[0])
+    begun = time.perf_counter()
+    runner.run(first)
+    first_run_s = time.perf_counter() - begun
+    effective, evidence = runner.observe(first)
+    effective |= {"batch_size": len(first)}
+    compared = _predict(runner, preprocess, Path(dataset), batches, Path(reference), predictions)
+    writer = _auto_log(runner, model, precision, batch_size) if logger == "auto_log" else None
+    for _ in range(warmup):
+        runner.run(first)
+    samples = _time(runner, preprocess, Path(dataset), batches, min_samples, writer)
+    summary = {phase: stats.summarize(values) for phase, values in samples.items()}
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    total_s = sum(map(sum, samples.values())) / 1000
+    text = _own_log(runner, summary, model, precision, batch_size, total_s, rss_mb) if writer is None else writer.report()
+    log.write_text(text, encoding="utf-8")
+    measured = {
+        **{f"{phase}_ms": values for phase, values in summary.items()}, "build_s": finite(build_s),
+        "first_run_s": finite(first_run_s), "images": len(pairs), "worker_rss_mb": finite(rss_mb),
+        "throughput_ips": finite(1000 * batch_size / summary["inference"]["p50"]), **compared, "evidence": evidence,
+        "input_shape": list(first.shape),
+    }
+    gate = {
+        "name": "pixel_agreement", "value": compared["pixel_agreement"], "threshold": min_agreement,
+        "holds": compared["pixel_agreement"] >= min_agreement,
+        "sentence": f"label maps agree with the checkpoint's on {compared['pixel_agreement']:.5f} of pixels, at least {min_agreement} is asked; worst {compared['worst_image']}",
+    }
+    rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
+    return Result(effective, measured, [gate], {"samples_ms": rounded})
+
+
+def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
+    """Batches of equal size; a short list is gone through again to fill the last one."""
+    count = -(-len(pairs) // size)
+    filled = list(itertools.islice(itertools.cycle(pairs), count * size))
+    return [filled[index * size : (index + 1) * size] for index in range(count)]
+
+
+def _predict(
+    runner: engines.Engine, preprocess: Preprocess, dataset: Path, batches: list[layouts.Pairs], reference: Path, folder: Path
+) -> dict[str, Any]:
+    """Write every label map once and compare it with the reference's and with the truth."""
+    folder.mkdir()
+    done: dict[str, float] = {}
+    classes_seen: set[int] = set()
+    for batch in batches:
+        labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
+        if len(labels) != len(batch):
+            raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
+        for (image, _), label in zip(batch, labels, strict=True):
+            name = f"{Path(str(image)).stem}.png"
+            if name in done:
+                continue
+            expected = metrics.read_label(reference / name)
+            done[name] = metrics.agreement(label, expected)
+            classes_seen |= set(np.unique(label).tolist())
+            metrics.write_label(folder / name, label)
+    worst = min(done, key=done.__getitem__)
+    return {
+        "pixel_agreement": float(np.mean(list(done.values()))), "worst_image": worst, "worst_agreement": done[worst],
+        "classes_predicted": len(classes_seen),
+    }
+
+
+def _time(
+    runner: engines.Engine, preprocess: Preprocess, dataset: Path, batches: list[layouts.Pairs], min_samples: int, writer: Any
+) -> dict[str, list[float]]:
+    """Milliseconds of each phase of each batch."""
+    samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
+    rounds = -(-min_samples // len(batches))
+    for batch in itertools.chain.from_iterable(itertools.repeat(batches, rounds)):
+        if writer:
+            writer.times.start()
+        begun = time.perf_counter()
+        tensor = preprocess.batch(dataset / image for image, _ in batch)
+        prepared = time.perf_counter()
+        if writer:
+            writer.times.stamp()
+        labels = runner.run(tensor)
+        inferred = time.perf_counter()
+        if writer:
+            writer.times.stamp()
+        np.ascontiguousarray(labels, np.uint8)  # the label map as it would be handed on
+        finished = time.perf_counter()
+        if writer:
+            writer.times.end(stamp=True)
+        for phase, span in zip(PHASES, (prepared - begun, inferred - prepared, finished - inferred), strict=True):
+            samples[phase].append(span * 1000)
+    return samples
+
+
+# -- the benchmark log ------------------------------------------------------------------------
+
+
+def _own_log(
+    runner: engines.Engine, summary: dict[str, Any], model: str, precision: str, batch_size: int, total_s: float, rss_mb: float
+) -> str:
+    env = machine.environment()
+    fields = {
+        "env": {
+            "OS_version": env["os"], "CUDA_version": env["cuda"], "CUDNN_version": env["cudnn"], "drivier_version": env["driver"],
+        },
+        "paddle": {"paddle_version": env["paddle"], "paddle_commit": env["paddle_commit"], "log_api_version": 1.0},
+        "conf": runner.conf(),
+        "model": {"model_name": model, "precision": precision},
+        "data": {"batch_size": batch_size, "input_shape": "dynamic", "data_num": summary["inference"]["count"]},
+        "perf": {
+            "cpu_rss(MB)": round(rss_mb, 4), **_gpu_memory(runner), "total time spent(s)": round(total_s, 4),
+            **{f"{phase}_time(ms)": round(summary[phase]["mean"], 4) for phase in PHASES},
+        },
+    }
+    return benchlog.format_log(fields, datetime.now())
+
+
+def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
+    """Of this process, in MiB, as the driver counts it; None on a CPU."""
+    if runner.device != "gpu":
+        return {"gpu_rss(MB)": None, "gpu_util": None}
+    import os
+    import subprocess
+
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout
+    own = [line.split(",")[1].strip() for line in answer.splitlines() if line.split(",")[0].strip() == str(os.getpid())]
+    return {"gpu_rss(MB)": own[0] if own else None, "gpu_util": None}
+
+
+class _AutoLog:
+    """AutoLog's logger, made to return its text: it prints line by line and ends the process."""
+
+    def __init__(self, logger: Any, lines: list[str]) -> None:
+        self._logger, self._lines = logger, lines
+        self.times = logger.times
+
+    def report(self) -> str:
+        try:
+            self._logger.report()
+        except SystemExit as done:
+            if done.code not in (None, 0):
+                raise StageError(f"auto_log ended with exit code {done.code}") from None
+        return "".join(self._lines)
+
+
+def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
+    try:
+        import auto_log
+    except ImportError as error:
+        raise StageError(f"benchmark.logger: auto_log: cannot be imported ({error}); install it, or set it to builtin") from error
+    import os
+
+    lines: list[str] = []
+
+    class Lines:
+        def info(self, text: str) -> None:
+            stamp = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            lines.extend(f"{stamp} [INFO]    {line}\n" for line in text.splitlines() if line.strip())
+
+    logger = auto_log.AutoLogger(
+        model_name=model, model_precision=precision, batch_size=batch_size, data_shape="dynamic", save_path=None,
+        inference_config=runner.conf(), pids=os.getpid(), process_name=None, gpu_ids=0 if runner.device == "gpu" else None,
+        time_keys=[f"{phase}_time" for phase in PHASES], warmup=0, logger=Lines(),
+    )
+    return _AutoLog(logger, lines)
+

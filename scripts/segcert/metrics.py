@@ -1,0 +1,86 @@
+"""Metrics of segmentation from a confusion matrix, by PaddleSeg's definitions.
+
+IoU, accuracy, Cohen's kappa and Dice as in `paddleseg.utils.metrics` (a test holds the two side by
+side): a class that neither the truth nor the prediction holds counts as 0 in the means.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from segcert.record import finite
+from segcert.stage import StageError
+
+IGNORED = 255
+
+
+class Confusion:
+    """Counts of (truth, prediction) over all pixels that are not ignored; C x C, rows are truth."""
+
+    def __init__(self, classes: int) -> None:
+        self.counts = np.zeros((classes, classes), np.int64)
+        self.images = 0
+
+    def add(self, prediction: np.ndarray, label: np.ndarray, name: str = "label") -> None:
+        """Add an image: two H x W maps of class numbers.
+
+        Raises:
+            StageError: the maps differ in size, or the label holds a class that there is not.
+        """
+        classes = len(self.counts)
+        if prediction.shape != label.shape:
+            raise StageError(f"{name}: is {label.shape[1]}x{label.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; they must be equal")
+        counted = label != IGNORED
+        wrong = label[counted][label[counted] >= classes]
+        if wrong.size:
+            raise StageError(f"{name}: holds the value {int(wrong[0])}; allowed are 0 to {classes - 1} and {IGNORED} (ignored)")
+        pairs = label[counted].astype(np.int64) * classes + np.minimum(prediction[counted], classes - 1)
+        self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        self.images += 1
+
+    def metrics(self) -> dict[str, Any]:
+        """mIoU, acc, kappa, dice and the IoU of every class."""
+        hit, predicted, true = np.diag(self.counts).astype(float), self.counts.sum(0), self.counts.sum(1)
+        total = self.counts.sum()
+        union = predicted + true - hit
+        iou = np.divide(hit, union, out=np.zeros_like(hit), where=union > 0)
+        both = predicted + true
+        dice = np.divide(2 * hit, both, out=np.zeros_like(hit), where=both > 0)
+        accuracy = hit.sum() / total if total else 0.0
+        chance = float((predicted.astype(float) * true).sum()) / float(total) ** 2 if total else 0.0
+        kappa = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+        return {
+            "images": self.images, "miou": finite(iou.mean()), "acc": finite(accuracy), "kappa": finite(kappa),
+            "dice": finite(dice.mean()), "class_iou": [finite(value) for value in iou],
+            "classes_present": int((true > 0).sum()),
+        }
+
+
+def read_label(path: Path | str) -> np.ndarray:
+    """A label map, H x W, uint8; StageError where the file is none."""
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise StageError(f"{path}: is missing or is not an image; check the data set")
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise StageError(f"{path}: must be a grey 8-bit image of class numbers; it has shape {label.shape} of {label.dtype}")
+    return label
+
+
+def write_label(path: Path | str, label: np.ndarray) -> None:
+    """Write a label map (H x W, class numbers below 256) as PNG."""
+    if not cv2.imwrite(str(path), label.astype(np.uint8)):
+        raise StageError(f"{path}: cannot be written; is the disk full?")
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of pixels on which two label maps of equal size agree; 0 where the sizes differ."""
+    return float((one == other).mean()) if one.shape == other.shape else 0.0
+
+
+def resize_label(label: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A label map in another size, by nearest neighbour."""
+    return cv2.resize(label.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,278 @@
+"""Training: fp32 or mixed precision, on one device or on several of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import paddle
+import paddle.distributed as dist
+from paddleseg.core.train import loss_computation
+
+from segcert import components, record
+from segcert.stage import Result, StageError
+
+HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale")
+# PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
+WHITE_LIST = {"elementwise_add", "batch_norm", "sync_batch_norm"}
+BLACK_LIST = {"bilinear_interp_v2"}
+INITIAL_LOSS_SCALE = 1024.0
+RANK_TOLERANCE = 1e-3  # of a sum of absolute weights, which runs to thousands
+
+
+class NonFiniteLoss(StageError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a training computes in: fp32, or amp with level O1 | O2 and dtype float16 | bfloat16."""
+
+    name: str
+    level: str | None = None
+    dtype: str | None = None
+
+    @property
+    def amp(self) -> bool:
+        return self.name == "amp"
+
+    def context(self) -> Any:
+        if not self.amp:
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(
+            level=self.level, dtype=self.dtype, custom_white_list=WHITE_LIST, custom_black_list=BLACK_LIST
+        )
+
+
+class DtypeProbe:
+    """Sees the dtypes that convolutions really compute in, by hooks on their outputs."""
+
+    def __init__(self, model: Any) -> None:
+        self.outputs: set[str] = set()
+        self.weights: set[str] = set()
+        self._hooks = [
+            layer.register_forward_post_hook(self._see)
+            for layer in model.sublayers(include_self=True)
+            if isinstance(layer, paddle.nn.Conv2D)
+        ]
+
+    def _see(self, layer: Any, inputs: Any, output: Any) -> None:
+        self.outputs.add(str(output.dtype).removeprefix("paddle."))
+        self.weights.add(str(layer.weight.dtype).removeprefix("paddle."))
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def effective(self) -> dict[str, Any]:
+        """precision, level and dtype as observed. A pass in float32 alone is fp32, whatever was asked."""
+        low = sorted(self.outputs & {"float16", "bfloat16"})
+        if not low:
+            return {"precision": "fp32", "level": None, "dtype": None}
+        return {"precision": "amp", "level": "O2" if self.weights & {"float16", "bfloat16"} else "O1", "dtype": low[0]}
+
+
+def train(
+    config_path: str, dataset: str, checkpoint: Path, history: Path, *, device: str, precision: Precision,
+    iters: int, batch_size: int, seed: int, workers: int, log_iters: int, input_size: list[int] | None = None,
+    backbone_weights: str | None = None,
+) -> Result:
+    """Train a model and write its checkpoint and its history (on rank 0).
+
+    Args:
+        config_path: PaddleSeg configuration of the model.
+        dataset: folder of the data set.
+        checkpoint: file for the weights (`paddle.save` of the state dict).
+        history: CSV file, a row per iteration: HISTORY. Losses are rank 0's; ips counts all ranks' images.
+        batch_size: per rank.
+        workers: data loader processes per rank.
+        input_size: [width, height] of the crops, if not the configuration's.
+
+    Raises:
+        NonFiniteLoss: at the first loss that is not a number.
+        Unverified: the device is not to be had here.
+    """
+    ranks = dist.ParallelEnv().nranks
+    components.use_device(device, ranks)
+    if ranks > 1:
+        dist.init_parallel_env()
+    rank = dist.get_rank()
+    components.seed_all(seed)  # the same on every rank: they must start from equal weights
+    config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
+    build = components.builder(config)
+    model = build.model
+    model.train()
+    optimizer = build.optimizer
+    losses = build.loss
+    components.seed_all(seed + rank)
+    scaler = paddle.amp.GradScaler(
+        enable=precision.amp and precision.dtype == "float16", init_loss_scaling=INITIAL_LOSS_SCALE
+    )
+    if precision.amp and precision.level == "O2":
+        model, optimizer = paddle.amp.decorate(
+            models=model, optimizers=optimizer, level="O2", dtype=precision.dtype, save_dtype="float32"
+        )
+    probe = DtypeProbe(model)
+    parallel = paddle.DataParallel(model) if ranks > 1 else model
+    batches = _batches(build.train_dataset, batch_size, workers, seed)
+    rows: list[dict[str, Any]] = []
+    shape: list[int] = []
+    bar = components.progress(iters if rank == 0 else 0, Path(config_path).stem)
+    started = time.perf_counter()
+    for iteration in range(1, iters + 1):
+        begun = time.perf_counter()
+        epoch, images, labels = next(batches)
+        reader_cost = time.perf_counter() - begun
+        shape = list(images.shape)
+        scale = float(scaler._scale) if scaler.is_enable() else 1.0
+        loss = _step(parallel, model, losses, optimizer, scaler, precision, images, labels)
+        if iteration == 1:
+            probe.remove()
+        value = float(loss)
+        lr = optimizer.get_lr()
+        _step_lr(optimizer, value)
+        cost = time.perf_counter() - begun
+        row = dict(zip(HISTORY, (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale), strict=True))
+        rows.append(row)
+        bar.update()
+        if not math.isfinite(value):
+            _write_history(history, rows, rank)
+            raise NonFiniteLoss(f"loss is {value} in iteration {iteration} of {iters} (lr {lr:g}, loss scale {scale:g}); see the history in the log")
+        if iteration % log_iters == 0 or iteration == iters:
+            components.say(_line(rows[-log_iters:], iters))
+    bar.close()
+    wall = time.perf_counter() - started
+    metrics = _metrics(rows, wall, model)
+    gates = [_rank_gate(model)] if ranks > 1 else []
+    if device == "gpu":
+        metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
+    if rank == 0:
+        paddle.save(model.state_dict(), str(checkpoint))
+        _write_history(history, rows, rank)
+    effective = {
+        "device": paddle.get_device().split(":")[0], "devices": ranks, **probe.effective(), "iters": len(rows),
+        "batch_size": shape[0], "input_size": [shape[3], shape[2]], "conv_output_dtypes": sorted(probe.outputs),
+    }
+    return Result(effective, metrics, gates)
+
+
+def _batches(dataset: Any, batch_size: int, workers: int, seed: int) -> Any:
+    """Endless (epoch, images N x 3 x H x W, labels N x H x W), each rank its own share, reproducible."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    if len(dataset) < batch_size * ranks:
+        raise StageError(f"{len(dataset)} training images are fewer than one batch of {batch_size} on {ranks} devices; lower train.batch_size")
+    sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
+    epoch = 0
+
+    def seed_worker(worker: int) -> None:
+        own = seed + 10007 * epoch + 101 * rank + worker
+        random.seed(own)
+        np.random.seed(own % 2**32)
+        cv2.setNumThreads(1)
+
+    while True:
+        sampler.set_epoch(epoch)
+        if workers == 0:
+            seed_worker(0)
+        loader = paddle.io.DataLoader(
+            dataset, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=seed_worker
+        )
+        epoch += 1
+        for batch in loader:
+            yield epoch, batch["img"], batch["label"].astype("int64")
+
+
+def _step(
+    parallel: Any, model: Any, losses: Any, optimizer: Any, scaler: Any, precision: Precision, images: Any, labels: Any
+) -> Any:
+    """One optimizer step; the loss of this rank's batch."""
+    with precision.context():
+        logits = parallel(images)
+        if hasattr(model, "loss_computation"):
+            parts = model.loss_computation(logits, losses, {"img": images, "label": labels})
+        else:
+            parts = loss_computation(logits_list=logits, labels=labels, edges=None, losses=losses)
+        loss = sum(parts)
+    if scaler.is_enable():
+        scaled = scaler.scale(loss)
+        scaled.backward()
+        scaler.minimize(optimizer, scaled)
+    else:
+        loss.backward()
+        optimizer.step()
+    model.clear_gradients()
+    return loss
+
+
+def _step_lr(optimizer: Any, loss: float) -> None:
+    scheduler = optimizer._learning_rate
+    if isinstance(scheduler, paddle.optimizer.lr.ReduceOnPlateau):
+        scheduler.step(loss)
+    elif isinstance(scheduler, paddle.optimizer.lr.LRScheduler):
+        scheduler.step()
+
+
+def _line(rows: list[dict[str, Any]], iters: int) -> str:
+    """A line of the log in the form that PaddleSeg's trainer prints and TIPC's tools read."""
+    last = rows[-1]
+    mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("loss", "batch_cost_s", "reader_cost_s", "ips")}
+    left = (iters - last["iter"]) * mean["batch_cost_s"]
+    return (
+        f"[TRAIN] epoch: {last['epoch']}, iter: {last['iter']}/{iters}, loss: {mean['loss']:.4f}, lr: {last['lr']:.6f}, "
+        f"batch_cost: {mean['batch_cost_s']:.4f}, reader_cost: {mean['reader_cost_s']:.5f}, "
+        f"ips: {mean['ips']:.4f} samples/sec | ETA {int(left // 3600):02d}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}"
+    )
+
+
+def _write_history(path: Path, rows: list[dict[str, Any]], rank: int) -> None:
+    if rank == 0:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, HISTORY)
+            writer.writeheader()
+            writer.writerows({key: f"{value:.9g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+
+
+def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, Any]:
+    """Numbers of the whole training. The first iteration is left out of the speeds: it warms up."""
+    steady = rows[1:] or rows
+    busy = sum(row["batch_cost_s"] for row in steady)
+    metrics = {
+        "first_loss": record.finite(rows[0]["loss"]), "last_loss": record.finite(rows[-1]["loss"]),
+        "min_loss": record.finite(min(row["loss"] for row in rows)),
+        "ips": record.finite(sum(row["ips"] * row["batch_cost_s"] for row in steady) / busy),
+        "batch_cost_s": record.finite(busy / len(steady)),
+        "reader_share": record.finite(sum(row["reader_cost_s"] for row in steady) / busy),
+        "train_s": record.finite(wall), "parameters": int(sum(p.size for p in model.parameters())),
+        "final_loss_scale": rows[-1]["loss_scale"],
+    }
+    return metrics
+
+
+def _rank_gate(model: Any) -> dict[str, Any]:
+    """Data parallel training averages gradients, so ranks that started equal must end equal."""
+    difference = _rank_difference(model)
+    return {
+        "name": "rank_weight_difference", "value": difference, "threshold": RANK_TOLERANCE,
+        "holds": difference <= RANK_TOLERANCE,
+        "sentence": f"ranks ended with different weights: sums of absolute values differ by {difference:g}, allowed {RANK_TOLERANCE:g}",
+    }
+
+
+def _rank_difference(model: Any) -> float:
+    """The largest difference between ranks of the sums of a weight's absolute values; 0 where they agree.
+
+    Running statistics of batch norms, which Paddle counts as untrained parameters, are each rank's own.
+    """
+    trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+    sums = paddle.stack([parameter.astype("float32").abs().sum() for parameter in trained])
+    every: list[Any] = []
+    dist.all_gather(every, sums)
+    return record.finite(max(float((other - every[0]).abs().max()) for other in every)) or 0.0

@@ -1,0 +1,56 @@
+"""Train a model: fp32 or mixed precision, on one device or several of one machine."""
+
+import argparse
+import sys
+
+from segcert import machine, stage
+
+
+def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+    from segcert import training
+
+    return training.train(
+        args.config, args.dataset, staging.path("checkpoint"), staging.path("history"), device=args.device,
+        precision=training.Precision(args.precision, args.amp_level, args.amp_dtype), iters=args.iters,
+        batch_size=args.batch_size, seed=args.seed, workers=args.workers, log_iters=args.log_iters,
+        input_size=args.input_size, backbone_weights=args.backbone_weights,
+    )
+
+
+def main() -> int:
+    options = stage.parser(__doc__)
+    options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
+    options.add_argument("--dataset", required=True, help="folder of the data set")
+    options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    options.add_argument("--devices", type=int, default=1, help="ranks, one per device")
+    options.add_argument("--precision", choices=["fp32", "amp"], default="fp32")
+    options.add_argument("--amp-level", choices=["O1", "O2"])
+    options.add_argument("--amp-dtype", choices=["float16", "bfloat16"])
+    options.add_argument("--iters", type=int, required=True)
+    options.add_argument("--batch-size", type=int, required=True, help="per device")
+    options.add_argument("--input-size", nargs=2, type=int, metavar=("W", "H"))
+    options.add_argument("--seed", type=int, default=100)
+    options.add_argument("--workers", type=int, default=0, help="data loader processes per device")
+    options.add_argument("--threads", type=int, default=1, help="CPU threads per rank")
+    options.add_argument("--log-iters", type=int, default=10)
+    options.add_argument("--backbone-weights", help="file of the backbone's pretrained weights")
+    options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
+    options.add_argument("--history", required=True, help="the CSV file of iterations to make")
+    args = stage.parse(options)
+    if (args.precision == "amp") != bool(args.amp_level and args.amp_dtype):
+        options.error("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")
+    requested = {
+        "device": args.device, "devices": args.devices, "precision": args.precision, "level": args.amp_level,
+        "dtype": args.amp_dtype, "iters": args.iters, "batch_size": args.batch_size, "input_size": args.input_size,
+        "seed": args.seed, "workers": args.workers, "threads": args.threads,
+    }
+    inputs = [args.config, args.dataset, *filter(None, [args.backbone_weights])]
+    plan = stage.Plan(
+        "train", requested, inputs, {"checkpoint": args.checkpoint, "history": args.history}, work,
+        ranks=args.devices, threads=args.threads, environment=machine.math_environment(),
+    )
+    return stage.main(args, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
