@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,7 @@ class Cell:
         stage: train | eval | export | infer.
         name: of the train cell, or the file name of the infer cell.
         train_name: of the train cell that this belongs to; the folder's name.
+        topology: single | multi | released.
         requested: what the configuration asks for, by field.
         status, reason: set where the plan already knows that it cannot or must not run.
         known_failures: the entries of the configuration that match this cell.
@@ -58,6 +59,7 @@ class Cell:
     stage: str
     name: str
     train_name: str
+    topology: str
     requested: Mapping[str, Any] = field(hash=False)
     flags: tuple[str, ...] = ()
     timeout_min: int = 60
@@ -202,7 +204,7 @@ class CellTable:
     def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
         return {
             "mode": self.mode, "model": model, "algorithm": self.settings["model_zoo"][model]["algorithm"],
-            "stage": stage, "train_name": row.name,
+            "stage": stage, "train_name": row.name, "topology": row.topology,
         }
 
     def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
@@ -320,15 +322,13 @@ class CellTable:
 
     def _known(self, cell: Cell) -> Cell:
         """The cell with the known failures that match it."""
-        fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.train_name.split("_")[0]}
+        fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.topology}
         matching = tuple(
             known for known in self.settings["known_failures"]
             if all(fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items())
         )
         if not matching:
             return cell
-        from dataclasses import replace
-
         return replace(cell, known_failures=matching)
 
 
@@ -374,8 +374,3 @@ def plan_summary(table: CellTable) -> str:
         counts[key] = counts.get(key, 0) + 1
     lines = [f"{number:5d} {stage} cells {status}" for (stage, status), number in counts.items()]
     return "\n".join([f"matrix of mode {table.mode}, hardware {table.hardware.source} ({table.hardware.gpus} GPUs):", *lines])
-
-
-def fingerprint(settings: Mapping[str, Any]) -> str:
-    """The settings as one line of JSON, keys sorted: what run_config.yaml is made from."""
-    return json.dumps(settings, sort_keys=True, ensure_ascii=False)

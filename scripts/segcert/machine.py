@@ -18,6 +18,11 @@ PACKAGES = {
     "paddleseg": "paddleseg", "onnxruntime": "onnxruntime", "openvino": "openvino", "paddle2onnx": "paddle2onnx",
     "numpy": "numpy", "opencv": "opencv-python-headless", "snakemake": "snakemake",
 }
+# Packages whose versions run_config.yaml states.
+PINNED = (
+    "snakemake", "paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddle2onnx", "onnxruntime", "openvino", "numpy",
+    "opencv-python-headless", "pandas", "PyYAML",
+)
 
 
 def hardware(setting: str) -> Hardware:

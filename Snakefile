@@ -1,0 +1,42 @@
+# Certifies PaddleSeg models end to end; see README.md.
+#
+#   snakemake --cores 8 --resources gpu=4                     the mode that config/config.yaml names
+#   snakemake --cores 2 --config mode=smoke                   the whole matrix, small, offline
+#   snakemake --cores 2 results/smoke/conclusions.json ...    any file that a rule makes
+#
+# Files of a run:
+#   results/data/<dataset>.tar, <dataset>/, <dataset>.json
+#   results/<mode>/<model>/<train cell>/{model.pdparams,train.json,eval.json,export/,export.json}
+#   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
+#   results/<mode>/{conclusions.*,results_python.log,run_config.yaml}
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/export.smk"
+include: "rules/infer.smk"
+include: "rules/conclusions.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        f"results/{MODE}/conclusions.json",
+
+
+onsuccess:
+    show_conclusions()
+
+
+onerror:
+    conclude_after_failure()

@@ -1,0 +1,33 @@
+"""Evaluation of checkpoints, and the label maps that inference must reproduce.
+
+Inputs: a checkpoint, its model's configuration, its data set.
+Outputs: eval.json and reference/ beside the checkpoint.
+"""
+
+
+rule evaluate:
+    input:
+        code=sources("evaluate.py"),
+        config=model_config,
+        bases=model_config_bases,
+        dataset=model_dataset,
+        checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
+        upstream="results/{mode}/{model}/{train_cell}/train.json",
+    output:
+        reference=directory("results/{mode}/{model}/{train_cell}/reference"),
+        record="results/{mode}/{model}/{train_cell}/eval.json",
+    log:
+        "results/{mode}/{model}/{train_cell}/eval.log",
+    benchmark:
+        "results/{mode}/{model}/{train_cell}/eval.bench.tsv"
+    threads: of_cell("eval", "threads")
+    resources:
+        gpu=of_cell("eval", "gpus"),
+        mem_mb=6000,
+        runtime=of_cell("eval", "runtime"),
+    params:
+        options=of_cell("eval", "options"),
+    shell:
+        "{PYTHON:q} {SCRIPTS}/evaluate.py {params.options:q} --upstream {input.upstream:q}"
+        " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
+        " --reference {output.reference:q} --record {output.record:q} --log {log:q}"

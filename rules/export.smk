@@ -1,0 +1,32 @@
+"""Export of checkpoints: inference model, deploy.yaml, ONNX.
+
+Inputs: a checkpoint and its model's configuration.
+Outputs: export/ and export.json beside the checkpoint.
+"""
+
+
+rule export:
+    input:
+        code=sources("export.py"),
+        config=model_config,
+        bases=model_config_bases,
+        checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
+        upstream="results/{mode}/{model}/{train_cell}/train.json",
+    output:
+        export=directory("results/{mode}/{model}/{train_cell}/export"),
+        record="results/{mode}/{model}/{train_cell}/export.json",
+    log:
+        "results/{mode}/{model}/{train_cell}/export.log",
+    benchmark:
+        "results/{mode}/{model}/{train_cell}/export.bench.tsv"
+    threads: 1
+    resources:
+        gpu=of_cell("export", "gpus"),
+        mem_mb=6000,
+        runtime=of_cell("export", "runtime"),
+    params:
+        options=of_cell("export", "options"),
+    shell:
+        "{PYTHON:q} {SCRIPTS}/export.py {params.options:q} --upstream {input.upstream:q}"
+        " --config {input.config:q} --checkpoint {input.checkpoint:q}"
+        " --export {output.export:q} --record {output.record:q} --log {log:q}"

@@ -1,0 +1,35 @@
+"""The inference matrix: one job per cell.
+
+Inputs: an exported model, the reference label maps of its checkpoint, its data set.
+Outputs: <cell>.log (the benchmark log), <cell>.json and <cell>/ in infer/ beside the checkpoint.
+"""
+
+
+rule infer:
+    input:
+        code=sources("infer.py"),
+        dataset=model_dataset,
+        export="results/{mode}/{model}/{train_cell}/export",
+        exported="results/{mode}/{model}/{train_cell}/export.json",
+        reference="results/{mode}/{model}/{train_cell}/reference",
+        evaluated="results/{mode}/{model}/{train_cell}/eval.json",
+    output:
+        log="results/{mode}/{model}/{train_cell}/infer/{cell}.log",
+        predictions=directory("results/{mode}/{model}/{train_cell}/infer/{cell}"),
+        record="results/{mode}/{model}/{train_cell}/infer/{cell}.json",
+    log:
+        "results/{mode}/{model}/{train_cell}/infer/{cell}.process.log",
+    benchmark:
+        "results/{mode}/{model}/{train_cell}/infer/{cell}.bench.tsv"
+    threads: of_cell("infer", "threads")
+    resources:
+        gpu=of_cell("infer", "gpus"),
+        mem_mb=4000,
+        runtime=of_cell("infer", "runtime"),
+    params:
+        options=of_cell("infer", "options"),
+    shell:
+        "{PYTHON:q} {SCRIPTS}/infer.py {params.options:q}"
+        " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
+        " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
+        " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

@@ -1,0 +1,79 @@
+"""Checkpoints: trained here, or, in mode whole_infer, the released ones.
+
+Inputs: the model's configuration, its data set, its backbone's weights where they are asked for.
+Outputs: model.pdparams, train.json and history.csv in results/<mode>/<model>/<train cell>/.
+"""
+
+
+def backbone_weights(wildcards):
+    """The backbone's pretrained weights as a list of no or one file."""
+    name = TABLE.weights(wildcards.model, "backbone_weights")
+    wanted = SETTINGS["train"]["pretrained_backbone"] and name
+    return [f"results/weights/{name}.pdparams"] if wanted else []
+
+
+def backbone_options(wildcards):
+    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+
+
+def released_options(wildcards):
+    name = TABLE.weights(wildcards.model, "released_weights")
+    return ["--weights-name", name, *source_options(SETTINGS["weights"][name])]
+
+
+rule train:
+    input:
+        code=sources("train.py"),
+        config=model_config,
+        bases=model_config_bases,
+        dataset=model_dataset,
+        weights=backbone_weights,
+    output:
+        checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
+        history="results/{mode}/{model}/{train_cell}/history.csv",
+        record="results/{mode}/{model}/{train_cell}/train.json",
+    log:
+        "results/{mode}/{model}/{train_cell}/train.log",
+    benchmark:
+        "results/{mode}/{model}/{train_cell}/train.bench.tsv"
+    threads: of_cell("train", "threads")
+    resources:
+        gpu=of_cell("train", "gpus"),
+        mem_mb=8000,
+        runtime=of_cell("train", "runtime"),
+    params:
+        options=of_cell("train", "options"),
+        weights=backbone_options,
+    shell:
+        "{PYTHON:q} {SCRIPTS}/train.py {params.options:q} {params.weights:q}"
+        " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
+        " --history {output.history:q} --record {output.record:q} --log {log:q}"
+
+
+rule take_released_weights:
+    input:
+        code=sources("fetch_weights.py"),
+        archive=lambda wildcards: local_source(
+            SETTINGS["weights"][TABLE.weights(wildcards.model, "released_weights")]
+        ),
+    output:
+        checkpoint="results/{mode}/{model}/released/model.pdparams",
+        record="results/{mode}/{model}/released/train.json",
+    log:
+        "results/{mode}/{model}/released/train.log",
+    benchmark:
+        "results/{mode}/{model}/released/train.bench.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=120,
+    params:
+        options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
+        source=released_options,
+    shell:
+        "{PYTHON:q} {SCRIPTS}/fetch_weights.py --stage train {params.options:q} {params.source:q}"
+        " --weights {output.checkpoint:q} --record {output.record:q} --log {log:q}"
+
+
+ruleorder: take_released_weights > train

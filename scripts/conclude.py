@@ -1,0 +1,26 @@
+"""Work out the conclusions of a run from its records. The exit code is 1 where the run is red."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from segcert import cells, conclusions, report
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    options.add_argument("--run-config", type=Path, required=True, help="the run's run_config.yaml")
+    options.add_argument("--folder", type=Path, required=True, help="the run's folder, results/<mode>")
+    args = options.parse_args()
+    run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
+    table = cells.CellTable(run["settings"], cells.Hardware(**run["hardware"]))
+    found = conclusions.conclude(table)
+    report.write(found, args.folder)
+    print(report.summary(found, args.folder), file=sys.stderr)
+    return 1 if found.red else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The conclusions of a run: every cell's status worked out from its records, and the tables of them.
+
+Nothing here is typed in: an entry is passed only where a record of a run says so, made under the
+settings that the matrix asks for and from the files that its parents say they made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcert import SCHEMA_VERSION, record, statuses
+from segcert.cells import Cell, CellTable
+
+RUN_FIELDS = (
+    "command", "log", "started", "wall_s", "cpu_s", "peak_rss_mb", "env", "effective", "metrics", "inputs", "outputs", "samples_ms",
+)
+BAR = "-" * 24
+
+
+@dataclass
+class Conclusions:
+    """Every cell of the matrix with its status, as `conclusions.json` holds it."""
+
+    mode: str
+    cells: list[dict[str, Any]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(cell["status"] for cell in self.cells)
+        return {status.name: found[status.name] for status in statuses.ALL if found[status.name]}
+
+    @property
+    def red(self) -> bool:
+        return statuses.is_red([cell["status"] for cell in self.cells])
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema_version": SCHEMA_VERSION, "mode": self.mode, "red": self.red, "counts": self.counts, "cells": self.cells}
+
+    def select(self, **fields: Any) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
+
+
+def _field(cell: Mapping[str, Any], key: str) -> Any:
+    return cell[key] if key in cell else cell["requested"].get(key)
+
+
+def conclude(table: CellTable) -> Conclusions:
+    """Work out the status of every cell of the table from the records on disk."""
+    known: dict[str, dict[str, Any]] = {}
+    for cell in table.cells:
+        known[cell.record] = _entry(cell, [known[parent.record] for parent in table.parents(cell)])
+    return Conclusions(table.mode, list(known.values()))
+
+
+def _entry(cell: Cell, parents: list[dict[str, Any]]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION, "model": cell.model, "algorithm": cell.algorithm, "mode": cell.mode, "stage": cell.stage,
+        "cell": cell.name, "train_cell": cell.train_name, "topology": cell.topology, "status": "", "reason": None,
+        "requested": dict(cell.requested), "record": cell.record,
+    }
+    status, reason, found = _judge(cell, parents)
+    entry |= {"status": status.name, "reason": reason}
+    if found:
+        entry |= {key: found[key] for key in RUN_FIELDS if key in found}
+    return entry
+
+
+def _judge(cell: Cell, parents: list[dict[str, Any]]) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
+    if not cell.planned:
+        return statuses.by_name(str(cell.status)), cell.reason, None
+    for parent in reversed(parents):
+        status = statuses.by_name(parent["status"])
+        if status.red or status is statuses.BLOCKED:
+            return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
+    try:
+        found = _latest(cell)
+    except record.RecordError as error:
+        return statuses.FAILED, str(error), None
+    if found is None:
+        if any(Path(cell.record).parent.glob(f".{Path(cell.record).stem}.*.partial")):
+            return statuses.FAILED, f"ended without a record: killed, or its machine went down; log: {cell.log}", None
+        return statuses.NOT_RUN, "not asked for in this run", None
+    stale = _stale(cell, found, parents)
+    if stale:
+        return statuses.NOT_RUN, f"the record on disk is of another run: {stale}", None
+    return statuses.by_name(found["status"]), found["reason"], found
+
+
+def _latest(cell: Cell) -> dict[str, Any] | None:
+    """The cell's record, or that of its failed attempt where that is later."""
+    found = [record.read(path) for path in (cell.record, cell.failure) if Path(path).exists()]
+    return max(found, key=lambda item: item["started"]) if found else None
+
+
+def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) -> str | None:
+    """In words, why a record does not belong to this cell as it is asked for now."""
+    identity = {"model": cell.model, "mode": cell.mode, "stage": cell.stage, "cell": cell.name}
+    for key, value in identity.items():
+        if found[key] != value:
+            return f"{key} {found[key]}, not {value}"
+    for key, value in cell.requested.items():
+        if found["requested"].get(key) != value:
+            return f"{key} was {found['requested'].get(key)}, now {value}"
+    for parent in parents:
+        for path, digest in parent.get("outputs", {}).items():
+            if found["inputs"].get(path, digest) != digest:
+                return f"made from another {path}"
+    return None
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def worst(names: Iterable[str]) -> statuses.Status:
+    """The status that says most against a group of cells: red ones first, then what did not run."""
+    order = (
+        statuses.FAILED, statuses.ACCURACY_FAILED, statuses.BLOCKED, statuses.NOT_RUN, statuses.UNVERIFIED,
+        statuses.KNOWN_FAILURE, statuses.SKIPPED, statuses.PASSED,
+    )
+    present = set(names)
+    return next(status for status in order if status.name in present)
+
+
+def precision_label(requested: Mapping[str, Any]) -> str:
+    if requested.get("precision") == "amp":
+        return f"AMP {requested['level']} {requested['dtype']}"
+    return str(requested.get("precision", "released weights"))
+
+
+def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:
+    """What a model's training on a topology comes to: one item per precision, mixed precision first."""
+    entries = []
+    for train in conclusions.select(model=model, stage="train", topology=topology):
+        evaluated = conclusions.select(model=model, stage="eval", train_cell=train["train_cell"])
+        status = worst([train["status"], *(cell["status"] for cell in evaluated)])
+        entries.append(
+            {
+                "label": precision_label(train["requested"]), "amp": train["requested"].get("precision") == "amp",
+                "status": status, "reason": next((c["reason"] for c in (train, *evaluated) if c["status"] == status.name), None),
+                "device": (train.get("effective") or {}).get("device"), "ranks": (train.get("effective") or {}).get("devices"),
+                "record": train["record"],
+            }
+        )
+    return sorted(entries, key=lambda entry: not entry["amp"])
+
+
+def infer_entries(conclusions: Conclusions, model: str, device: str, batch_size: int) -> list[dict[str, Any]]:
+    return conclusions.select(model=model, stage="infer", device=device, batch_size=batch_size)
+
+
+def models(conclusions: Conclusions) -> list[tuple[str, str]]:
+    """(algorithm, model) in the order of the matrix."""
+    return list(dict.fromkeys((cell["algorithm"], cell["model"]) for cell in conclusions.cells))
+
+
+def batch_sizes(conclusions: Conclusions) -> list[int]:
+    return sorted({cell["requested"]["batch_size"] for cell in conclusions.select(stage="infer")})
+
+
+# -- the status lines of TIPC -----------------------------------------------------------------
+
+
+def status_lines(conclusions: Conclusions) -> str:
+    """results_python.log: a line per command that ran, in the order in which they started."""
+    ran = [cell for cell in conclusions.cells if "command" in cell and cell["status"] in {s.name for s in statuses.EXERCISED}]
+    lines = [f"{BAR} {conclusions.mode} {BAR}"]
+    for cell in sorted(ran, key=lambda cell: cell["started"]):
+        verb = "Run successfully" if cell["status"] == statuses.PASSED.name else "Run failed"
+        lines.append(f"\033[33m {verb} with command - {cell['model']} - {cell['command']} - {cell['log']}  \033[0m")
+    return "\n".join(lines) + "\n"
+
+
+_STATUS_LINE = re.compile(r"\033\[33m (?P<verb>Run successfully|Run failed) with command - (?P<model>.*?) - (?P<command>.*) - (?P<log>.*?)\s+\033\[0m")
+
+
+def parse_status_lines(text: str) -> list[dict[str, Any]]:
+    """The lines of a results_python.log: model, command, log, ok."""
+    return [
+        {"model": m["model"], "command": m["command"], "log": m["log"], "ok": m["verb"] == "Run successfully"}
+        for m in _STATUS_LINE.finditer(text)
+    ]

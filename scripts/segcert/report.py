@@ -1,0 +1,233 @@
+"""The conclusions as files: Markdown, CSV, JSON, and the seed's own Chinese form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from segcert import conclusions as work
+from segcert import record, statuses
+from segcert.conclusions import Conclusions
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write(conclusions: Conclusions, folder: Path) -> None:
+    """Write conclusions.{md,csv,json}, conclusions.zh.md and results_python.log."""
+    record.write_text(folder / "conclusions.md", markdown(conclusions))
+    record.write_text(folder / "conclusions.zh.md", chinese(conclusions))
+    record.write_text(folder / "conclusions.csv", cells_frame(conclusions).to_csv(index=False))
+    record.write_text(folder / "results_python.log", work.status_lines(conclusions))
+    record.write_json(folder / "conclusions.json", conclusions.as_json())  # last: its presence says that all is there
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def train_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """The seed's training table: algorithm, model, single, multi."""
+    topologies = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    return pd.DataFrame(
+        [
+            {"algorithm": algorithm, "model": model, **{t: _train_text(work.train_entries(conclusions, model, t)) for t in topologies}}
+            for algorithm, model in work.models(conclusions)
+        ]
+    )
+
+
+def _train_text(entries: list[dict[str, Any]]) -> str:
+    parts = []
+    for entry in entries:
+        status: statuses.Status = entry["status"]
+        where = f" ({entry['device']} x {entry['ranks']})" if entry["device"] and entry["ranks"] else ""
+        parts.append(f"{status.symbol} {entry['label']}: {status.name}{where}")
+    return "; ".join(parts)
+
+
+def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """The seed's inference table: algorithm, model, CPU, GPU, batch size."""
+    return pd.DataFrame(
+        [
+            {
+                "algorithm": algorithm, "model": model,
+                **{device.upper(): _counts_text(work.infer_entries(conclusions, model, device, size)) for device in ("cpu", "gpu")},
+                "batch size": size,
+            }
+            for algorithm, model in work.models(conclusions)
+            for size in work.batch_sizes(conclusions)
+        ]
+    )
+
+
+def _counts_text(cells: list[dict[str, Any]]) -> str:
+    counts = Counter(cell["status"] for cell in cells)
+    shown = [f"{s.symbol} {counts[s.name]} {s.name}" for s in statuses.ALL if counts[s.name]]
+    return ", ".join(shown) or "no cells"
+
+
+def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per inference cell that ran to its end."""
+    rows = []
+    for cell in conclusions.select(stage="infer"):
+        timing = (cell.get("metrics") or {}).get("inference_ms")
+        if timing:
+            metrics = cell["metrics"]
+            rows.append(
+                {
+                    "model": cell["model"], "checkpoint": cell["train_cell"], **_request_columns(cell), "status": cell["status"],
+                    "p50 ms": timing["p50"], "p95 ms": timing["p95"], "images/s": metrics["throughput_ips"],
+                    "agreement": metrics["pixel_agreement"], "build s": metrics["build_s"], "RSS MB": metrics["worker_rss_mb"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per checkpoint: the end of its training and its evaluation."""
+    rows = []
+    for train in conclusions.select(stage="train"):
+        metrics = train.get("metrics") or {}
+        evaluated = next(iter(conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])), {})
+        scores = evaluated.get("metrics") or {}
+        if metrics:
+            rows.append(
+                {
+                    "model": train["model"], "checkpoint": train["train_cell"], "first loss": metrics.get("first_loss"),
+                    "last loss": metrics.get("last_loss"), "images/s": metrics.get("ips"), "mIoU": scores.get("miou"),
+                    "acc": scores.get("acc"), "kappa": scores.get("kappa"), "dice": scores.get("dice"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per cell of the matrix, flat: what conclusions.csv holds."""
+    rows = []
+    for cell in conclusions.cells:
+        metrics = cell.get("metrics") or {}
+        timing = metrics.get("inference_ms") or {}
+        rows.append(
+            {
+                "model": cell["model"], "algorithm": cell["algorithm"], "stage": cell["stage"], "train_cell": cell["train_cell"],
+                "cell": cell["cell"], "status": cell["status"], "reason": cell["reason"], **_request_columns(cell),
+                "batch_size": cell["requested"].get("batch_size"), "wall_s": cell.get("wall_s"), "peak_rss_mb": cell.get("peak_rss_mb"),
+                "miou": metrics.get("miou"), "last_loss": metrics.get("last_loss"), "train_ips": metrics.get("ips"),
+                "inference_p50_ms": timing.get("p50"), "inference_p95_ms": timing.get("p95"),
+                "pixel_agreement": metrics.get("pixel_agreement"), "record": cell["record"], "log": cell.get("log"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
+    requested = cell["requested"]
+    return {
+        "device": requested.get("device"), "engine": requested.get("engine"), "precision": work.precision_label(requested),
+        "threads": requested.get("threads"),
+    }
+
+
+def _reasons(conclusions: Conclusions, *names: str) -> list[dict[str, Any]]:
+    """Cells of these statuses, grouped by reason."""
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for cell in conclusions.cells:
+        if cell["status"] in names:
+            groups.setdefault((cell["status"], cell["reason"]), []).append(cell)
+    return [
+        {"status": statuses.by_name(status), "reason": reason, "cells": cells, "count": len(cells)}
+        for (status, reason), cells in groups.items()
+    ]
+
+
+# -- documents --------------------------------------------------------------------------------
+
+
+def _template(name: str) -> Any:
+    # Markdown is shown as text by its readers; tables come from pandas, which escapes nothing that
+    # could be more than text here.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    return environment.get_template(name)
+
+
+def _environment(conclusions: Conclusions) -> dict[str, Any] | None:
+    return next((cell["env"] for cell in conclusions.cells if cell.get("env")), None)
+
+
+def markdown(conclusions: Conclusions) -> str:
+    def table(frame: pd.DataFrame) -> str:
+        return frame.to_markdown(index=False, floatfmt=".4g") if len(frame) else "(none)"
+
+    return _template("conclusions.md.j2").render(
+        conclusions=conclusions, env=_environment(conclusions), statuses=statuses.ALL,
+        train=table(train_frame(conclusions)), infer=table(infer_frame(conclusions)),
+        accuracy=table(accuracy_frame(conclusions)), latency=table(latency_frame(conclusions)),
+        red=_reasons(conclusions, "failed", "accuracy-failed"), known=_reasons(conclusions, "known-failure"),
+        blocked=_reasons(conclusions, "blocked"), unverified=_reasons(conclusions, "unverified"),
+        others=_reasons(conclusions, "skipped", "not-run"),
+        surprises=[c for c in conclusions.cells if c["status"] == "passed" and c["reason"]],
+    )
+
+
+def chinese(conclusions: Conclusions) -> str:
+    """The two tables in the seed's own form. An entry reads as the seed's only where a run proved it."""
+    topologies = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
+    present = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    train = [
+        [algorithm, model, *(_chinese_train(work.train_entries(conclusions, model, topology)) for topology in present)]
+        for algorithm, model in work.models(conclusions)
+    ]
+    infer = [
+        [algorithm, model, *(_chinese_infer(work.infer_entries(conclusions, model, d, size)) for d in ("cpu", "gpu")), size]
+        for algorithm, model in work.models(conclusions)
+        for size in work.batch_sizes(conclusions)
+    ]
+    return _template("conclusions.zh.md.j2").render(
+        conclusions=conclusions, statuses=statuses.ALL, env=_environment(conclusions),
+        train_head=["算法名称", "模型名称", *(topologies[topology] for topology in present)], train=train,
+        infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"], infer=infer,
+        unverified=_reasons(conclusions, "unverified"), problems=_reasons(conclusions, "failed", "accuracy-failed", "known-failure"),
+    )
+
+
+def _chinese_train(entries: list[dict[str, Any]]) -> str:
+    parts = []
+    for entry in entries:
+        what = "混合精度训练" if entry["amp"] else entry["label"]
+        level = f"（{entry['label'].removeprefix('AMP ')}）" if entry["amp"] else ""
+        if entry["status"] is statuses.PASSED:
+            parts.append(what + level if entry["amp"] else f"{what} 训练（{str(entry['device']).upper()}）")
+        else:
+            parts.append(f"{what}{level}：{entry['status'].zh}")
+    return "；".join(parts)
+
+
+def _chinese_infer(cells: list[dict[str, Any]]) -> str:
+    counts = Counter(cell["status"] for cell in cells)
+    if not counts:
+        return "—"
+    if set(counts) == {"passed"}:
+        return "支持"
+    rest = "，".join(f"{counts[s.name]} 项{s.zh}" for s in statuses.ALL if counts[s.name])
+    return f"部分支持（{rest}）" if counts["passed"] else rest
+
+
+def summary(conclusions: Conclusions, folder: Path) -> str:
+    """One screen for the end of a run: what is green, what is red with its cause and log, what is open."""
+    lines = [", ".join(f"{number} {name}" for name, number in conclusions.counts.items())]
+    for group in _reasons(conclusions, "failed", "accuracy-failed"):
+        for cell in group["cells"]:
+            lines.append(f"  {group['status'].symbol} {cell['model']} {cell['stage']} {cell['cell']}: {cell['reason']}")
+            lines.append(f"    log: {cell.get('log', 'none')}")
+    for group in _reasons(conclusions, "known-failure", "unverified"):
+        lines.append(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {group['reason']}")
+    for cell in conclusions.cells:
+        if cell["status"] == "passed" and cell["reason"]:
+            lines.append(f"  ! {cell['model']} {cell['cell']}: {cell['reason']}")
+    lines.append(f"{'RED' if conclusions.red else 'green'}; conclusions: {folder / 'conclusions.md'}")
+    return "\n".join(line if len(line) < 400 else line[:397] + "..." for line in lines)
