@@ -44,6 +44,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock:
 	cd envs && $(LOCK) --upgrade --override overrides.txt cpu.in -o cpu.txt
 	cd envs && $(LOCK) --upgrade dev.in -o dev.txt
+	$(PYTHON) envs/derive.py
 
 format: env-dev
 	$(BIN)/snakefmt Snakefile rules

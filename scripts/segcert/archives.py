@@ -6,9 +6,11 @@ holds one is refused whole, by name, before anything of it is used.
 
 from __future__ import annotations
 
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -17,6 +19,24 @@ from segcert.stage import StageError
 
 MAX_BYTES = 500 * 10**9  # unpacked; far above the largest data set here, far below "fills any disk"
 MAX_MEMBERS = 5_000_000
+UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
+
+
+class Member:
+    """The content of a member; reading it raises StageError where the archive is broken there."""
+
+    def __init__(self, archive: Path, stream: IO[bytes]) -> None:
+        self._archive, self._stream = archive, stream
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except UNREADABLE as error:
+            raise _unreadable(self._archive, error) from error
+
+
+def _unreadable(archive: Path, error: Exception) -> StageError:
+    return StageError(f"{archive}: cannot be read as an archive: {error}; is it whole? Fetch it again")
 
 
 def checked_name(name: str, archive: str) -> str:
@@ -28,7 +48,7 @@ def checked_name(name: str, archive: str) -> str:
     return path.as_posix()
 
 
-def members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+def members(archive: Path) -> Iterator[tuple[str, int, Member]]:
     """Name, size in bytes and content of every regular file of a tar (any compression) or zip.
 
     Raises:
@@ -43,37 +63,49 @@ def members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
         yield checked_name(name, archive.name), size, stream
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            for member in tar:
-                if member.isdir():
-                    checked_name(member.name, archive.name)
-                    continue
-                stream = tar.extractfile(member) if member.isreg() else None
-                if stream is None:
-                    raise StageError(f"{archive.name}: member {member.name!r} is a link or a device; it is refused")
-                yield member.name, member.size, stream
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise StageError(f"{archive}: cannot be read as an archive: {error}; is it whole? Fetch it again") from error
+        tar = tarfile.open(archive, "r:*")
+    except UNREADABLE as error:
+        raise _unreadable(archive, error) from error
+    with tar:
+        while True:
+            try:
+                member = tar.next()
+                stream = tar.extractfile(member) if member is not None and member.isreg() else None
+            except UNREADABLE as error:
+                raise _unreadable(archive, error) from error
+            if member is None:
+                return
+            if member.isdir():
+                checked_name(member.name, archive.name)
+            elif stream is None:
+                raise StageError(f"{archive.name}: member {member.name!r} is a link or a device; it is refused")
+            else:
+                yield member.name, member.size, Member(archive, stream)
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
     try:
-        with zipfile.ZipFile(archive) as packed:
-            for info in packed.infolist():
-                if info.is_dir():
-                    checked_name(info.filename, archive.name)
-                    continue
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise StageError(f"{archive.name}: member {info.filename!r} is a link; it is refused")
-                with packed.open(info) as stream:
-                    yield info.filename, info.file_size, stream
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise StageError(f"{archive}: cannot be read as an archive: {error}; is it whole? Fetch it again") from error
+        packed = zipfile.ZipFile(archive)
+    except UNREADABLE as error:
+        raise _unreadable(archive, error) from error
+    with packed:
+        for info in packed.infolist():
+            if info.is_dir():
+                checked_name(info.filename, archive.name)
+                continue
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise StageError(f"{archive.name}: member {info.filename!r} is a link; it is refused")
+            try:
+                stream = packed.open(info)
+            except UNREADABLE as error:
+                raise _unreadable(archive, error) from error
+            with stream:
+                yield info.filename, info.file_size, Member(archive, stream)
 
 
-def add_file(tar: tarfile.TarFile, name: str, size: int, stream: IO[bytes]) -> None:
+def add_file(tar: tarfile.TarFile, name: str, size: int, stream: Member | IO[bytes]) -> None:
     """Add a file with nothing of its origin but its name and content, so that equal data give equal bytes."""
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size, 0o644, 0

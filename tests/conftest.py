@@ -1,0 +1,57 @@
+"""What the tests share: the package on the path, and a copy of the project that a test may spoil."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "README.md")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+def copy_project(target: Path) -> Path:
+    """The project's files, without results or environment, in a folder of their own."""
+    target.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, target / part)
+    return target
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path / "project")
+
+
+def snakemake(folder: Path, *arguments: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+    """Run snakemake there, as a user would."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """Rule -> number of jobs, from the job statistics that snakemake prints; empty where there is nothing to do."""
+    counts: dict[str, int] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.split() == ["job", "count"]:
+            next(lines)
+            for row in lines:
+                if len(row.split()) != 2:
+                    break
+                rule, count = row.split()
+                counts[rule] = int(count)
+            break
+    return {rule: count for rule, count in counts.items() if rule not in ("all", "total")}

@@ -1,0 +1,129 @@
+"""The cell table: the seed's matrix in every mode, on every hardware."""
+
+from collections import Counter
+
+import pytest
+import yaml
+
+from segcert import cells, settings
+from segcert.machine import Hardware
+
+CPU = Hardware(0, "auto", bf16=True)
+GPU = Hardware(8, "gpu")
+EIGHT = [
+    "pp_liteseg_stdc1", "pp_liteseg_stdc2", "pp_humanseg_lite", "pp_humanseg_mobile", "pp_humanseg_server", "fcn_hrnet_w18",
+    "ocrnet_hrnetw18", "ocrnet_hrnetw48",
+]
+
+
+@pytest.fixture
+def table(root):
+    config = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+
+    def make(hardware, **overrides):
+        return cells.CellTable(settings.resolve(settings.merge(config, overrides), overrides, "config.yaml"), hardware)
+
+    return make
+
+
+def count(table, planned=True):
+    return Counter(cell.stage for cell in table.cells if cell.planned == planned)
+
+
+def test_the_seeds_models_are_all_there(table):
+    assert list(dict.fromkeys(cell.model for cell in table(CPU).cells)) == EIGHT
+
+
+def test_seed_matrix_on_gpus(table):
+    planned = table(GPU).planned("train", "eval", "export", "infer")
+    amp = [c for c in planned if c.stage == "train" and c.requested["precision"] == "amp"]
+    assert Counter((c.model, c.topology) for c in amp) == {(m, t): 1 for m in EIGHT for t in ("single", "multi")}
+    assert {(c.requested["level"], c.requested["device"]) for c in amp} == {("O1", "gpu")}
+    assert {c.gpus for c in amp if c.topology == "multi"} == {2}
+    exports = [c for c in planned if c.stage == "export"]
+    assert len(exports) == 16 and all("amp" in c.train_name for c in exports)
+    for model in EIGHT:
+        devices = {c.requested["device"] for c in planned if c.stage == "infer" and c.model == model}
+        assert devices == {"cpu", "gpu"}
+
+
+def test_smoke_matrix_without_a_gpu(table):
+    smoke = table(CPU, mode="smoke")
+    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 40}
+    left_out = [cell for cell in smoke.cells if not cell.planned]
+    assert {cell.status for cell in left_out} == {"unverified"}
+    assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 24}
+    assert all("GPU" in cell.reason for cell in left_out)
+
+
+def test_one_gpu_leaves_multi_unverified(table):
+    one = table(Hardware(1, "auto", bf16=True))
+    multi = [cell for cell in one.cells if cell.stage == "train" and cell.topology == "multi"]
+    assert multi and all(cell.status == "unverified" and "needs 2 GPUs" in cell.reason for cell in multi)
+
+
+def test_bf16_needs_a_cpu_that_has_it(table):
+    old = table(Hardware(0, "auto", bf16=False), mode="smoke")
+    bf16 = [cell for cell in old.cells if cell.requested.get("precision") == "bf16"]
+    assert bf16 and all(cell.status == "unverified" and "bfloat16" in cell.reason for cell in bf16)
+
+
+def test_whole_infer_needs_no_training(table):
+    whole = table(CPU, mode="whole_infer")
+    assert {cell.train_name for cell in whole.cells} == {"released"}
+    without = [cell for cell in whole.cells if not cell.planned and cell.stage == "train"]
+    assert {cell.model for cell in without} == {"fcn_hrnet_w18", "ocrnet_hrnetw48"}
+    assert {cell.reason for cell in without} == {"no released weights"}
+
+
+def test_unsupported_precision_is_skipped_in_words(table):
+    odd = table(CPU, infer={"cpu": [{"engine": "native", "precision": "int8"}]})
+    skipped = [cell for cell in odd.cells if cell.status == "skipped"]
+    assert skipped and "int8" in skipped[0].reason
+
+
+def test_tipc_file_names():
+    assert cells.infer_name("cpu", "onednn", "fp32", 1, 1) == "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
+    assert cells.infer_name("gpu", "native", "fp32", 1, 1) == "python_infer_gpu_usetrt_False_precision_fp32_batchsize_1"
+    assert cells.infer_name("cpu", "openvino", "fp32", 2, 1) == "python_infer_cpu_openvino_threads_2_precision_fp32_batchsize_1"
+
+
+def test_known_failures_reach_the_cells_they_match(table):
+    marked = [cell for cell in table(CPU, mode="smoke").cells if cell.known_failures]
+    assert {(c.model, c.requested["engine"], c.requested["precision"]) for c in marked} == {
+        (model, "onednn", "bf16") for model in ("ocrnet_hrnetw18", "ocrnet_hrnetw48")
+    }
+
+
+def test_doubled_cells_are_refused(table):
+    doubled = table(CPU)
+    doubled.settings["infer"]["batch_sizes"] = [1, 1]
+    with pytest.raises(ValueError, match="share the record"):
+        doubled.cells  # noqa: B018
+
+
+def test_scripts_request_what_the_table_requests(table, root, monkeypatch):
+    """The record's `requested` is the table's: otherwise the conclusions would call every record stale."""
+    import importlib
+    import sys
+
+    from segcert import stage
+
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    plans = {}
+    monkeypatch.setattr(stage, "main", lambda args, plan: plans.update(latest=plan) or 0)
+    extra = {
+        "train": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h"],
+        "eval": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--reference", "r"],
+        "export": ["--config", "c", "--checkpoint", "x", "--export", "e"],
+        "infer": ["--export", "e", "--dataset", "d", "--reference", "r", "--benchmark-log", "b", "--predictions", "p"],
+    }
+    scripts = {"train": "train", "eval": "evaluate", "export": "export", "infer": "infer"}
+    for hardware in (CPU, GPU):
+        for mode in ("smoke", "lite_train_lite_infer", "whole_train_whole_infer"):
+            for cell in table(hardware, mode=mode).planned("train", "eval", "export", "infer"):
+                arguments = [scripts[cell.stage], *cell.options, *extra[cell.stage], "--record", "r.json", "--log", "l"]
+                monkeypatch.setattr(sys, "argv", arguments)
+                importlib.import_module(scripts[cell.stage]).main()
+                assert plans["latest"].requested == cell.requested, cell.record
+                assert plans["latest"].stage == cell.stage

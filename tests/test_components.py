@@ -1,0 +1,190 @@
+"""PaddleSeg's parts as they are used here: configurations, corrected losses, transforms, metrics."""
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+import yaml
+from conftest import ROOT
+
+from segcert import components, metrics, preprocess
+from segcert.stage import StageError
+
+MODELS = sorted((ROOT / "config/models").glob("*.yml"))
+
+# Hyperparameters of TIPC's mixed-precision configurations of PaddleSeg, model by model.
+TIPC = {
+    "pp_liteseg_stdc1": ("PPLiteSeg", "STDC1", "OhemCrossEntropyLoss", 3, 0.005, 5e-4, [1024, 512], [512, 512]),
+    "pp_liteseg_stdc2": ("PPLiteSeg", "STDC2", "OhemCrossEntropyLoss", 3, 0.005, 5e-4, [1024, 512], [512, 512]),
+    "pp_humanseg_lite": ("PPHumanSegLite", None, "CrossEntropyLoss", 1, 0.0075, 5e-4, [398, 224], [398, 224]),
+    "pp_humanseg_mobile": ("FCN", "HRNet_W18_Small_V1", "CrossEntropyLoss", 1, 0.05, 5e-4, [192, 192], [192, 192]),
+    "pp_humanseg_server": ("DeepLabV3P", "ResNet50_vd", "CrossEntropyLoss", 1, 0.05, 5e-4, [512, 512], [512, 512]),
+    "fcn_hrnet_w18": ("FCN", "HRNet_W18", "CrossEntropyLoss", 1, 0.01, 5e-4, [1024, 512], [1024, 512]),
+    "ocrnet_hrnetw18": ("OCRNet", "HRNet_W18", "CrossEntropyLoss", 2, 0.01, 4e-5, [1024, 512], [512, 512]),
+    "ocrnet_hrnetw48": ("OCRNet", "HRNet_W48", "CrossEntropyLoss", 2, 0.01, 4e-5, [1024, 512], [512, 512]),
+}
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_paddleseg_reads_the_configuration_and_it_holds_tipcs_hyperparameters(path):
+    from paddleseg.cvlibs import Config
+
+    content = Config(str(path)).dic
+    model, backbone, loss, losses, lr, decay, crop, export = TIPC[path.stem]
+    assert content["model"]["type"] == model
+    assert (content["model"].get("backbone") or {}).get("type") == backbone
+    assert [item["type"] for item in content["loss"]["types"]] == [loss] * losses
+    assert content["lr_scheduler"] == {"type": "PolynomialDecay", "learning_rate": lr, "power": 0.9, "end_lr": 0}
+    assert content["optimizer"] == {"type": "SGD", "momentum": 0.9, "weight_decay": decay}
+    sized = next(t for t in content["train_dataset"]["transforms"] if t["type"] in components.SIZED)
+    assert sized[components.SIZED[sized["type"]]] == crop
+    assert list(components.export_size(components.load_config(str(path)))) == export
+
+
+def test_a_configuration_that_paddleseg_refuses_is_named(tmp_path):
+    (tmp_path / "bad.yml").write_text("model: {type: FCN}\n")
+    with pytest.raises(StageError, match=r"bad.yml: PaddleSeg refuses"):
+        components.load_config(str(tmp_path / "bad.yml"))
+
+
+def test_input_size_replaces_every_size(tmp_path):
+    config = components.load_config(str(ROOT / "config/models/ocrnet_hrnetw18.yml"), "some/where", [64, 32], 3, 1)
+    crops = [t for t in config.dic["train_dataset"]["transforms"] if t["type"] == "RandomPaddingCrop"]
+    assert crops == [{"type": "RandomPaddingCrop", "crop_size": [64, 32]}]
+    assert config.dic["val_dataset"]["transforms"] == config.dic["export"]["transforms"]
+    assert components.export_size(config) == (64, 32)
+    assert config.dic["train_dataset"]["dataset_root"] == "some/where"
+    assert (config.iters, config.batch_size) == (3, 1)
+
+
+# -- losses -----------------------------------------------------------------------------------
+
+
+def cross_entropy(logit, label):
+    """Loss of every pixel by the definition, float64; N x H x W."""
+    shifted = logit.astype(np.float64) - logit.max(1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    safe = np.where(label == 255, 0, label)
+    return -np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0], np.exp(np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0])
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(5)
+    logit = rng.normal(size=(2, 4, 6, 5)).astype("float32") * 3
+    label = rng.integers(0, 4, (2, 6, 5))
+    label[0, 0] = 255
+    return logit, label
+
+
+def gradient(loss, logit, label):
+    tensor = paddle.to_tensor(logit, stop_gradient=False)
+    value = loss(tensor, paddle.to_tensor(label))
+    value.backward()
+    return float(value), tensor.grad.numpy()
+
+
+def test_cross_entropy_is_the_mean_over_counted_pixels(batch):
+    logit, label = batch
+    value, grad = gradient(components.TypedCrossEntropyLoss(ignore_index=255), logit, label)
+    pixels, _ = cross_entropy(logit, label)
+    assert value == pytest.approx(pixels[label != 255].mean(), rel=1e-5)
+    assert np.abs(grad).sum() > 0 and np.abs(grad[0, :, 0]).sum() == 0, "ignored pixels have no gradient"
+
+
+def test_weighted_cross_entropy(batch):
+    logit, label = batch
+    weight = [0.5, 1.0, 2.0, 4.0]
+    value, _ = gradient(components.TypedCrossEntropyLoss(weight=weight, ignore_index=255), logit, label)
+    pixels, _ = cross_entropy(logit, label)
+    counted = label != 255
+    weights = np.array(weight)[label[counted]]
+    assert value == pytest.approx((pixels[counted] * weights).sum() / weights.sum(), rel=1e-4)
+
+
+def test_hardest_share_of_cross_entropy(batch):
+    logit, label = batch
+    value, _ = gradient(components.TypedCrossEntropyLoss(ignore_index=255, top_k_percent_pixels=0.2), logit, label)
+    pixels, _ = cross_entropy(logit, label)
+    flat = np.where(label == 255, 0, pixels).ravel()
+    hardest = np.sort(flat)[::-1][: int(0.2 * flat.size)]
+    assert value == pytest.approx(hardest.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("thresh", "min_kept"), [(0.7, 5), (0.05, 20), (0.7, 1000)])
+def test_ohem_keeps_the_hardest_pixels(batch, thresh, min_kept):
+    logit, label = batch
+    value, _ = gradient(components.TypedOhemCrossEntropyLoss(thresh, min_kept, 255), logit, label)
+    pixels, probability = cross_entropy(logit, label)
+    counted = label != 255
+    kept = counted
+    if counted.sum() > min_kept:
+        bound = max(thresh, np.sort(probability[counted])[min_kept - 1])
+        kept = counted & (probability < bound)
+    assert value == pytest.approx(pixels[kept].mean(), rel=1e-3)
+
+
+# -- transforms and metrics -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [{"type": "Resize", "target_size": [64, 48]}, {"type": "Normalize"}],
+        [{"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}],
+        [{"type": "Resize", "target_size": [40, 80], "interp": "CUBIC"}, {"type": "Normalize"}],
+    ],
+)
+def test_preprocessing_is_pixel_identical_to_paddlesegs(tmp_path, transforms):
+    rng = np.random.default_rng(1)
+    cv2.imwrite(str(tmp_path / "photo.jpg"), rng.integers(0, 256, (97, 131, 3), np.uint8))
+    own = preprocess.Preprocess(transforms)
+    assert own._paddleseg is None
+    theirs = preprocess._paddleseg_transforms(transforms)
+    assert np.array_equal(own(tmp_path / "photo.jpg"), theirs(str(tmp_path / "photo.jpg")))
+
+
+def test_other_transforms_are_left_to_paddleseg(tmp_path):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((20, 30, 3), np.uint8))
+    own = preprocess.Preprocess([{"type": "ResizeByLong", "long_size": 60}, {"type": "Normalize"}])
+    assert own(tmp_path / "photo.png").shape == (3, 40, 60)
+
+
+def test_metrics_are_paddlesegs():
+    from paddleseg.utils import metrics as theirs
+
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 4, (30, 40)).astype(np.uint8)
+    prediction = np.where(rng.random(label.shape) < 0.7, label, rng.integers(0, 5, label.shape))
+    label[:3] = 255
+    confusion = metrics.Confusion(6)  # two classes that neither map holds much of
+    confusion.add(prediction, label)
+    own = confusion.metrics()
+    counts = [paddle.to_tensor(values.astype("int64")) for values in (np.diag(confusion.counts), confusion.counts.sum(0), confusion.counts.sum(1))]
+    iou, miou = theirs.mean_iou(*counts)
+    assert own["miou"] == pytest.approx(float(miou), rel=1e-5)
+    assert own["class_iou"] == pytest.approx(list(iou), rel=1e-5)
+    assert own["acc"] == pytest.approx(float(theirs.class_measurement(*counts)[0]), rel=1e-5)
+    assert own["kappa"] == pytest.approx(float(theirs.kappa(*counts)), rel=1e-4)
+    assert own["dice"] == pytest.approx(float(theirs.dice(*counts)[1]), rel=1e-5)
+
+
+def test_wrong_labels_are_named():
+    confusion = metrics.Confusion(2)
+    with pytest.raises(StageError, match=r"a.png: holds the value 7; allowed are 0 to 1 and 255"):
+        confusion.add(np.zeros((2, 2)), np.full((2, 2), 7), "a.png")
+    with pytest.raises(StageError, match=r"a.png: is 3x2, its image is 2x2"):
+        confusion.add(np.zeros((2, 2)), np.zeros((2, 3)), "a.png")
+
+
+def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
+    from paddleseg.deploy.infer import DeployConfig
+
+    from segcert import exporting
+
+    config = components.load_config(str(ROOT / "config/models/pp_humanseg_lite.yml"))
+    exporting._write_deploy(tmp_path / "deploy.yaml", "model.json", config)
+    theirs = DeployConfig(str(tmp_path / "deploy.yaml"))
+    assert theirs.model == str(tmp_path / "model.json") and theirs.params == str(tmp_path / "model.pdiparams")
+    assert len(theirs.transforms.transforms) == 2
+    assert yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]["input_shape"] == [-1, 3, 224, 398]

@@ -1,0 +1,168 @@
+"""Archives, generated data and downloads: what comes in, and what is refused without a trace."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from segcert import archives, layouts, record, synthetic
+from segcert.stage import StageError
+
+IMAGES = {"train": 4, "val": 2, "test": 2}
+
+
+def tar_of(path, *members, kind="w"):
+    with tarfile.open(path, kind) as tar:
+        for info, content in members:
+            if isinstance(info, str):
+                info = tarfile.TarInfo(info)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_generated_data_are_the_same_bytes_every_time(tmp_path):
+    for layout in ("mini_supervisely", "cityscapes"):
+        one, two, other = (tmp_path / f"{layout}{n}.tar" for n in (1, 2, 3))
+        synthetic.write_tar(one, layout, IMAGES, seed=1, size=(128, 64))
+        synthetic.write_tar(two, layout, IMAGES, seed=1, size=(128, 64))
+        synthetic.write_tar(other, layout, IMAGES, seed=2, size=(128, 64))
+        assert one.read_bytes() == two.read_bytes()
+        assert one.read_bytes() != other.read_bytes()
+
+
+def test_generated_people_have_the_layout_of_mini_supervisely(tmp_path):
+    synthetic.write_tar(tmp_path / "d.tar", "mini_supervisely", IMAGES, seed=1)
+    archives.unpack(tmp_path / "d.tar", tmp_path / "d")
+    found = layouts.splits(tmp_path / "d", "mini_supervisely")
+    assert {split: len(pairs) for split, pairs in found.items()} == IMAGES
+    for image, label in found["train"]:
+        photo, truth = cv2.imread(str(tmp_path / "d" / image)), cv2.imread(str(tmp_path / "d" / label), cv2.IMREAD_UNCHANGED)
+        assert image.startswith("Images/") and image.endswith(".jpg") and label.startswith("Annotations/")
+        assert 600 <= photo.shape[0] <= 1200 and 600 <= photo.shape[1] <= 1200
+        assert truth.shape == photo.shape[:2]
+        assert set(np.unique(truth)) == {0, 1}
+
+
+def test_generated_streets_have_the_layout_of_cityscapes(tmp_path):
+    synthetic.write_tar(tmp_path / "d.tar", "cityscapes", {**IMAGES, "test": 0}, seed=1, size=(256, 128))
+    archives.unpack(tmp_path / "d.tar", tmp_path / "d")
+    found = layouts.splits(tmp_path / "d", "cityscapes")
+    assert len(found["train"]) == 4 and len(found["val"]) == 2 and found["test"] == []
+    image, label = found["val"][0]
+    assert image.startswith("leftImg8bit/val/") and image.endswith("_leftImg8bit.png")
+    assert label.startswith("gtFine/val/") and label.endswith("_gtFine_labelTrainIds.png")
+    truth = cv2.imread(str(tmp_path / "d" / label), cv2.IMREAD_UNCHANGED)
+    assert truth.shape == (128, 256)
+    assert set(np.unique(truth)) <= {*range(19), 255}
+    listed = (tmp_path / "d" / "val.list").read_text().split()
+    assert listed == [path for pair in found["val"] for path in pair]
+    assert layouts.inference_list({"splits": found}) == found["val"]
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:\\out.txt", "..\\out.txt"])
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_member_that_climbs_out_is_refused_by_name(tmp_path, name, kind):
+    archive = tmp_path / f"bad.{kind}"
+    if kind == "tar":
+        tar_of(archive, (name, b"x"))
+    else:
+        with zipfile.ZipFile(archive, "w") as packed:
+            info = zipfile.ZipInfo("placeholder")
+            info.filename = name
+            packed.writestr(info, b"x")
+    with pytest.raises(StageError, match="climbs out"):
+        archives.unpack(archive, tmp_path / "inside")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    info = tarfile.TarInfo("link")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with pytest.raises(StageError, match="link or a device"):
+        archives.to_tar(tar_of(tmp_path / "bad.tar", (info, b"")), tmp_path / "out.tar")
+
+
+def test_truncated_archives_are_refused(tmp_path):
+    whole = tar_of(tmp_path / "whole.tar.gz", ("a.bin", os.urandom(200_000)), kind="w:gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StageError, match="cut.tar.gz: cannot be read as an archive"):
+        archives.to_tar(tmp_path / "cut.tar.gz", tmp_path / "out.tar")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_every_kind_of_archive_becomes_the_same_tar(tmp_path, kind):
+    archive = tmp_path / f"data.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("d/a.txt", b"hello")
+    else:
+        tar_of(archive, ("d/a.txt", b"hello"), kind="w:" + kind.partition(".")[2])
+    assert archives.to_tar(archive, tmp_path / "out.tar") == 1
+    with tarfile.open(tmp_path / "out.tar", "r:") as tar:
+        assert [(m.name, tar.extractfile(m).read()) for m in tar] == [("d/a.txt", b"hello")]
+
+
+# -- the scripts, as commands -----------------------------------------------------------------
+
+
+def run(root, folder, script, *arguments):
+    command = [sys.executable, root / "scripts" / script, "--cell", "d", "--record", "r/d.json", "--log", "r/d.log", *arguments]
+    return subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def make(root, folder, *arguments):
+    return run(root, folder, "make_tarball.py", "--layout", "mini_supervisely", "--tarball", "r/d.tar", *arguments)
+
+
+def test_a_local_archive_becomes_the_tar_and_the_folder(root, tmp_path):
+    synthetic.write_tar(tmp_path / "plain.tar", "mini_supervisely", IMAGES, seed=1)
+    with tarfile.open(tmp_path / "plain.tar") as tar, zipfile.ZipFile(tmp_path / "my data.zip", "w") as packed:
+        for member in tar:
+            packed.writestr(f"mini_supervisely/{member.name}", tar.extractfile(member).read())
+    made = make(root, tmp_path, "--source", "path", "--location", "my data.zip")
+    assert made.returncode == 0, made.stderr
+    unpacked = run(root, tmp_path, "unpack_dataset.py", "--layout", "mini_supervisely", "--tarball", "r/d.tar", "--dataset", "r/d")
+    assert unpacked.returncode == 0, unpacked.stderr
+    manifest = json.loads((tmp_path / "r/d/manifest.json").read_text())
+    assert {file["path"] for file in manifest["files"]} >= {"train.txt", "Images/person_0000.jpg"}
+    for file in manifest["files"]:
+        assert record.sha256(tmp_path / "r/d" / file["path"]) == file["sha256"]
+    content = record.read(tmp_path / "r/d.json")
+    assert content["status"] == "passed" and content["metrics"]["train_images"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source", "path", "--location", "gone.zip"], ["gone.zip", "no such file"]),
+        (["--source", "path", "--location", "text.zip"], ["text.zip", "cannot be read as an archive"]),
+        (["--source", "path", "--location", "good.tar", "--sha256", "0" * 64], ["good.tar", "sha256", "0" * 64]),
+    ],
+)
+def test_wrong_data_fail_by_name_and_leave_nothing(root, tmp_path, arguments, words):
+    (tmp_path / "text.zip").write_text("not an archive")
+    tar_of(tmp_path / "good.tar", ("a", b"x"))
+    failed = make(root, tmp_path, *arguments)
+    assert failed.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["d.failed.json", "d.log"]
+    content = record.read(tmp_path / "r/d.failed.json")
+    assert content["status"] == "failed"
+    for word in words:
+        assert word in content["reason"]
+
+
+def test_a_listed_file_that_is_missing_is_named(root, tmp_path):
+    tar_of(tmp_path / "d.tar", ("train.txt", b"Images/a.jpg Annotations/a.png\n"), ("val.txt", b"Images/a.jpg Annotations/a.png\n"))
+    failed = run(root, tmp_path, "unpack_dataset.py", "--layout", "mini_supervisely", "--tarball", "d.tar", "--dataset", "r/d")
+    assert failed.returncode == 1
+    assert "Images/a.jpg is listed but not there" in record.read(tmp_path / "r/d.failed.json")["reason"]
+    assert not (tmp_path / "r/d").exists()

@@ -1,0 +1,97 @@
+"""The configuration: merged in the stated order, and refused with file, key, value and what is allowed."""
+
+import copy
+
+import pytest
+import yaml
+
+from segcert import settings
+from segcert.settings import ConfigError
+
+FILE = "config/config.yaml"
+
+
+@pytest.fixture
+def config(root):
+    return yaml.safe_load((root / FILE).read_text(encoding="utf-8"))
+
+
+def resolve(config, **overrides):
+    return settings.resolve(settings.merge(config, overrides), overrides, FILE)
+
+
+def test_shipped_configuration_resolves_in_every_mode(config):
+    for mode in config["modes"]:
+        assert resolve(config, mode=mode)["mode"] == mode
+
+
+def test_mode_goes_over_the_file_and_the_user_over_the_mode(config):
+    assert resolve(config)["train"]["iters"] == 50
+    assert resolve(config, mode="smoke")["train"]["iters"] == config["modes"]["smoke"]["train"]["iters"]
+    mine = resolve(config, mode="smoke", train={"iters": 7})
+    assert mine["train"]["iters"] == 7
+    assert mine["train"]["workers"] == config["modes"]["smoke"]["train"]["workers"]
+
+
+def test_aliases_name_models(config):
+    assert resolve(config, models=["fcn_hrnetw18_small", "pphumanseg_lite"])["models"] == ["pp_humanseg_mobile", "pp_humanseg_lite"]
+
+
+def test_values_by_model(config):
+    whole = resolve(config, mode="whole_train_whole_infer")["train"]["batch_size"]
+    assert settings.per_model(whole, "ocrnet_hrnetw48") == 3
+    assert settings.per_model(whole, "ocrnet_hrnetw18") == 8
+    assert settings.per_model(5, "anything") == 5
+
+
+WRONG = [
+    ({"hardware": "tpu"}, ["--config", "hardware", '"tpu"', "auto, cpu, gpu"]),
+    ({"train": {"itres": 5}}, ["--config", "train.itres", "no such key", "iters"]),
+    ({"train": {"iters": 0}}, ["train.iters", "0", "at least 1"]),
+    ({"train": {"iters": "many"}}, ["train.iters", '"many"']),
+    ({"models": ["pp_humanseg_light"]}, ["models", "pp_humanseg_light", "pp_humanseg_lite"]),
+    ({"models": ["pp_humanseg_lite", "pphumanseg_lite"]}, ["models", "each model once"]),
+    ({"mode": "lite"}, ["mode", '"lite"', "smoke", "whole_infer"]),
+    ({"data": {"cityscapes": "elsewhere"}}, ["data.cityscapes", '"elsewhere"', "cityscapes_20imgs"]),
+    ({"infer": {"cpu": [], "gpu": []}}, ["infer", "the matrix is empty"]),
+    ({"infer": {"cpu": [{"engine": "mkl", "precision": "fp32"}]}}, ["infer.cpu.0.engine", '"mkl"', "onednn"]),
+    ({"infer": {"batch_sizes": [1, 1]}}, ["infer.batch_sizes", "none twice"]),
+    ({"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["multi"]}}, ["infer.from_topologies", "multi"]),
+    ({"train": {"precisions": [{"precision": "amp"}]}}, ["train.precisions.0", "level"]),
+    ({"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}}, ["train.precisions.0.level"]),
+    ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
+    ({"gates": {"pixel_agreement": {"fp32": 2}}}, ["gates.pixel_agreement.fp32", "at most 1"]),
+    ({"speed": 1}, ["speed", "no such key"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), WRONG, ids=[str(case[0])[:60] for case in WRONG])
+def test_wrong_configuration_says_where_what_and_what_is_allowed(config, overrides, words):
+    with pytest.raises(ConfigError) as refused:
+        resolve(config, **overrides)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
+    broken = copy.deepcopy(config)
+    del broken["infer"]["warmup"]
+    with pytest.raises(ConfigError, match=r"config/config.yaml: infer.warmup: null: allowed: this key is needed"):
+        settings.resolve(broken, {}, FILE)
+
+
+def test_an_alias_that_two_models_have_is_refused(config):
+    with pytest.raises(ConfigError, match="pphumanseg_lite"):
+        resolve(config, model_zoo={"other": {"algorithm": "X", "config": "x.yml", "data": "cityscapes", "aliases": ["pphumanseg_lite"]}})
+
+
+def test_base_chain_of_model_configurations(root, tmp_path):
+    chain = settings.config_chain(root / "config/models/fcn_hrnet_w18.yml")
+    assert [path.name for path in chain] == ["fcn_hrnet_w18.yml", "cityscapes.yml"]
+    (tmp_path / "a.yml").write_text("_base_: b.yml\n")
+    (tmp_path / "b.yml").write_text("_base_: a.yml\n")
+    with pytest.raises(ConfigError, match="comes back to itself"):
+        settings.config_chain(tmp_path / "a.yml")
+    (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
+    with pytest.raises(ConfigError, match=r"c.yml: cannot read .*gone.yml"):
+        settings.config_chain(tmp_path / "c.yml")

@@ -1,0 +1,204 @@
+"""The supervisor: whatever a worker does, there is a record that says so and no half-made output."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from segcert import record
+
+SCRIPT = '''
+import os, signal, sys, time
+sys.path.insert(0, {scripts!r})
+from segcert import stage
+
+def work(args, staging):
+    print("working")
+    what = args.what
+    if what == "raise": raise ValueError("the moon is wrong")
+    if what == "user": raise stage.StageError("a.png: is missing; put it there")
+    if what == "unverified": raise stage.Unverified("needs a sun")
+    if what == "kill": os.kill(os.getpid(), signal.SIGKILL)
+    if what == "exit0": os._exit(0)
+    if what == "exit3": os._exit(3)
+    if what == "hang":
+        import subprocess
+        subprocess.Popen(["sleep", "600"])
+        time.sleep(600)
+    if what == "memory":
+        block = bytearray(300 * 2**20); time.sleep(0.5)
+    if what != "no-output": staging.path("thing").write_text("made")
+    gates = [dict(name="g", value=0.5, threshold=0.9, holds=False, sentence="g is 0.5, at least 0.9")] if what == "gate" else []
+    effective = {{"engine": "native" if what == "fallback" else "onednn"}}
+    return stage.Result(effective, {{"n": 1}}, gates)
+
+options = stage.parser("test")
+options.add_argument("--what", default="fine")
+options.add_argument("--thing", default="out/thing.txt")
+args = stage.parse(options)
+sys.exit(stage.main(args, stage.Plan("infer", {{"engine": "onednn"}}, [], {{"thing": args.thing}}, work)))
+'''
+
+
+@pytest.fixture
+def script(root, tmp_path):
+    file = tmp_path / "my script.py"
+    file.write_text(SCRIPT.format(scripts=str(root / "scripts")))
+
+    def command(*arguments):
+        fixed = ["--mode", "m", "--model", "a b", "--algorithm", "A", "--cell", "c", "--record", "out/c.json", "--log", "out/c.log"]
+        return [sys.executable, str(file), *fixed, *arguments]
+
+    return command
+
+
+def run(script, folder, *arguments):
+    return subprocess.run(script(*arguments), cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def outcome(folder):
+    """The one record there is, and the other files of the output folder."""
+    found = [path for path in (folder / "out").iterdir() if path.suffix == ".json"]
+    assert len(found) == 1
+    others = sorted(path.name for path in (folder / "out").iterdir() if path.suffix != ".json")
+    return record.read(found[0]), others, found[0].name
+
+
+def test_a_passing_stage(script, tmp_path):
+    done = run(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    content, others, name = outcome(tmp_path)
+    assert (content["status"], content["reason"], name) == ("passed", None, "c.json")
+    assert others == ["c.log", "thing.txt"]
+    assert content["outputs"] == {"out/thing.txt": record.sha256(tmp_path / "out/thing.txt")}
+    assert "working" in (tmp_path / "out/c.log").read_text()
+
+
+def test_the_recorded_command_is_the_one_that_ran(script, tmp_path):
+    run(script, tmp_path)
+    command = outcome(tmp_path)[0]["command"]
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    again = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 0
+    assert outcome(tmp_path)[0]["command"] == command
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "words"),
+    [
+        ("raise", "failed", "ValueError: the moon is wrong"),
+        ("user", "failed", "a.png: is missing; put it there"),
+        ("kill", "failed", "killed by SIGKILL"),
+        ("exit0", "failed", "ended without a result although its exit code was 0"),
+        ("exit3", "failed", "ended with exit code 3"),
+        ("no-output", "failed", "ended without its outputs thing"),
+        ("fallback", "failed", "engine: onednn requested, native observed"),
+        ("gate", "accuracy-failed", "g is 0.5, at least 0.9"),
+    ],
+)
+def test_failures_leave_a_record_and_no_output(script, tmp_path, what, status, words):
+    done = run(script, tmp_path, "--what", what)
+    assert done.returncode == 1
+    content, others, name = outcome(tmp_path)
+    assert content["status"] == status and words in content["reason"]
+    assert name == "c.failed.json" and others == ["c.log"]
+    assert words in done.stderr and "out/c.log" in done.stderr
+
+
+def test_a_failure_is_forgotten_when_the_stage_passes(script, tmp_path):
+    run(script, tmp_path, "--what", "raise")
+    run(script, tmp_path)
+    assert outcome(tmp_path)[0]["status"] == "passed"
+
+
+def test_what_cannot_be_exercised_is_unverified_and_not_red(script, tmp_path):
+    done = run(script, tmp_path, "--what", "unverified")
+    assert done.returncode == 0
+    content, others, _ = outcome(tmp_path)
+    assert (content["status"], content["reason"]) == ("unverified", "needs a sun")
+    assert "unverified" in (tmp_path / "out/thing.txt").read_text()
+
+
+def test_known_failures(script, tmp_path):
+    known = ("--known-failure", "moon", "moon is \\w+", "astronomy", "https://example.org/1")
+    assert run(script, tmp_path, "--what", "raise", *known).returncode == 0
+    content, _, name = outcome(tmp_path)
+    assert (content["status"], name) == ("known-failure", "c.json")
+    assert all(word in content["reason"] for word in ("moon", "astronomy", "https://example.org/1", "the moon is wrong"))
+    assert run(script, tmp_path, "--what", "exit3", *known).returncode == 1, "another failure is not the known one"
+    (tmp_path / "out/c.json").unlink(missing_ok=True)
+    assert run(script, tmp_path, *known).returncode == 0
+    assert "passes although listed" in record.read(tmp_path / "out/c.json")["reason"]
+
+
+def test_upstream_decides(script, tmp_path):
+    run(script, tmp_path, "--what", "unverified")
+    (tmp_path / "out/c.json").rename(tmp_path / "above.json")
+    assert run(script, tmp_path, "--upstream", "above.json").returncode == 0
+    content = record.read(tmp_path / "out/c.json")
+    assert content["status"] == "unverified" and "needs a sun" in content["reason"]
+    above = json.loads((tmp_path / "above.json").read_text())
+    (tmp_path / "above.json").write_text(json.dumps({**above, "status": "known-failure"}))
+    run(script, tmp_path, "--upstream", "above.json")
+    assert record.read(tmp_path / "out/c.json")["status"] == "blocked"
+
+
+def test_a_hanging_worker_is_ended_with_all_its_children(script, tmp_path):
+    done = run(script, tmp_path, "--what", "hang", "--timeout-min", "0.03")
+    assert done.returncode == 1
+    assert "timed out after 0.03 minutes" in outcome(tmp_path)[0]["reason"]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_cancelled_stage_says_so(script, tmp_path, number):
+    process = subprocess.Popen(script("--what", "hang"), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    log = tmp_path / "out/c.log"
+    for _ in range(200):
+        if log.exists() and "working" in log.read_text():
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    assert process.wait(30) == 1
+    assert f"ended by {number.name}" in outcome(tmp_path)[0]["reason"]
+
+
+def test_a_worker_does_not_outlive_its_supervisor(script, tmp_path):
+    process = subprocess.Popen(script("--what", "hang"), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    worker = None
+    for _ in range(200):
+        children = psutil.Process(process.pid).children()
+        if children:
+            worker = children[0]
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    worker.wait(10)
+    for sleeper in psutil.process_iter(["cmdline"]):
+        if sleeper.info["cmdline"] == ["sleep", "600"]:
+            sleeper.kill()
+
+
+def test_memory_of_the_whole_tree_is_measured(script, tmp_path):
+    run(script, tmp_path, "--what", "memory")
+    assert 300 < outcome(tmp_path)[0]["peak_rss_mb"] < 1000
+
+
+def test_records_are_strict(tmp_path):
+    good = {key: None for key in record.REQUIRED} | {"status": "passed", "metrics": {"x": float("nan")}}
+    with pytest.raises(ValueError, match="JSON"):
+        record.write(tmp_path / "r.json", good)
+    assert not list(tmp_path.iterdir())
+    record.write(tmp_path / "r.json", good | {"metrics": {}})
+    for broken in ('{"schema_version": 1, "x": NaN}', "{", '{"schema_version": 99}', "[]"):
+        (tmp_path / "b.json").write_text(broken)
+        with pytest.raises(record.RecordError, match=r"b.json.*delete the file"):
+            record.read(tmp_path / "b.json")

@@ -1,0 +1,104 @@
+"""The workflow as Snakemake sees it: plans of every mode and hardware, bad input, style."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, planned_jobs, snakemake
+
+MODES = list(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["modes"])
+
+
+def dry_run(folder, *config, arguments=()):
+    return snakemake(folder, "-n", *arguments, "--config", *config)
+
+
+@pytest.mark.parametrize("hardware", ["auto", "cpu", "gpu"])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_plans_on_every_hardware(project, mode, hardware):
+    planned = dry_run(project, f"mode={mode}", f"hardware={hardware}")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    jobs = planned_jobs(planned.stdout + planned.stderr)
+    assert jobs["infer"] >= 40 and jobs["conclude"] == 1
+    assert ("train" in jobs) == (mode != "whole_infer")
+
+
+def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
+    planned = dry_run(project, "hardware=gpu", arguments=("--cores", "8", "--resources", "gpu=4"))
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    text = planned.stdout + planned.stderr
+    jobs = planned_jobs(text)
+    # mixed precision and its fp32 twin on both topologies; inference from the mixed-precision checkpoints
+    assert jobs["train"] == 8 * 2 * 2 and jobs["export"] == 16 and jobs["evaluate"] == 32
+    assert jobs["infer"] == 16 * (5 * 2 + 3)
+    for model in yaml.safe_load((project / "config/config.yaml").read_text())["model_zoo"]:
+        for topology in ("single", "multi"):
+            folder = f"results/lite_train_lite_infer/{model}/{topology}_amp_O1_float16"
+            assert f"{folder}/model.pdparams" in text
+            assert f"{folder}/infer/python_infer_gpu_usetrt_False_precision_fp32_batchsize_1.log" in text
+            assert f"{folder}/infer/python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1.log" in text
+
+
+def test_a_single_target_plans_only_what_it_needs(project):
+    target = "results/smoke/pp_humanseg_lite/single_fp32/export"
+    planned = snakemake(project, "-n", target, "--config", "mode=smoke")
+    jobs = planned_jobs(planned.stdout + planned.stderr)
+    assert jobs == {"make_tarball": 1, "unpack_dataset": 1, "train": 1, "export": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (["hardware=tpu"], ["--config", "hardware", "tpu", "auto, cpu, gpu"]),
+        (["mode=quick"], ["mode", "quick", "smoke"]),
+        (["train={iterations: 5}"], ["train.iterations", "no such key", "iters"]),
+        (["models=[pp_humanseg_light]"], ["pp_humanseg_light", "pp_humanseg_lite"]),
+    ],
+)
+def test_wrong_configuration_stops_before_any_job(project, config, words):
+    refused = dry_run(project, *config)
+    text = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text
+    assert not (project / "results").exists()
+
+
+def test_a_model_configuration_that_is_missing_is_named(project):
+    refused = dry_run(project, "mode=smoke", "model_zoo={pp_humanseg_lite: {config: config/models/gone.yml}}")
+    assert refused.returncode != 0
+    assert "gone.yml" in refused.stdout + refused.stderr
+
+
+def test_rules_declare_what_schedulers_need():
+    """threads, resources (gpu, mem_mb, runtime), log and benchmark on every rule that does work."""
+    import re
+
+    for file in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            for part in ("threads:", "gpu=", "mem_mb=", "runtime=", "log:", "benchmark:"):
+                assert part in rule, f"{file.name}: rule {rule.split(':')[0]} has no {part}"
+
+
+def tool(*command):
+    return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_lint():
+    linted = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def test_rules_are_formatted():
+    checked = tool("snakefmt", "--check", "Snakefile", "rules")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_python_is_clean():
+    for command in (("ruff", "check", "scripts", "tests"), ("ruff", "format", "--check", "scripts", "tests")):
+        checked = tool(*command)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
