@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from segcert import cells, conclusions, report
+from segcert import cells, conclusions, machine, report
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     options.add_argument("--folder", type=Path, required=True, help="the run's folder, results/<mode>")
     args = options.parse_args()
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
-    table = cells.CellTable(run["settings"], cells.Hardware(**run["hardware"]))
+    table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
     found = conclusions.conclude(table)
     report.write(found, args.folder)
     print(report.summary(found, args.folder), file=sys.stderr)

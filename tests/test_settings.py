@@ -95,3 +95,16 @@ def test_base_chain_of_model_configurations(root, tmp_path):
     (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
     with pytest.raises(ConfigError, match=r"c.yml: cannot read .*gone.yml"):
         settings.config_chain(tmp_path / "c.yml")
+
+
+def test_numbers_that_the_command_line_brings_as_text(config):
+    mine = resolve(
+        config, mode="smoke", train={"iters": "7"}, infer={"batch_sizes": ["1", "2"]}, input_size={"default": ["64", "32"]},
+        evaluate={"images": "null"},
+    )
+    assert mine["train"]["iters"] == 7
+    assert mine["infer"]["batch_sizes"] == [1, 2]
+    assert mine["input_size"]["default"] == [64, 32]
+    assert mine["evaluate"]["images"] is None
+    with pytest.raises(ConfigError, match='train.iters: "many"'):
+        resolve(config, train={"iters": "many"})

@@ -14,29 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from segcert import statuses
+from segcert.machine import Hardware
 from segcert.settings import per_model
 
 CPU, GPU = "cpu", "gpu"
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What the machines that run the jobs are taken to have.
-
-    Attributes:
-        gpus: GPUs of the best machine; 0 plans no GPU work.
-        source: the setting that said so: `auto`, `cpu` or `gpu`.
-        bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
-    """
-
-    gpus: int
-    source: str
-    bf16: bool | None = None
-
-    @property
-    def why_no_gpu(self) -> str:
-        return "hardware: cpu plans no GPU work" if self.source == CPU else "this machine has none"
 
 
 @dataclass(frozen=True)

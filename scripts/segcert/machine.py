@@ -7,12 +7,11 @@ import os
 import platform
 import shutil
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
-
-from segcert.cells import Hardware
 
 PACKAGES = {
     "paddleseg": "paddleseg", "onnxruntime": "onnxruntime", "openvino": "openvino", "paddle2onnx": "paddle2onnx",
@@ -23,6 +22,25 @@ PINNED = (
     "snakemake", "paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddle2onnx", "onnxruntime", "openvino", "numpy",
     "opencv-python-headless", "pandas", "PyYAML",
 )
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the machines that run the jobs are taken to have.
+
+    Attributes:
+        gpus: GPUs of the best machine; 0 plans no GPU work.
+        source: the setting that said so: `auto`, `cpu` or `gpu`.
+        bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
+    """
+
+    gpus: int
+    source: str
+    bf16: bool | None = None
+
+    @property
+    def why_no_gpu(self) -> str:
+        return "hardware: cpu plans no GPU work" if self.source == "cpu" else "this machine has none"
 
 
 def hardware(setting: str) -> Hardware:

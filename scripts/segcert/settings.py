@@ -51,12 +51,13 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     Raises:
         ConfigError: with one line for each thing that is wrong.
     """
+    config = _typed(config, overrides)
     _check(config, overrides, source)
     modes = config["modes"]
     mode = config["mode"]
     if mode not in modes:
         raise ConfigError(_message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}"))
-    own = {key: overrides[key] for key in MODE_SECTIONS if key in overrides}
+    own = {key: _only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
     settings = merge(config, modes[mode], own)
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
@@ -100,14 +101,52 @@ def config_chain(path: Path) -> list[Path]:
     return chain
 
 
-def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
+def _only(tree: Any, keys: Any) -> Any:
+    """The part of a tree that another tree has the keys of."""
+    if isinstance(tree, Mapping) and isinstance(keys, Mapping):
+        return {key: _only(tree[key], keys[key]) for key in keys if key in tree}
+    return tree
+
+
+def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with numbers that the command line brought as text made numbers.
+
+    `--config 'train={iters: 5}'` reaches a workflow as {"train": {"iters": "5"}}: Snakemake reads what is
+    nested as text. Only a value of the user's that the schema refuses as text is read again.
+    """
+    typed = copy.deepcopy(dict(config))
+    for error in _errors(typed):
+        path = list(error.absolute_path)
+        if path and _holds(overrides, path):
+            parent = typed
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = _reread(parent[path[-1]])
+    return typed
+
+
+def _reread(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _reread(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_reread(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+    return value
+
+
+def _errors(settings: Mapping[str, Any]) -> list[Any]:
     from jsonschema import Draft202012Validator
 
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    problems = [
-        _explain(error, overrides, source)
-        for error in sorted(Draft202012Validator(schema).iter_errors(settings), key=lambda e: list(map(str, e.path)))
-    ]
+    return sorted(Draft202012Validator(schema).iter_errors(settings), key=lambda error: list(map(str, error.path)))
+
+
+def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
+    problems = [_explain(error, overrides, source) for error in _errors(settings)]
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -139,6 +178,8 @@ def _allowed(schema: Any) -> str:
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(dict.fromkeys(_allowed(part) for part in schema[key]))
+    if "not" in schema:
+        return "not with the other keys here"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if "const" in schema:

@@ -34,7 +34,7 @@ from segcert import machine, record, statuses
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
 PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set where a person watches: the terminal, for a progress bar
-SAMPLE_S = 0.1  # between two looks at the memory of the process tree
+SAMPLE_S = 0.2  # between two looks at the memory of the process tree
 GRACE_S = 10  # between asking a worker to end and ending it
 
 
@@ -389,7 +389,10 @@ def command_line() -> str:
 
 
 def _tree_rss(process: psutil.Process) -> int:
-    """Bytes of resident memory of a process and all below it."""
+    """Bytes of resident memory of a process and all below it, pages that they share counted once.
+
+    That is the sum of proportional set sizes (Linux); elsewhere of resident set sizes.
+    """
     total = 0
     try:
         family = [process, *process.children(recursive=True)]
@@ -397,7 +400,8 @@ def _tree_rss(process: psutil.Process) -> int:
         return 0
     for member in family:
         try:
-            total += member.memory_info().rss
+            full = member.memory_full_info()
+            total += getattr(full, "pss", full.rss)
         except psutil.Error:
             continue
     return total
