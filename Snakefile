@@ -29,9 +29,9 @@ include: "rules/conclusions.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         f"results/{MODE}/conclusions.json",
+    localrule: True
 
 
 onsuccess:

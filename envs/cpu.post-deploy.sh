@@ -102,4 +102,5 @@ wrapt==2.5.2
 yte==1.9.4
 PINS
 python -m pip install --no-input --no-deps --no-compile -r "$pins"
-python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > /dev/null || true
+packages="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+python -m compileall -q -j 0 "$packages" > /dev/null || true

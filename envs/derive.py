@@ -39,7 +39,8 @@ cat > "$pins" <<'PINS'
 {pins}
 PINS
 python -m pip install --no-input --no-deps --no-compile -r "$pins"
-{more}python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > /dev/null || true
+{more}packages="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+python -m compileall -q -j 0 "$packages" > /dev/null || true
 """
 
 SCRIPT_GPU = """\

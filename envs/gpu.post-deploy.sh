@@ -104,4 +104,5 @@ python -m pip install --no-input --no-deps --no-compile -r "$pins"
 : "${PADDLE_INDEX:?set it to the package index of your CUDA version: see envs/gpu-paddle.txt}"
 # Its CUDA libraries come with it, so here pip does follow requirements, held to the pins.
 python -m pip install --no-input --no-compile -c "$pins" --index "$PADDLE_INDEX" paddlepaddle-gpu==3.2.2
-python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > /dev/null || true
+packages="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+python -m compileall -q -j 0 "$packages" > /dev/null || true

@@ -3,34 +3,48 @@
 Names, paths and options of cells are in scripts/segcert/cells.py; nothing here builds a path by cases.
 """
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(str(workflow.current_basedir)).parent
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import cells, code, machine, record, settings
+from segcert import cells, code, machine, modelconfig, record, settings
+from segcert.errors import ConfigError
 
 try:
-    SETTINGS = settings.resolve(
-        config, workflow.config_settings.overwrite_config, "config/config.yaml"
-    )
+    SETTINGS = settings.resolve(config, workflow.config_settings.overwrite_config, "config/config.yaml")
     TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"]))
     PLANNED = TABLE.planned("train", "eval", "export", "infer")
-except (settings.ConfigError, ValueError) as error:
+except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
 MODE = SETTINGS["mode"]
-# The interpreter of the stages. With --sdm conda it is the one of the activated environment.
-PYTHON = SETTINGS["python"]
-if PYTHON == "auto":
-    in_environment = "conda" in str(workflow.deployment_settings.deployment_method).lower()
-    PYTHON = "python" if in_environment else sys.executable
+# The interpreter of the stages: with --sdm conda that of the activated environment. In the environment,
+# not in params: a moved interpreter is no reason to train again, another `python:` in the configuration is.
+in_conda = "conda" in str(workflow.deployment_settings.deployment_method).lower()
+auto = "python" if in_conda else sys.executable
+os.environ.update(
+    STAGE_PYTHON=auto if SETTINGS["python"] == "auto" else SETTINGS["python"],
+    WORKFLOW_PYTHON=sys.executable,
+    SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
+)
+ENVIRONMENT = os.path.relpath(
+    ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"
+)
+
+RUN_CONFIG = {
+    "settings": SETTINGS,
+    "hardware": vars(TABLE.hardware),
+    "versions": {name: machine.package_version(name) for name in machine.PINNED},
+}
 
 
 wildcard_constraints:
@@ -42,9 +56,9 @@ wildcard_constraints:
     weights=cells.pattern(SETTINGS["weights"]),
 
 
-def sources(script):
-    """A stage's script and what it imports: inputs, because Snakemake sees no change to a module."""
-    return code.sources(f"{SCRIPTS}/{script}")
+def modules(script):
+    """What a stage's script imports of this project: inputs, because Snakemake sees no change to a module."""
+    return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
 
 
 def of_cell(stage, attribute):
@@ -73,8 +87,8 @@ def model_config(wildcards):
 def model_config_bases(wildcards):
     """The files that the model's configuration inherits from."""
     try:
-        chain = settings.config_chain(Path(model_config(wildcards)))
-    except settings.ConfigError as error:
+        chain = modelconfig.config_chain(Path(model_config(wildcards)))
+    except ConfigError as error:
         raise WorkflowError(str(error)) from None
     return [str(path) for path in chain[1:]]
 
@@ -96,3 +110,50 @@ def source_options(entry):
 def local_source(entry):
     """The file that an entry takes from this machine: an input, so that a newer one is noticed."""
     return [entry["path"]] if entry["source"] == "path" else []
+
+
+def dataset_options(wildcards):
+    entry = SETTINGS["datasets"][wildcards.dataset]
+    options = ["--cell", wildcards.dataset, "--layout", entry["layout"], *source_options(entry)]
+    if entry["source"] == "synthetic":
+        options += ["--images", *(entry["images"][split] for split in ("train", "val", "test"))]
+        options += ["--seed", entry["seed"], *(["--size", *entry["size"]] if "size" in entry else [])]
+    return [str(option) for option in options]
+
+
+def backbone_weights(wildcards):
+    """The backbone's pretrained weights as a list of no or one file."""
+    name = TABLE.weights(wildcards.model, "backbone_weights")
+    wanted = SETTINGS["train"]["pretrained_backbone"] and name
+    return [f"results/weights/{name}.pdparams"] if wanted else []
+
+
+def backbone_options(wildcards):
+    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+
+
+def released_options(wildcards):
+    name = TABLE.weights(wildcards.model, "released_weights")
+    return ["--weights-name", name, *source_options(SETTINGS["weights"][name])]
+
+
+def conclude_after_failure():
+    """Write the conclusions although jobs failed, and show what is red."""
+    run_config = f"results/{MODE}/run_config.yaml"
+    record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+    command = [
+        sys.executable,
+        f"{SCRIPTS}/conclude.py",
+        "--run-config",
+        run_config,
+        "--json",
+        f"results/{MODE}/conclusions.json",
+    ]
+    subprocess.run(command, check=False)
+
+
+def show_conclusions():
+    """Show the summary that the last conclusions printed, where this run made or kept some."""
+    log = Path(f"results/{MODE}/conclusions.log")
+    if log.exists():
+        print(log.read_text(encoding="utf-8"), file=sys.stderr)

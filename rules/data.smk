@@ -5,18 +5,10 @@ Outputs: results/data/<dataset>.tar, results/data/<dataset>/ with manifest.json,
 """
 
 
-def dataset_options(wildcards):
-    entry = SETTINGS["datasets"][wildcards.dataset]
-    options = ["--cell", wildcards.dataset, "--layout", entry["layout"], *source_options(entry)]
-    if entry["source"] == "synthetic":
-        options += ["--images", *(entry["images"][split] for split in ("train", "val", "test"))]
-        options += ["--seed", entry["seed"], *(["--size", *entry["size"]] if "size" in entry else [])]
-    return [str(option) for option in options]
-
-
 rule make_tarball:
     input:
-        code=sources("make_tarball.py"),
+        script=f"{SCRIPTS}/make_tarball.py",
+        modules=modules("make_tarball.py"),
         archive=lambda wildcards: local_source(SETTINGS["datasets"][wildcards.dataset]),
     output:
         tarball="results/data/{dataset}.tar",
@@ -25,21 +17,25 @@ rule make_tarball:
         "results/data/{dataset}.tar.log",
     benchmark:
         "results/data/{dataset}.tar.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
         mem_mb=1000,
         runtime=240,
     params:
+        python=SETTINGS["python"],
         options=dataset_options,
     shell:
-        "{PYTHON:q} {SCRIPTS}/make_tarball.py {params.options:q} --timeout-min 235"
+        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --timeout-min 235'
         " --tarball {output.tarball:q} --record {output.record:q} --log {log:q}"
 
 
 rule unpack_dataset:
     input:
-        code=sources("unpack_dataset.py"),
+        script=f"{SCRIPTS}/unpack_dataset.py",
+        modules=modules("unpack_dataset.py"),
         tarball="results/data/{dataset}.tar",
     output:
         dataset=directory("results/data/{dataset}"),
@@ -48,22 +44,26 @@ rule unpack_dataset:
         "results/data/{dataset}.log",
     benchmark:
         "results/data/{dataset}.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
         mem_mb=1000,
         runtime=120,
     params:
+        python=SETTINGS["python"],
         layout=lambda wildcards: SETTINGS["datasets"][wildcards.dataset]["layout"],
     shell:
-        "{PYTHON:q} {SCRIPTS}/unpack_dataset.py --cell {wildcards.dataset:q} --layout {params.layout:q}"
+        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.dataset:q} --layout {params.layout:q}'
         " --timeout-min 115 --tarball {input.tarball:q}"
         " --dataset {output.dataset:q} --record {output.record:q} --log {log:q}"
 
 
 rule fetch_weights:
     input:
-        code=sources("fetch_weights.py"),
+        script=f"{SCRIPTS}/fetch_weights.py",
+        modules=modules("fetch_weights.py"),
         archive=lambda wildcards: local_source(SETTINGS["weights"][wildcards.weights]),
     output:
         weights="results/weights/{weights}.pdparams",
@@ -72,14 +72,17 @@ rule fetch_weights:
         "results/weights/{weights}.log",
     benchmark:
         "results/weights/{weights}.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
         mem_mb=1000,
         runtime=120,
     params:
+        python=SETTINGS["python"],
         options=lambda wildcards: source_options(SETTINGS["weights"][wildcards.weights]),
     shell:
-        "{PYTHON:q} {SCRIPTS}/fetch_weights.py --cell {wildcards.weights:q} --weights-name {wildcards.weights:q}"
+        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.weights:q} --weights-name {wildcards.weights:q}'
         " {params.options:q} --timeout-min 115"
         " --weights {output.weights:q} --record {output.record:q} --log {log:q}"

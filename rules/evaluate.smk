@@ -7,7 +7,8 @@ Outputs: eval.json and reference/ beside the checkpoint.
 
 rule evaluate:
     input:
-        code=sources("evaluate.py"),
+        script=f"{SCRIPTS}/evaluate.py",
+        modules=modules("evaluate.py"),
         config=model_config,
         bases=model_config_bases,
         dataset=model_dataset,
@@ -20,14 +21,17 @@ rule evaluate:
         "results/{mode}/{model}/{train_cell}/eval.log",
     benchmark:
         "results/{mode}/{model}/{train_cell}/eval.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: of_cell("eval", "threads")
     resources:
         gpu=of_cell("eval", "gpus"),
         mem_mb=6000,
         runtime=of_cell("eval", "runtime"),
     params:
+        python=SETTINGS["python"],
         options=of_cell("eval", "options"),
     shell:
-        "{PYTHON:q} {SCRIPTS}/evaluate.py {params.options:q} --upstream {input.upstream:q}"
+        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
         " --reference {output.reference:q} --record {output.record:q} --log {log:q}"

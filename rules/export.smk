@@ -7,7 +7,8 @@ Outputs: export/ and export.json beside the checkpoint.
 
 rule export:
     input:
-        code=sources("export.py"),
+        script=f"{SCRIPTS}/export.py",
+        modules=modules("export.py"),
         config=model_config,
         bases=model_config_bases,
         checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
@@ -19,14 +20,17 @@ rule export:
         "results/{mode}/{model}/{train_cell}/export.log",
     benchmark:
         "results/{mode}/{model}/{train_cell}/export.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=of_cell("export", "gpus"),
         mem_mb=6000,
         runtime=of_cell("export", "runtime"),
     params:
+        python=SETTINGS["python"],
         options=of_cell("export", "options"),
     shell:
-        "{PYTHON:q} {SCRIPTS}/export.py {params.options:q} --upstream {input.upstream:q}"
+        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"
         " --export {output.export:q} --record {output.record:q} --log {log:q}"

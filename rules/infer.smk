@@ -7,7 +7,8 @@ Outputs: <cell>.log (the benchmark log), <cell>.json and <cell>/ in infer/ besid
 
 rule infer:
     input:
-        code=sources("infer.py"),
+        script=f"{SCRIPTS}/infer.py",
+        modules=modules("infer.py"),
         dataset=model_dataset,
         export="results/{mode}/{model}/{train_cell}/export",
         exported="results/{mode}/{model}/{train_cell}/export.json",
@@ -21,15 +22,18 @@ rule infer:
         "results/{mode}/{model}/{train_cell}/infer/{cell}.process.log",
     benchmark:
         "results/{mode}/{model}/{train_cell}/infer/{cell}.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: of_cell("infer", "threads")
     resources:
         gpu=of_cell("infer", "gpus"),
         mem_mb=4000,
         runtime=of_cell("infer", "runtime"),
     params:
+        python=SETTINGS["python"],
         options=of_cell("infer", "options"),
     shell:
-        "{PYTHON:q} {SCRIPTS}/infer.py {params.options:q}"
+        '"$STAGE_PYTHON" {input.script:q} {params.options:q}'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

@@ -5,25 +5,10 @@ Outputs: model.pdparams, train.json and history.csv in results/<mode>/<model>/<t
 """
 
 
-def backbone_weights(wildcards):
-    """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.weights(wildcards.model, "backbone_weights")
-    wanted = SETTINGS["train"]["pretrained_backbone"] and name
-    return [f"results/weights/{name}.pdparams"] if wanted else []
-
-
-def backbone_options(wildcards):
-    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
-
-
-def released_options(wildcards):
-    name = TABLE.weights(wildcards.model, "released_weights")
-    return ["--weights-name", name, *source_options(SETTINGS["weights"][name])]
-
-
 rule train:
     input:
-        code=sources("train.py"),
+        script=f"{SCRIPTS}/train.py",
+        modules=modules("train.py"),
         config=model_config,
         bases=model_config_bases,
         dataset=model_dataset,
@@ -36,23 +21,27 @@ rule train:
         "results/{mode}/{model}/{train_cell}/train.log",
     benchmark:
         "results/{mode}/{model}/{train_cell}/train.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: of_cell("train", "threads")
     resources:
         gpu=of_cell("train", "gpus"),
         mem_mb=8000,
         runtime=of_cell("train", "runtime"),
     params:
+        python=SETTINGS["python"],
         options=of_cell("train", "options"),
         weights=backbone_options,
     shell:
-        "{PYTHON:q} {SCRIPTS}/train.py {params.options:q} {params.weights:q}"
+        '"$STAGE_PYTHON" {input.script:q} {params.options:q} {params.weights:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --log {log:q}"
 
 
 rule take_released_weights:
     input:
-        code=sources("fetch_weights.py"),
+        script=f"{SCRIPTS}/fetch_weights.py",
+        modules=modules("fetch_weights.py"),
         archive=lambda wildcards: local_source(
             SETTINGS["weights"][TABLE.weights(wildcards.model, "released_weights")]
         ),
@@ -63,16 +52,19 @@ rule take_released_weights:
         "results/{mode}/{model}/released/train.log",
     benchmark:
         "results/{mode}/{model}/released/train.bench.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
         mem_mb=1000,
         runtime=120,
     params:
+        python=SETTINGS["python"],
         options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
         source=released_options,
     shell:
-        "{PYTHON:q} {SCRIPTS}/fetch_weights.py --stage train {params.options:q} {params.source:q}"
+        '"$STAGE_PYTHON" {input.script:q} --stage train {params.options:q} {params.source:q}'
         " --weights {output.checkpoint:q} --record {output.record:q} --log {log:q}"
 
 

@@ -12,13 +12,15 @@ from segcert import cells, conclusions, machine, report
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     options.add_argument("--run-config", type=Path, required=True, help="the run's run_config.yaml")
-    options.add_argument("--folder", type=Path, required=True, help="the run's folder, results/<mode>")
+    options.add_argument(
+        "--json", type=Path, required=True, help="conclusions.json of the run's folder; the others go beside it"
+    )
     args = options.parse_args()
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
     table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
     found = conclusions.conclude(table)
-    report.write(found, args.folder)
-    print(report.summary(found, args.folder), file=sys.stderr)
+    report.write(found, args.json.parent)
+    print(report.summary(found, args.json.parent), file=sys.stderr)
     return 1 if found.red else 0
 
 

@@ -3,15 +3,21 @@
 import argparse
 import sys
 
-from segcert import machine, stage
+from segcert import machine, modelconfig, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     from segcert import evaluation
 
     return evaluation.evaluate(
-        args.config, args.dataset, args.checkpoint, staging.path("reference"), device=args.device,
-        as_exported=args.transforms == "export", images=args.images, reference_images=args.reference_images,
+        args.config,
+        args.dataset,
+        args.checkpoint,
+        staging.path("reference"),
+        device=args.device,
+        as_exported=args.transforms == "export",
+        images=args.images,
+        reference_images=args.reference_images,
         input_size=args.input_size,
     )
 
@@ -22,7 +28,9 @@ def main() -> int:
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--checkpoint", required=True)
     options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    options.add_argument("--transforms", choices=["export", "val"], default="export", help="whose transforms to evaluate under")
+    options.add_argument(
+        "--transforms", choices=["export", "val"], default="export", help="whose transforms to evaluate under"
+    )
     options.add_argument("--input-size", nargs=2, type=int, metavar=("W", "H"))
     options.add_argument("--images", type=int, help="at most so many validation images")
     options.add_argument("--reference-images", type=int, help="at most so many images of the inference list")
@@ -30,12 +38,21 @@ def main() -> int:
     options.add_argument("--reference", required=True, help="the folder of label maps to make")
     args = stage.parse(options)
     requested = {
-        "device": args.device, "precision": "fp32", "transforms": args.transforms, "images": args.images,
-        "input_size": args.input_size, "threads": args.threads,
+        "device": args.device,
+        "precision": "fp32",
+        "transforms": args.transforms,
+        "images": args.images,
+        "input_size": args.input_size,
+        "threads": args.threads,
     }
     plan = stage.Plan(
-        "eval", requested, [args.config, args.dataset, args.checkpoint], {"reference": args.reference}, work,
-        threads=args.threads, environment=machine.math_environment(),
+        "eval",
+        requested,
+        [*modelconfig.inputs(args.config), args.dataset, args.checkpoint],
+        {"reference": args.reference},
+        work,
+        threads=args.threads,
+        environment=machine.math_environment(),
     )
     return stage.main(args, plan)
 

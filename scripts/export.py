@@ -3,13 +3,15 @@
 import argparse
 import sys
 
-from segcert import stage
+from segcert import modelconfig, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     from segcert import exporting
 
-    return exporting.export(args.config, args.checkpoint, staging.path("export"), opset=args.opset, input_size=args.input_size)
+    return exporting.export(
+        args.config, args.checkpoint, staging.path("export"), opset=args.opset, input_size=args.input_size
+    )
 
 
 def main() -> int:
@@ -21,7 +23,9 @@ def main() -> int:
     options.add_argument("--export", required=True, help="the folder to make")
     args = stage.parse(options)
     requested = {"device": "cpu", "precision": "fp32", "input_size": args.input_size, "onnx": True, "opset": args.opset}
-    plan = stage.Plan("export", requested, [args.config, args.checkpoint], {"export": args.export}, work)
+    plan = stage.Plan(
+        "export", requested, [*modelconfig.inputs(args.config), args.checkpoint], {"export": args.export}, work
+    )
     return stage.main(args, plan)
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from segcert import archives, download, stage
+from segcert.errors import StageError
 
 SUFFIX = ".pdparams"
 
@@ -19,12 +20,12 @@ def take_out(file: Path, target: Path) -> str:
     for name, _, stream in archives.members(file):
         if name.endswith(SUFFIX):
             if taken:
-                raise stage.StageError(f"{file}: holds two weight files, {taken} and {name}; name an archive with one")
+                raise StageError(f"{file}: holds two weight files, {taken} and {name}; name an archive with one")
             taken = name
             with target.open("wb") as out:
                 shutil.copyfileobj(stream, out)
     if not taken:
-        raise stage.StageError(f"{file}: holds no {SUFFIX} file")
+        raise StageError(f"{file}: holds no {SUFFIX} file")
     return taken
 
 
@@ -47,13 +48,17 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
 
 def main() -> int:
     options = stage.parser(__doc__)
-    options.add_argument("--stage", choices=["data", "train"], default="data", help="train: these are a model's released weights")
+    options.add_argument(
+        "--stage", choices=["data", "train"], default="data", help="train: these are a model's released weights"
+    )
     options.add_argument("--weights-name", required=True, help="entry of `weights` in the configuration")
     download.add_options(options)
     options.add_argument("--weights", required=True, help="the file to make")
     args = stage.parse(options)
     inputs = [args.location] if args.source == "path" else []
-    plan = stage.Plan(args.stage, {"device": "cpu", "weights": args.weights_name}, inputs, {"weights": args.weights}, work)
+    plan = stage.Plan(
+        args.stage, {"device": "cpu", "weights": args.weights_name}, inputs, {"weights": args.weights}, work
+    )
     return stage.main(args, plan)
 
 

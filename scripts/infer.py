@@ -10,10 +10,22 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     from segcert import inference
 
     return inference.infer(
-        args.export, args.dataset, args.reference, staging.path("benchmark_log"), staging.path("predictions"),
-        model=args.model, device=args.device, engine=args.engine, precision=args.precision, threads=args.threads,
-        batch_size=args.batch_size, images=args.images, warmup=args.warmup, min_samples=args.min_samples,
-        min_agreement=args.min_agreement, logger=args.logger,
+        args.export,
+        args.dataset,
+        args.reference,
+        staging.path("benchmark_log"),
+        staging.path("predictions"),
+        model=args.model,
+        device=args.device,
+        engine=args.engine,
+        precision=args.precision,
+        threads=args.threads,
+        batch_size=args.batch_size,
+        images=args.images,
+        warmup=args.warmup,
+        min_samples=args.min_samples,
+        min_agreement=args.min_agreement,
+        logger=args.logger,
     )
 
 
@@ -23,20 +35,29 @@ def main() -> int:
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--reference", required=True, help="folder of the checkpoint's own label maps")
     options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    options.add_argument("--engine", choices=["native", "onednn", "onnxruntime", "openvino", "tensorrt"], default="native")
+    options.add_argument(
+        "--engine", choices=["native", "onednn", "onnxruntime", "openvino", "tensorrt"], default="native"
+    )
     options.add_argument("--precision", choices=["fp32", "fp16", "bf16", "int8"], default="fp32")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--batch-size", type=int, default=1)
     options.add_argument("--images", type=int, help="at most so many images of the inference list")
     options.add_argument("--warmup", type=int, default=5, help="untimed batches first")
     options.add_argument("--min-samples", type=int, default=20, help="timed batches at least")
-    options.add_argument("--min-agreement", type=float, required=True, help="gate: share of pixels equal to the reference's")
-    options.add_argument("--logger", choices=["builtin", "auto_log"], default="builtin", help="who writes the benchmark log")
+    options.add_argument(
+        "--min-agreement", type=float, required=True, help="gate: share of pixels equal to the reference's"
+    )
+    options.add_argument(
+        "--logger", choices=["builtin", "auto_log"], default="builtin", help="who writes the benchmark log"
+    )
     options.add_argument("--benchmark-log", required=True, help="the benchmark log to make")
     options.add_argument("--predictions", required=True, help="the folder of label maps to make")
     args = stage.parse(options)
     requested = {
-        "device": args.device, "engine": args.engine, "precision": args.precision, "threads": args.threads,
+        "device": args.device,
+        "engine": args.engine,
+        "precision": args.precision,
+        "threads": args.threads,
         "batch_size": args.batch_size,
     }
     outputs = {"benchmark_log": args.benchmark_log, "predictions": args.predictions}

@@ -27,13 +27,19 @@ def main() -> int:
     options = stage.parser(__doc__)
     options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
     download.add_options(options, "synthetic")
-    options.add_argument("--images", nargs=3, type=int, metavar=("TRAIN", "VAL", "TEST"), help="synthetic: images by split")
+    options.add_argument(
+        "--images", nargs=3, type=int, metavar=("TRAIN", "VAL", "TEST"), help="synthetic: images by split"
+    )
     options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the street scenes")
     options.add_argument("--seed", type=int, default=0, help="synthetic: seed")
     options.add_argument("--tarball", required=True, help="the tar to make")
     args = stage.parse(options)
     plan = stage.Plan(
-        "data", {"source": args.source}, [args.location] if args.source == "path" else [], {"tarball": args.tarball}, work
+        "data",
+        {"source": args.source},
+        [args.location] if args.source == "path" else [],
+        {"tarball": args.tarball},
+        work,
     )
     Path(args.tarball).parent.mkdir(parents=True, exist_ok=True)
     return stage.main(args, plan)

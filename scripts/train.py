@@ -3,17 +3,26 @@
 import argparse
 import sys
 
-from segcert import machine, stage
+from segcert import machine, modelconfig, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     from segcert import training
 
     return training.train(
-        args.config, args.dataset, staging.path("checkpoint"), staging.path("history"), device=args.device,
-        precision=training.Precision(args.precision, args.amp_level, args.amp_dtype), iters=args.iters,
-        batch_size=args.batch_size, seed=args.seed, workers=args.workers, log_iters=args.log_iters,
-        input_size=args.input_size, backbone_weights=args.backbone_weights,
+        args.config,
+        args.dataset,
+        staging.path("checkpoint"),
+        staging.path("history"),
+        device=args.device,
+        precision=training.Precision(args.precision, args.amp_level, args.amp_dtype),
+        iters=args.iters,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        workers=args.workers,
+        log_iters=args.log_iters,
+        input_size=args.input_size,
+        backbone_weights=args.backbone_weights,
     )
 
 
@@ -40,14 +49,28 @@ def main() -> int:
     if (args.precision == "amp") != bool(args.amp_level and args.amp_dtype):
         options.error("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")
     requested = {
-        "device": args.device, "devices": args.devices, "precision": args.precision, "level": args.amp_level,
-        "dtype": args.amp_dtype, "iters": args.iters, "batch_size": args.batch_size, "input_size": args.input_size,
-        "seed": args.seed, "workers": args.workers, "threads": args.threads,
+        "device": args.device,
+        "devices": args.devices,
+        "precision": args.precision,
+        "level": args.amp_level,
+        "dtype": args.amp_dtype,
+        "iters": args.iters,
+        "batch_size": args.batch_size,
+        "input_size": args.input_size,
+        "seed": args.seed,
+        "workers": args.workers,
+        "threads": args.threads,
     }
-    inputs = [args.config, args.dataset, *filter(None, [args.backbone_weights])]
+    inputs = [*modelconfig.inputs(args.config), args.dataset, *filter(None, [args.backbone_weights])]
     plan = stage.Plan(
-        "train", requested, inputs, {"checkpoint": args.checkpoint, "history": args.history}, work,
-        ranks=args.devices, threads=args.threads, environment=machine.math_environment(),
+        "train",
+        requested,
+        inputs,
+        {"checkpoint": args.checkpoint, "history": args.history},
+        work,
+        ranks=args.devices,
+        threads=args.threads,
+        environment=machine.math_environment(),
     )
     return stage.main(args, plan)
 

@@ -21,7 +21,9 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     record.write_json(root / "manifest.json", manifest)
     root.rename(staging.path("dataset"))
     counts = {f"{split}_images": len(pairs) for split, pairs in splits.items()}
-    return stage.Result({"layout": args.layout}, {**counts, "files": len(files), "bytes": sum(file["bytes"] for file in files)})
+    return stage.Result(
+        {"layout": args.layout}, {**counts, "files": len(files), "bytes": sum(file["bytes"] for file in files)}
+    )
 
 
 def main() -> int:

@@ -40,21 +40,34 @@ Build cuda_11.2.r11.2/compiler.29373293_0
 
 SEED_VALUES = {
     "env": {
-        "OS_version": "CentOS Linux 7", "CUDA_version": "11.2.67\nBuild cuda_11.2.r11.2/compiler.29373293_0",
-        "CUDNN_version": "None.None.None", "drivier_version": "460.27.04",
+        "OS_version": "CentOS Linux 7",
+        "CUDA_version": "11.2.67\nBuild cuda_11.2.r11.2/compiler.29373293_0",
+        "CUDNN_version": "None.None.None",
+        "drivier_version": "460.27.04",
     },
     "paddle": {
-        "paddle_version": "2.2.2", "paddle_commit": "b031c389938bfa15e15bb20494c76f86289d77b0", "log_api_version": 1.0,
+        "paddle_version": "2.2.2",
+        "paddle_commit": "b031c389938bfa15e15bb20494c76f86289d77b0",
+        "log_api_version": 1.0,
     },
     "conf": {
-        "runtime_device": "cpu", "ir_optim": True, "enable_memory_optim": True, "enable_tensorrt": False,
-        "enable_mkldnn": False, "cpu_math_library_num_threads": 1,
+        "runtime_device": "cpu",
+        "ir_optim": True,
+        "enable_memory_optim": True,
+        "enable_tensorrt": False,
+        "enable_mkldnn": False,
+        "cpu_math_library_num_threads": 1,
     },
     "model": {"model_name": "", "precision": "fp32"},
     "data": {"batch_size": 1, "input_shape": "dynamic", "data_num": 50},
     "perf": {
-        "cpu_rss(MB)": 315.2656, "gpu_rss(MB)": 8842.0, "gpu_util": 0.0, "total time spent(s)": 4.2386,
-        "preprocess_time(ms)": 33.7887, "inference_time(ms)": 50.7443, "postprocess_time(ms)": 0.2391,
+        "cpu_rss(MB)": 315.2656,
+        "gpu_rss(MB)": 8842.0,
+        "gpu_util": 0.0,
+        "total time spent(s)": 4.2386,
+        "preprocess_time(ms)": 33.7887,
+        "inference_time(ms)": 50.7443,
+        "postprocess_time(ms)": 0.2391,
     },
 }
 

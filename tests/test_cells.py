@@ -11,8 +11,14 @@ from segcert.machine import Hardware
 CPU = Hardware(0, "auto", bf16=True)
 GPU = Hardware(8, "gpu")
 EIGHT = [
-    "pp_liteseg_stdc1", "pp_liteseg_stdc2", "pp_humanseg_lite", "pp_humanseg_mobile", "pp_humanseg_server", "fcn_hrnet_w18",
-    "ocrnet_hrnetw18", "ocrnet_hrnetw48",
+    "pp_liteseg_stdc1",
+    "pp_liteseg_stdc2",
+    "pp_humanseg_lite",
+    "pp_humanseg_mobile",
+    "pp_humanseg_server",
+    "fcn_hrnet_w18",
+    "ocrnet_hrnetw18",
+    "ocrnet_hrnetw48",
 ]
 
 
@@ -83,9 +89,15 @@ def test_unsupported_precision_is_skipped_in_words(table):
 
 
 def test_tipc_file_names():
-    assert cells.infer_name("cpu", "onednn", "fp32", 1, 1) == "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
+    assert (
+        cells.infer_name("cpu", "onednn", "fp32", 1, 1)
+        == "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
+    )
     assert cells.infer_name("gpu", "native", "fp32", 1, 1) == "python_infer_gpu_usetrt_False_precision_fp32_batchsize_1"
-    assert cells.infer_name("cpu", "openvino", "fp32", 2, 1) == "python_infer_cpu_openvino_threads_2_precision_fp32_batchsize_1"
+    assert (
+        cells.infer_name("cpu", "openvino", "fp32", 2, 1)
+        == "python_infer_cpu_openvino_threads_2_precision_fp32_batchsize_1"
+    )
 
 
 def test_known_failures_reach_the_cells_they_match(table):

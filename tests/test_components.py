@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT
 
 from segcert import components, metrics, preprocess
-from segcert.stage import StageError
+from segcert.errors import StageError
 
 MODELS = sorted((ROOT / "config/models").glob("*.yml"))
 
@@ -65,7 +65,9 @@ def cross_entropy(logit, label):
     shifted = logit.astype(np.float64) - logit.max(1, keepdims=True)
     log_softmax = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     safe = np.where(label == 255, 0, label)
-    return -np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0], np.exp(np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0])
+    return -np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0], np.exp(
+        np.take_along_axis(log_softmax, safe[:, None], 1)[:, 0]
+    )
 
 
 @pytest.fixture
@@ -160,7 +162,10 @@ def test_metrics_are_paddlesegs():
     confusion = metrics.Confusion(6)  # two classes that neither map holds much of
     confusion.add(prediction, label)
     own = confusion.metrics()
-    counts = [paddle.to_tensor(values.astype("int64")) for values in (np.diag(confusion.counts), confusion.counts.sum(0), confusion.counts.sum(1))]
+    counts = [
+        paddle.to_tensor(values.astype("int64"))
+        for values in (np.diag(confusion.counts), confusion.counts.sum(0), confusion.counts.sum(1))
+    ]
     iou, miou = theirs.mean_iou(*counts)
     assert own["miou"] == pytest.approx(float(miou), rel=1e-5)
     assert own["class_iou"] == pytest.approx(list(iou), rel=1e-5)

@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from segcert import settings
-from segcert.settings import ConfigError
+from segcert import modelconfig, settings
+from segcert.errors import ConfigError
 
 FILE = "config/config.yaml"
 
@@ -34,7 +34,10 @@ def test_mode_goes_over_the_file_and_the_user_over_the_mode(config):
 
 
 def test_aliases_name_models(config):
-    assert resolve(config, models=["fcn_hrnetw18_small", "pphumanseg_lite"])["models"] == ["pp_humanseg_mobile", "pp_humanseg_lite"]
+    assert resolve(config, models=["fcn_hrnetw18_small", "pphumanseg_lite"])["models"] == [
+        "pp_humanseg_mobile",
+        "pp_humanseg_lite",
+    ]
 
 
 def test_values_by_model(config):
@@ -56,7 +59,10 @@ WRONG = [
     ({"infer": {"cpu": [], "gpu": []}}, ["infer", "the matrix is empty"]),
     ({"infer": {"cpu": [{"engine": "mkl", "precision": "fp32"}]}}, ["infer.cpu.0.engine", '"mkl"', "onednn"]),
     ({"infer": {"batch_sizes": [1, 1]}}, ["infer.batch_sizes", "none twice"]),
-    ({"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["multi"]}}, ["infer.from_topologies", "multi"]),
+    (
+        {"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["multi"]}},
+        ["infer.from_topologies", "multi"],
+    ),
     ({"train": {"precisions": [{"precision": "amp"}]}}, ["train.precisions.0", "level"]),
     ({"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}}, ["train.precisions.0.level"]),
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
@@ -82,29 +88,38 @@ def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
 
 def test_an_alias_that_two_models_have_is_refused(config):
     with pytest.raises(ConfigError, match="pphumanseg_lite"):
-        resolve(config, model_zoo={"other": {"algorithm": "X", "config": "x.yml", "data": "cityscapes", "aliases": ["pphumanseg_lite"]}})
+        resolve(
+            config,
+            model_zoo={
+                "other": {"algorithm": "X", "config": "x.yml", "data": "cityscapes", "aliases": ["pphumanseg_lite"]}
+            },
+        )
 
 
 def test_base_chain_of_model_configurations(root, tmp_path):
-    chain = settings.config_chain(root / "config/models/fcn_hrnet_w18.yml")
+    chain = modelconfig.config_chain(root / "config/models/fcn_hrnet_w18.yml")
     assert [path.name for path in chain] == ["fcn_hrnet_w18.yml", "cityscapes.yml"]
     (tmp_path / "a.yml").write_text("_base_: b.yml\n")
     (tmp_path / "b.yml").write_text("_base_: a.yml\n")
-    with pytest.raises(ConfigError, match="comes back to itself"):
-        settings.config_chain(tmp_path / "a.yml")
+    with pytest.raises(ConfigError, match=r"comes back to itself"):
+        modelconfig.config_chain(tmp_path / "a.yml")
     (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
     with pytest.raises(ConfigError, match=r"c.yml: cannot read .*gone.yml"):
-        settings.config_chain(tmp_path / "c.yml")
+        modelconfig.config_chain(tmp_path / "c.yml")
 
 
 def test_numbers_that_the_command_line_brings_as_text(config):
     mine = resolve(
-        config, mode="smoke", train={"iters": "7"}, infer={"batch_sizes": ["1", "2"]}, input_size={"default": ["64", "32"]},
+        config,
+        mode="smoke",
+        train={"iters": "7"},
+        infer={"batch_sizes": ["1", "2"]},
+        input_size={"default": ["64", "32"]},
         evaluate={"images": "null"},
     )
     assert mine["train"]["iters"] == 7
     assert mine["infer"]["batch_sizes"] == [1, 2]
     assert mine["input_size"]["default"] == [64, 32]
     assert mine["evaluate"]["images"] is None
-    with pytest.raises(ConfigError, match='train.iters: "many"'):
+    with pytest.raises(ConfigError, match=r'train\.iters: "many"'):
         resolve(config, train={"iters": "many"})

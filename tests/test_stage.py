@@ -12,17 +12,18 @@ import pytest
 
 from segcert import record
 
-SCRIPT = '''
+SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {scripts!r})
 from segcert import stage
+from segcert.errors import StageError, Unverified
 
 def work(args, staging):
     print("working")
     what = args.what
     if what == "raise": raise ValueError("the moon is wrong")
-    if what == "user": raise stage.StageError("a.png: is missing; put it there")
-    if what == "unverified": raise stage.Unverified("needs a sun")
+    if what == "user": raise StageError("a.png: is missing; put it there")
+    if what == "unverified": raise Unverified("needs a sun")
     if what == "kill": os.kill(os.getpid(), signal.SIGKILL)
     if what == "exit0": os._exit(0)
     if what == "exit3": os._exit(3)
@@ -33,7 +34,8 @@ def work(args, staging):
     if what == "memory":
         block = bytearray(300 * 2**20); time.sleep(0.5)
     if what != "no-output": staging.path("thing").write_text("made")
-    gates = [dict(name="g", value=0.5, threshold=0.9, holds=False, sentence="g is 0.5, at least 0.9")] if what == "gate" else []
+    gate = dict(name="g", value=0.5, threshold=0.9, holds=False, sentence="g is 0.5, at least 0.9")
+    gates = [gate] if what == "gate" else []
     effective = {{"engine": "native" if what == "fallback" else "onednn"}}
     return stage.Result(effective, {{"n": 1}}, gates)
 
@@ -42,7 +44,7 @@ options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
 args = stage.parse(options)
 sys.exit(stage.main(args, stage.Plan("infer", {{"engine": "onednn"}}, [], {{"thing": args.thing}}, work)))
-'''
+"""
 
 
 @pytest.fixture
@@ -51,7 +53,20 @@ def script(root, tmp_path):
     file.write_text(SCRIPT.format(scripts=str(root / "scripts")))
 
     def command(*arguments):
-        fixed = ["--mode", "m", "--model", "a b", "--algorithm", "A", "--cell", "c", "--record", "out/c.json", "--log", "out/c.log"]
+        fixed = [
+            "--mode",
+            "m",
+            "--model",
+            "a b",
+            "--algorithm",
+            "A",
+            "--cell",
+            "c",
+            "--record",
+            "out/c.json",
+            "--log",
+            "out/c.log",
+        ]
         return [sys.executable, str(file), *fixed, *arguments]
 
     return command
@@ -120,7 +135,7 @@ def test_a_failure_is_forgotten_when_the_stage_passes(script, tmp_path):
 def test_what_cannot_be_exercised_is_unverified_and_not_red(script, tmp_path):
     done = run(script, tmp_path, "--what", "unverified")
     assert done.returncode == 0
-    content, others, _ = outcome(tmp_path)
+    content, _, _ = outcome(tmp_path)
     assert (content["status"], content["reason"]) == ("unverified", "needs a sun")
     assert "unverified" in (tmp_path / "out/thing.txt").read_text()
 
@@ -130,7 +145,9 @@ def test_known_failures(script, tmp_path):
     assert run(script, tmp_path, "--what", "raise", *known).returncode == 0
     content, _, name = outcome(tmp_path)
     assert (content["status"], name) == ("known-failure", "c.json")
-    assert all(word in content["reason"] for word in ("moon", "astronomy", "https://example.org/1", "the moon is wrong"))
+    assert all(
+        word in content["reason"] for word in ("moon", "astronomy", "https://example.org/1", "the moon is wrong")
+    )
     assert run(script, tmp_path, "--what", "exit3", *known).returncode == 1, "another failure is not the known one"
     (tmp_path / "out/c.json").unlink(missing_ok=True)
     assert run(script, tmp_path, *known).returncode == 0
@@ -193,7 +210,7 @@ def test_memory_of_the_whole_tree_is_measured(script, tmp_path):
 
 
 def test_records_are_strict(tmp_path):
-    good = {key: None for key in record.REQUIRED} | {"status": "passed", "metrics": {"x": float("nan")}}
+    good = dict.fromkeys(record.REQUIRED) | {"status": "passed", "metrics": {"x": float("nan")}}
     with pytest.raises(ValueError, match="JSON"):
         record.write(tmp_path / "r.json", good)
     assert not list(tmp_path.iterdir())

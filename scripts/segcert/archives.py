@@ -15,11 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from segcert.stage import StageError
+from segcert.errors import StageError
 
 MAX_BYTES = 500 * 10**9  # unpacked; far above the largest data set here, far below "fills any disk"
 MAX_MEMBERS = 5_000_000
-UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 class Member:
@@ -44,7 +53,9 @@ def checked_name(name: str, archive: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     drive = path.parts and path.parts[0].endswith(":")
     if path.is_absolute() or drive or ".." in path.parts or "\0" in name:
-        raise StageError(f"{archive}: member {name!r} climbs out of the archive; it is refused, look for another source")
+        raise StageError(
+            f"{archive}: member {name!r} climbs out of the archive; it is refused, look for another source"
+        )
     return path.as_posix()
 
 
@@ -65,7 +76,7 @@ def members(archive: Path) -> Iterator[tuple[str, int, Member]]:
 
 def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
     try:
-        tar = tarfile.open(archive, "r:*")
+        tar = tarfile.open(archive, "r:*")  # noqa: SIM115  (closed below; opening alone is tried here)
     except UNREADABLE as error:
         raise _unreadable(archive, error) from error
     with tar:

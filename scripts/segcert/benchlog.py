@@ -25,13 +25,18 @@ LAYOUT: dict[str, tuple[tuple[str, ...], ...]] = {
     "env": (("OS_version",), ("CUDA_version",), ("CUDNN_version",), ("drivier_version",)),
     "paddle": (("paddle_version",), ("paddle_commit",), ("log_api_version",)),
     "conf": (
-        ("runtime_device",), ("ir_optim",), ("enable_memory_optim",), ("enable_tensorrt",), ("enable_mkldnn",),
+        ("runtime_device",),
+        ("ir_optim",),
+        ("enable_memory_optim",),
+        ("enable_tensorrt",),
+        ("enable_mkldnn",),
         ("cpu_math_library_num_threads",),
     ),
     "model": (("model_name",), ("precision",)),
     "data": (("batch_size",), ("input_shape",), ("data_num",)),
     "perf": (
-        ("cpu_rss(MB)", "gpu_rss(MB)", "gpu_util"), ("total time spent(s)",),
+        ("cpu_rss(MB)", "gpu_rss(MB)", "gpu_util"),
+        ("total time spent(s)",),
         ("preprocess_time(ms)", "inference_time(ms)", "postprocess_time(ms)"),
     ),
 }
@@ -98,10 +103,15 @@ def _lines(text: str) -> Iterator[tuple[bool, str]]:
 def _values(line: str, block: str) -> dict[str, Any]:
     """The keys that a line holds, with their values."""
     for keys in LAYOUT[block]:
-        pattern = r"\s*" + r",\s*".join(rf"{re.escape(key)}:\s?(?P<v{index}>.*?)" for index, key in enumerate(keys)) + r"\s*$"
+        pattern = (
+            r"\s*" + r",\s*".join(rf"{re.escape(key)}:\s?(?P<v{index}>.*?)" for index, key in enumerate(keys)) + r"\s*$"
+        )
         match = re.match(pattern, line)
         if match:
-            return {key: _value(match[f"v{index}"].removesuffix("%" if key in PERCENT else "\0")) for index, key in enumerate(keys)}
+            return {
+                key: _value(match[f"v{index}"].removesuffix("%" if key in PERCENT else "\0"))
+                for index, key in enumerate(keys)
+            }
     return {}
 
 

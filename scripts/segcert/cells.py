@@ -6,7 +6,6 @@ This module is the only place that knows names, paths and options of cells. Noth
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -110,7 +109,9 @@ class TrainCell:
 
     @property
     def name(self) -> str:
-        return "_".join(filter(None, (self.topology, self.topology != "released" and self.precision, self.level, self.dtype)))
+        return "_".join(
+            filter(None, (self.topology, self.topology != "released" and self.precision, self.level, self.dtype))
+        )
 
 
 class CellTable:
@@ -133,7 +134,10 @@ class CellTable:
         seen: set[str] = set()
         for cell in cells:
             if cell.record in seen:
-                raise ValueError(f"two cells of the matrix share the record {cell.record}; look for a doubled entry in the configuration")
+                raise ValueError(
+                    f"two cells of the matrix share the record {cell.record}; "
+                    "look for a doubled entry in the configuration"
+                )
             seen.add(cell.record)
         return cells
 
@@ -151,7 +155,9 @@ class CellTable:
 
     def parents(self, cell: Cell) -> list[Cell]:
         """What the cell is made from, nearest first: infer <- export, eval <- train."""
-        stages = {"train": (), "eval": ("train",), "export": ("train",), "infer": ("export", "eval", "train")}[cell.stage]
+        stages = {"train": (), "eval": ("train",), "export": ("train",), "infer": ("export", "eval", "train")}[
+            cell.stage
+        ]
         return [
             self._index[stage, cell.model, cell.train_name, cell.train_name]
             for stage in stages
@@ -185,8 +191,12 @@ class CellTable:
 
     def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
         return {
-            "mode": self.mode, "model": model, "algorithm": self.settings["model_zoo"][model]["algorithm"],
-            "stage": stage, "train_name": row.name, "topology": row.topology,
+            "mode": self.mode,
+            "model": model,
+            "algorithm": self.settings["model_zoo"][model]["algorithm"],
+            "stage": stage,
+            "train_name": row.name,
+            "topology": row.topology,
         }
 
     def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
@@ -205,14 +215,28 @@ class CellTable:
         device = GPU if self.hardware.gpus else CPU
         if row.precision == "amp" and not self.hardware.gpus:
             device = GPU
-            status, reason = statuses.UNVERIFIED.name, f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {self.hardware.why_no_gpu}"
+            status, reason = (
+                statuses.UNVERIFIED.name,
+                f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {self.hardware.why_no_gpu}",
+            )
         elif device == GPU and devices > self.hardware.gpus:
-            status, reason = statuses.UNVERIFIED.name, f"needs {devices} GPUs on one machine; there is {self.hardware.gpus}"
+            status, reason = (
+                statuses.UNVERIFIED.name,
+                f"needs {devices} GPUs on one machine; there is {self.hardware.gpus}",
+            )
         size = self.input_size(model)
         requested = {
-            "device": device, "devices": devices, "precision": row.precision, "level": row.level, "dtype": row.dtype,
-            "iters": per_model(train["iters"], model), "batch_size": per_model(train["batch_size"], model),
-            "input_size": size, "seed": self.settings["seed"], "workers": train["workers"], "threads": train["threads"],
+            "device": device,
+            "devices": devices,
+            "precision": row.precision,
+            "level": row.level,
+            "dtype": row.dtype,
+            "iters": per_model(train["iters"], model),
+            "batch_size": per_model(train["batch_size"], model),
+            "input_size": size,
+            "seed": self.settings["seed"],
+            "workers": train["workers"],
+            "threads": train["threads"],
         }
         flags = ["--device", device, "--devices", str(devices), "--precision", row.precision]
         if row.precision == "amp":
@@ -221,8 +245,13 @@ class CellTable:
             flags += [f"--{key.replace('_', '-')}", str(requested[key])]
         flags += ["--log-iters", str(train["log_iters"]), *_size_flags(size)]
         return Cell(
-            **self._base(model, row, "train"), name=row.name, requested=requested, flags=tuple(flags),
-            timeout_min=train["timeout_min"], status=status, reason=reason,
+            **self._base(model, row, "train"),
+            name=row.name,
+            requested=requested,
+            flags=tuple(flags),
+            timeout_min=train["timeout_min"],
+            status=status,
+            reason=reason,
         )
 
     def _released(self, model: str) -> tuple[TrainCell, Cell]:
@@ -230,9 +259,12 @@ class CellTable:
         weights = self.weights(model, "released_weights")
         known = weights is not None
         return row, Cell(
-            **self._base(model, row, "train"), name=row.name, requested={"device": CPU, "weights": weights},
+            **self._base(model, row, "train"),
+            name=row.name,
+            requested={"device": CPU, "weights": weights},
             timeout_min=self.settings["export"]["timeout_min"],
-            status=None if known else statuses.UNVERIFIED.name, reason=None if known else "no released weights",
+            status=None if known else statuses.UNVERIFIED.name,
+            reason=None if known else "no released weights",
         )
 
     def _is_exported(self, row: TrainCell) -> bool:
@@ -250,13 +282,23 @@ class CellTable:
         device = GPU if self.hardware.gpus else CPU
         size = self.input_size(model)
         requested = {
-            "device": device, "precision": "fp32", "transforms": evaluate["transforms"], "images": evaluate["images"],
-            "input_size": size, "threads": self.settings["train"]["threads"],
+            "device": device,
+            "precision": "fp32",
+            "transforms": evaluate["transforms"],
+            "images": evaluate["images"],
+            "input_size": size,
+            "threads": self.settings["train"]["threads"],
         }
         flags = ["--device", device, "--transforms", evaluate["transforms"], "--threads", str(requested["threads"])]
-        flags += [*_limit_flags("--images", evaluate["images"]), *_limit_flags("--reference-images", self.settings["infer"]["images"])]
+        flags += [
+            *_limit_flags("--images", evaluate["images"]),
+            *_limit_flags("--reference-images", self.settings["infer"]["images"]),
+        ]
         return Cell(
-            **self._base(model, row, "eval"), name=row.name, requested=requested, flags=(*flags, *_size_flags(size)),
+            **self._base(model, row, "eval"),
+            name=row.name,
+            requested=requested,
+            flags=(*flags, *_size_flags(size)),
             timeout_min=evaluate["timeout_min"],
         )
 
@@ -265,8 +307,11 @@ class CellTable:
         size = self.input_size(model)
         requested = {"device": CPU, "precision": "fp32", "input_size": size, "onnx": True, "opset": export["opset"]}
         return Cell(
-            **self._base(model, row, "export"), name=row.name, requested=requested,
-            flags=("--opset", str(export["opset"]), *_size_flags(size)), timeout_min=export["timeout_min"],
+            **self._base(model, row, "export"),
+            name=row.name,
+            requested=requested,
+            flags=("--opset", str(export["opset"]), *_size_flags(size)),
+            timeout_min=export["timeout_min"],
         )
 
     def _infer(self, model: str, row: TrainCell, export: Cell) -> Iterator[Cell]:
@@ -278,18 +323,27 @@ class CellTable:
             for entry in infer["gpu"]:
                 yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size)
 
-    def _infer_cell(self, model: str, row: TrainCell, device: str, engine: str, precision: str, threads: int, batch_size: int) -> Cell:
+    def _infer_cell(
+        self, model: str, row: TrainCell, device: str, engine: str, precision: str, threads: int, batch_size: int
+    ) -> Cell:
         infer = self.settings["infer"]
         status = reason = None
         if device == GPU and not self.hardware.gpus:
             status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {self.hardware.why_no_gpu}"
         elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
-            status, reason = statuses.UNVERIFIED.name, "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not"
+            status, reason = (
+                statuses.UNVERIFIED.name,
+                "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not",
+            )
         else:
             reason = _unsupported(device, engine, precision)
             status = reason and statuses.SKIPPED.name
         requested = {
-            "device": device, "engine": engine, "precision": precision, "threads": threads, "batch_size": batch_size,
+            "device": device,
+            "engine": engine,
+            "precision": precision,
+            "threads": threads,
+            "batch_size": batch_size,
         }
         flags = ["--device", device, "--engine", engine, "--precision", precision]
         flags += ["--threads", str(threads), "--batch-size", str(batch_size)]
@@ -298,16 +352,24 @@ class CellTable:
         flags += ["--min-agreement", str(self.settings["gates"]["pixel_agreement"][precision])]
         flags += ["--logger", self.settings["benchmark"]["logger"]]
         return Cell(
-            **self._base(model, row, "infer"), name=infer_name(device, engine, precision, threads, batch_size),
-            requested=requested, flags=tuple(flags), timeout_min=infer["timeout_min"], status=status, reason=reason,
+            **self._base(model, row, "infer"),
+            name=infer_name(device, engine, precision, threads, batch_size),
+            requested=requested,
+            flags=tuple(flags),
+            timeout_min=infer["timeout_min"],
+            status=status,
+            reason=reason,
         )
 
     def _known(self, cell: Cell) -> Cell:
         """The cell with the known failures that match it."""
         fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.topology}
         matching = tuple(
-            known for known in self.settings["known_failures"]
-            if all(fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items())
+            known
+            for known in self.settings["known_failures"]
+            if all(
+                fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items()
+            )
         )
         if not matching:
             return cell
@@ -331,9 +393,13 @@ def pattern(names: Iterator[str] | list[str]) -> str:
 def _unsupported(device: str, engine: str, precision: str) -> str | None:
     """Why an engine cannot compute in a precision, as far as that is known beforehand."""
     offered = {
-        (CPU, "native"): ("fp32",), (CPU, "onednn"): ("fp32", "bf16"), (CPU, "onnxruntime"): ("fp32",),
-        (CPU, "openvino"): ("fp32", "bf16"), (GPU, "native"): ("fp32", "fp16"),
-        (GPU, "tensorrt"): ("fp32", "fp16"), (GPU, "onnxruntime"): ("fp32",),
+        (CPU, "native"): ("fp32",),
+        (CPU, "onednn"): ("fp32", "bf16"),
+        (CPU, "onnxruntime"): ("fp32",),
+        (CPU, "openvino"): ("fp32", "bf16"),
+        (GPU, "native"): ("fp32", "fp16"),
+        (GPU, "tensorrt"): ("fp32", "fp16"),
+        (GPU, "onnxruntime"): ("fp32",),
     }[device, engine]
     if precision in offered:
         return None
@@ -355,4 +421,6 @@ def plan_summary(table: CellTable) -> str:
         key = cell.stage, cell.status or "to run"
         counts[key] = counts.get(key, 0) + 1
     lines = [f"{number:5d} {stage} cells {status}" for (stage, status), number in counts.items()]
-    return "\n".join([f"matrix of mode {table.mode}, hardware {table.hardware.source} ({table.hardware.gpus} GPUs):", *lines])
+    return "\n".join(
+        [f"matrix of mode {table.mode}, hardware {table.hardware.source} ({table.hardware.gpus} GPUs):", *lines]
+    )

@@ -24,7 +24,7 @@ from paddleseg.cvlibs import Config, SegBuilder, manager
 from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
-from segcert.stage import StageError, Unverified
+from segcert.errors import StageError, Unverified
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
@@ -48,7 +48,11 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):
             semantic_weights: N x H x W or None.
             loss: loss of every pixel, N x H x W or N x H x W x 1.
         """
-        counted = (label != self.ignore_index).astype(loss.dtype) if self.avg_non_ignore else paddle.ones(label.shape, loss.dtype)
+        counted = (
+            (label != self.ignore_index).astype(loss.dtype)
+            if self.avg_non_ignore
+            else paddle.ones(label.shape, loss.dtype)
+        )
         counted.stop_gradient = True
         label.stop_gradient = True
         if loss.ndim > counted.ndim:
@@ -208,8 +212,8 @@ def load_model(config: Config, checkpoint: str) -> Any:
     other = [key for key in own if key in state and tuple(own[key].shape) != tuple(state[key].shape)]
     if missing or other:
         raise StageError(
-            f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, {len(other)} of another "
-            f"shape, first {(missing + other)[0]}"
+            f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, "
+            f"{len(other)} of another shape, first {(missing + other)[0]}"
         )
     model.set_state_dict(state)
     model.eval()

@@ -17,7 +17,18 @@ from segcert import SCHEMA_VERSION, record, statuses
 from segcert.cells import Cell, CellTable
 
 RUN_FIELDS = (
-    "command", "log", "started", "wall_s", "cpu_s", "peak_rss_mb", "env", "effective", "metrics", "inputs", "outputs", "samples_ms",
+    "command",
+    "log",
+    "started",
+    "wall_s",
+    "cpu_s",
+    "peak_rss_mb",
+    "env",
+    "effective",
+    "metrics",
+    "inputs",
+    "outputs",
+    "samples_ms",
 )
 BAR = "-" * 24
 
@@ -39,7 +50,13 @@ class Conclusions:
         return statuses.is_red([cell["status"] for cell in self.cells])
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema_version": SCHEMA_VERSION, "mode": self.mode, "red": self.red, "counts": self.counts, "cells": self.cells}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "mode": self.mode,
+            "red": self.red,
+            "counts": self.counts,
+            "cells": self.cells,
+        }
 
     def select(self, **fields: Any) -> list[dict[str, Any]]:
         return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
@@ -59,9 +76,18 @@ def conclude(table: CellTable) -> Conclusions:
 
 def _entry(cell: Cell, parents: list[dict[str, Any]]) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "model": cell.model, "algorithm": cell.algorithm, "mode": cell.mode, "stage": cell.stage,
-        "cell": cell.name, "train_cell": cell.train_name, "topology": cell.topology, "status": "", "reason": None,
-        "requested": dict(cell.requested), "record": cell.record,
+        "schema_version": SCHEMA_VERSION,
+        "model": cell.model,
+        "algorithm": cell.algorithm,
+        "mode": cell.mode,
+        "stage": cell.stage,
+        "cell": cell.name,
+        "train_cell": cell.train_name,
+        "topology": cell.topology,
+        "status": "",
+        "reason": None,
+        "requested": dict(cell.requested),
+        "record": cell.record,
     }
     status, reason, found = _judge(cell, parents)
     entry |= {"status": status.name, "reason": reason}
@@ -119,8 +145,14 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
 def worst(names: Iterable[str]) -> statuses.Status:
     """The status that says most against a group of cells: red ones first, then what did not run."""
     order = (
-        statuses.FAILED, statuses.ACCURACY_FAILED, statuses.BLOCKED, statuses.NOT_RUN, statuses.UNVERIFIED,
-        statuses.KNOWN_FAILURE, statuses.SKIPPED, statuses.PASSED,
+        statuses.FAILED,
+        statuses.ACCURACY_FAILED,
+        statuses.BLOCKED,
+        statuses.NOT_RUN,
+        statuses.UNVERIFIED,
+        statuses.KNOWN_FAILURE,
+        statuses.SKIPPED,
+        statuses.PASSED,
     )
     present = set(names)
     return next(status for status in order if status.name in present)
@@ -140,9 +172,12 @@ def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[d
         status = worst([train["status"], *(cell["status"] for cell in evaluated)])
         entries.append(
             {
-                "label": precision_label(train["requested"]), "amp": train["requested"].get("precision") == "amp",
-                "status": status, "reason": next((c["reason"] for c in (train, *evaluated) if c["status"] == status.name), None),
-                "device": (train.get("effective") or {}).get("device"), "ranks": (train.get("effective") or {}).get("devices"),
+                "label": precision_label(train["requested"]),
+                "amp": train["requested"].get("precision") == "amp",
+                "status": status,
+                "reason": next((c["reason"] for c in (train, *evaluated) if c["status"] == status.name), None),
+                "device": (train.get("effective") or {}).get("device"),
+                "ranks": (train.get("effective") or {}).get("devices"),
                 "record": train["record"],
             }
         )
@@ -167,7 +202,11 @@ def batch_sizes(conclusions: Conclusions) -> list[int]:
 
 def status_lines(conclusions: Conclusions) -> str:
     """results_python.log: a line per command that ran, in the order in which they started."""
-    ran = [cell for cell in conclusions.cells if "command" in cell and cell["status"] in {s.name for s in statuses.EXERCISED}]
+    ran = [
+        cell
+        for cell in conclusions.cells
+        if "command" in cell and cell["status"] in {s.name for s in statuses.EXERCISED}
+    ]
     lines = [f"{BAR} {conclusions.mode} {BAR}"]
     for cell in sorted(ran, key=lambda cell: cell["started"]):
         verb = "Run successfully" if cell["status"] == statuses.PASSED.name else "Run failed"
@@ -175,7 +214,10 @@ def status_lines(conclusions: Conclusions) -> str:
     return "\n".join(lines) + "\n"
 
 
-_STATUS_LINE = re.compile(r"\033\[33m (?P<verb>Run successfully|Run failed) with command - (?P<model>.*?) - (?P<command>.*) - (?P<log>.*?)\s+\033\[0m")
+_STATUS_LINE = re.compile(
+    r"\033\[33m (?P<verb>Run successfully|Run failed) with command"
+    r" - (?P<model>.*?) - (?P<command>.*) - (?P<log>.*?)\s+\033\[0m"
+)
 
 
 def parse_status_lines(text: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from segcert import record
-from segcert.stage import StageError
+from segcert.errors import StageError
 
 TIMEOUT_S = 60
 BLOCK = 1 << 20
@@ -47,7 +47,9 @@ def fetch(url: str, destination: Path) -> Path:
                     out.write(block)
             promised = answer.headers.get("Content-Length")
     except requests.RequestException as error:
-        raise StageError(f"{url}: cannot be fetched: {error}; check the network, or give the file as `source: path`") from error
+        raise StageError(
+            f"{url}: cannot be fetched: {error}; check the network, or give the file as `source: path`"
+        ) from error
     if promised and answer.headers.get("Content-Encoding") is None and destination.stat().st_size != int(promised):
         raise StageError(f"{url}: {destination.stat().st_size} bytes came, {promised} were promised; try again")
     return destination

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from segcert.stage import StageError, Unverified
+from segcert.errors import StageError, Unverified
 
 
 class Engine:
@@ -47,8 +47,12 @@ class Engine:
     def conf(self) -> dict[str, Any]:
         """The Conf block of the benchmark log."""
         return {
-            "runtime_device": self.device, "ir_optim": True, "enable_memory_optim": False, "enable_tensorrt": False,
-            "enable_mkldnn": False, "cpu_math_library_num_threads": self.threads,
+            "runtime_device": self.device,
+            "ir_optim": True,
+            "enable_memory_optim": False,
+            "enable_tensorrt": False,
+            "enable_mkldnn": False,
+            "cpu_math_library_num_threads": self.threads,
         }
 
 
@@ -106,7 +110,8 @@ class PaddleEngine(Engine):
             convolutions = trace["convolutions"]
             low = convolutions.get("bf16", 0)
             effective = {
-                "engine": "onednn", "threads": trace["threads"],
+                "engine": "onednn",
+                "threads": trace["threads"],
                 "precision": "bf16" if low > sum(convolutions.values()) / 2 else "fp32",
             }
         return {"device": "cpu", **effective}, {"onednn": trace}
@@ -121,23 +126,27 @@ class PaddleEngine(Engine):
     def conf(self) -> dict[str, Any]:
         config = self.config
         return {
-            "runtime_device": "gpu" if config.use_gpu() else "cpu", "ir_optim": config.ir_optim(),
+            "runtime_device": "gpu" if config.use_gpu() else "cpu",
+            "ir_optim": config.ir_optim(),
             "enable_memory_optim": False,  # never asked for here: it raises on some exported graphs of Paddle 3
-            "enable_tensorrt": config.tensorrt_engine_enabled(), "enable_mkldnn": config.mkldnn_enabled(),
+            "enable_tensorrt": config.tensorrt_engine_enabled(),
+            "enable_mkldnn": config.mkldnn_enabled(),
             "cpu_math_library_num_threads": config.cpu_math_library_num_threads(),
         }
+
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OnnxRuntimeEngine(Engine):
     """ONNX Runtime on the model's ONNX export: its CPU or its CUDA provider."""
 
-    PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
         super().__init__(folder, program, device, precision, threads)
         import onnxruntime
 
-        provider = self.PROVIDERS[device]
+        provider = PROVIDERS[device]
         if provider not in onnxruntime.get_available_providers():
             raise Unverified(f"this onnxruntime has no {provider}; install its GPU package")
         options = onnxruntime.SessionOptions()
@@ -152,10 +161,12 @@ class OnnxRuntimeEngine(Engine):
     def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
         self.run(batch)
         providers = self.session.get_providers()
-        device = "gpu" if providers[0] == self.PROVIDERS["gpu"] else "cpu"
+        device = "gpu" if providers[0] == PROVIDERS["gpu"] else "cpu"
         kind = self.session.get_inputs()[0].type
         effective = {
-            "device": device, "engine": "onnxruntime", "precision": {"tensor(float)": "fp32", "tensor(float16)": "fp16"}.get(kind, kind),
+            "device": device,
+            "engine": "onnxruntime",
+            "precision": {"tensor(float)": "fp32", "tensor(float16)": "fp16"}.get(kind, kind),
             "threads": self.session.get_session_options().intra_op_num_threads,
         }
         return effective, {"providers": providers, "input_type": kind}
@@ -164,8 +175,6 @@ class OnnxRuntimeEngine(Engine):
 class OpenVinoEngine(Engine):
     """OpenVINO on the model's ONNX export, CPU plugin."""
 
-    HINTS = {"fp32": "f32", "bf16": "bf16"}
-
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
         super().__init__(folder, program, device, precision, threads)
         import openvino
@@ -173,7 +182,9 @@ class OpenVinoEngine(Engine):
         core = openvino.Core()
         settings = {
             # Without the hint the plugin takes bfloat16 on a CPU that has it, whatever the model says.
-            "INFERENCE_PRECISION_HINT": self.HINTS[precision], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
         self.compiled = core.compile_model(core.read_model(str(folder / "model.onnx")), "CPU", settings)
@@ -192,10 +203,19 @@ class OpenVinoEngine(Engine):
                 precisions[info["runtimePrecision"].astype(str)] += 1
         low = precisions.get("bf16", 0)
         effective = {
-            "device": "cpu", "engine": "openvino", "threads": self.compiled.get_property("INFERENCE_NUM_THREADS"),
-            "precision": "bf16" if low > sum(precisions.values()) / 2 else "fp32" if precisions.get("f32") else "unknown",
+            "device": "cpu",
+            "engine": "openvino",
+            "threads": self.compiled.get_property("INFERENCE_NUM_THREADS"),
+            "precision": "bf16"
+            if low > sum(precisions.values()) / 2
+            else "fp32"
+            if precisions.get("f32")
+            else "unknown",
         }
-        return effective, {"convolutions": dict(precisions), "plugin": str(self.compiled.get_property("EXECUTION_DEVICES"))}
+        return effective, {
+            "convolutions": dict(precisions),
+            "plugin": str(self.compiled.get_property("EXECUTION_DEVICES")),
+        }
 
 
 def create(engine: str, folder: Path, program: str, device: str, precision: str, threads: int) -> Engine:
@@ -259,6 +279,8 @@ def parse_onednn_trace(text: str) -> dict[str, Any]:
                 convolutions[source[1] if source else "unknown"] += 1
     threads = re.search(r"nthr:(\d+)", text)
     return {
-        "primitives": sum(kinds.values()), "kinds": dict(kinds), "convolutions": dict(convolutions),
+        "primitives": sum(kinds.values()),
+        "kinds": dict(kinds),
+        "convolutions": dict(convolutions),
         "threads": int(threads[1]) if threads else None,
     }

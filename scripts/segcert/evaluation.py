@@ -11,14 +11,23 @@ import paddle
 from paddleseg.core.infer import inference
 
 from segcert import components, layouts
+from segcert.errors import StageError
 from segcert.metrics import Confusion, write_label
 from segcert.preprocess import Preprocess
-from segcert.stage import Result, StageError
+from segcert.stage import Result
 
 
 def evaluate(
-    config_path: str, dataset: str, checkpoint: str, reference: Path, *, device: str, as_exported: bool,
-    images: int | None, reference_images: int | None, input_size: list[int] | None,
+    config_path: str,
+    dataset: str,
+    checkpoint: str,
+    reference: Path,
+    *,
+    device: str,
+    as_exported: bool,
+    images: int | None,
+    reference_images: int | None,
+    input_size: list[int] | None,
 ) -> Result:
     """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
 
@@ -59,7 +68,8 @@ def evaluate(
         f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
     )
     effective: dict[str, Any] = {
-        "device": paddle.get_device().split(":")[0], "precision": "fp32",
+        "device": paddle.get_device().split(":")[0],
+        "precision": "fp32",
         "transforms": "export" if as_exported else "val",
     }
     if as_exported and len(sizes) == 1:

@@ -12,8 +12,9 @@ import yaml
 from paddleseg.deploy.export import WrappedModel
 
 from segcert import components
+from segcert.errors import StageError
 from segcert.record import finite
-from segcert.stage import Result, StageError
+from segcert.stage import Result
 
 
 def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input_size: list[int] | None) -> Result:
@@ -42,14 +43,20 @@ def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input
     _to_onnx(folder, program, opset)
     converted = time.perf_counter()
     metrics = {
-        "export_s": finite(exported - begun), "onnx_s": finite(converted - exported),
+        "export_s": finite(exported - begun),
+        "onnx_s": finite(converted - exported),
         "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
         "onnx_mb": finite((folder / "model.onnx").stat().st_size / 2**20),
         "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
     }
     effective: dict[str, Any] = {
-        "device": "cpu", "precision": "fp32", "input_size": [width, height], "onnx": True, "opset": _opset(folder / "model.onnx"),
-        "program": program, "converted": "traced" if traced else "from source",
+        "device": "cpu",
+        "precision": "fp32",
+        "input_size": [width, height],
+        "onnx": True,
+        "opset": _opset(folder / "model.onnx"),
+        "program": program,
+        "converted": "traced" if traced else "from source",
     }
     return Result(effective, metrics)
 
@@ -80,8 +87,12 @@ def _write_deploy(path: Path, program: str, config: Any) -> None:
     """deploy.yaml as `paddleseg.deploy.infer.DeployConfig` reads it."""
     deploy = {
         "Deploy": {
-            "model": program, "params": "model.pdiparams", "transforms": config.dic["export"]["transforms"],
-            "input_shape": [-1, 3, *reversed(components.export_size(config))], "output_op": "argmax", "output_dtype": "int32",
+            "model": program,
+            "params": "model.pdiparams",
+            "transforms": config.dic["export"]["transforms"],
+            "input_shape": [-1, 3, *reversed(components.export_size(config))],
+            "output_op": "argmax",
+            "output_dtype": "int32",
         }
     }
     path.write_text(yaml.safe_dump(deploy, sort_keys=False), encoding="utf-8")
@@ -95,8 +106,13 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
         # paddle2onnx's default optimizer installs packages into the running environment and takes most
         # of a minute; the runtimes fold constants themselves.
         paddle2onnx.export(
-            str(folder / program), str(folder / "model.pdiparams"), str(target), opset_version=opset,
-            auto_upgrade_opset=False, enable_onnx_checker=True, optimize_tool="none",
+            str(folder / program),
+            str(folder / "model.pdiparams"),
+            str(target),
+            opset_version=opset,
+            auto_upgrade_opset=False,
+            enable_onnx_checker=True,
+            optimize_tool="none",
         )
     except Exception as error:
         raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {error}") from error

@@ -13,17 +13,32 @@ from typing import Any
 import numpy as np
 
 from segcert import benchlog, engines, layouts, machine, metrics, stats
+from segcert.errors import StageError
 from segcert.preprocess import Preprocess, deploy_config
 from segcert.record import finite
-from segcert.stage import Result, StageError
+from segcert.stage import Result
 
 PHASES = ("preprocess", "inference", "postprocess")
 
 
 def infer(
-    export: str, dataset: str, reference: str, log: Path, predictions: Path, *, model: str, device: str, engine: str,
-    precision: str, threads: int, batch_size: int, images: int | None, warmup: int, min_samples: int,
-    min_agreement: float, logger: str,
+    export: str,
+    dataset: str,
+    reference: str,
+    log: Path,
+    predictions: Path,
+    *,
+    model: str,
+    device: str,
+    engine: str,
+    precision: str,
+    threads: int,
+    batch_size: int,
+    images: int | None,
+    warmup: int,
+    min_samples: int,
+    min_agreement: float,
+    logger: str,
 ) -> Result:
     """Run an exported model over the inference list and time it.
 
@@ -63,18 +78,30 @@ def infer(
     summary = {phase: stats.summarize(values) for phase, values in samples.items()}
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total_s = sum(map(sum, samples.values())) / 1000
-    text = _own_log(runner, summary, model, precision, batch_size, total_s, rss_mb) if writer is None else writer.report()
+    text = (
+        _own_log(runner, summary, model, precision, batch_size, total_s, rss_mb) if writer is None else writer.report()
+    )
     log.write_text(text, encoding="utf-8")
     measured = {
-        **{f"{phase}_ms": values for phase, values in summary.items()}, "build_s": finite(build_s),
-        "first_run_s": finite(first_run_s), "images": len(pairs), "worker_rss_mb": finite(rss_mb),
-        "throughput_ips": finite(1000 * batch_size / summary["inference"]["p50"]), **compared, "evidence": evidence,
+        **{f"{phase}_ms": values for phase, values in summary.items()},
+        "build_s": finite(build_s),
+        "first_run_s": finite(first_run_s),
+        "images": len(pairs),
+        "worker_rss_mb": finite(rss_mb),
+        "throughput_ips": finite(1000 * batch_size / summary["inference"]["p50"]),
+        **compared,
+        "evidence": evidence,
         "input_shape": list(first.shape),
     }
     gate = {
-        "name": "pixel_agreement", "value": compared["pixel_agreement"], "threshold": min_agreement,
+        "name": "pixel_agreement",
+        "value": compared["pixel_agreement"],
+        "threshold": min_agreement,
         "holds": compared["pixel_agreement"] >= min_agreement,
-        "sentence": f"label maps agree with the checkpoint's on {compared['pixel_agreement']:.5f} of pixels, at least {min_agreement} is asked; worst {compared['worst_image']}",
+        "sentence": (
+            f"label maps agree with the checkpoint's on {compared['pixel_agreement']:.5f} of pixels, "
+            f"at least {min_agreement} is asked; worst {compared['worst_image']}"
+        ),
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
     return Result(effective, measured, [gate], {"samples_ms": rounded})
@@ -88,7 +115,12 @@ def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
 
 
 def _predict(
-    runner: engines.Engine, preprocess: Preprocess, dataset: Path, batches: list[layouts.Pairs], reference: Path, folder: Path
+    runner: engines.Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    reference: Path,
+    folder: Path,
 ) -> dict[str, Any]:
     """Write every label map once and compare it with the reference's and with the truth."""
     folder.mkdir()
@@ -108,13 +140,20 @@ def _predict(
             metrics.write_label(folder / name, label)
     worst = min(done, key=done.__getitem__)
     return {
-        "pixel_agreement": float(np.mean(list(done.values()))), "worst_image": worst, "worst_agreement": done[worst],
+        "pixel_agreement": float(np.mean(list(done.values()))),
+        "worst_image": worst,
+        "worst_agreement": done[worst],
         "classes_predicted": len(classes_seen),
     }
 
 
 def _time(
-    runner: engines.Engine, preprocess: Preprocess, dataset: Path, batches: list[layouts.Pairs], min_samples: int, writer: Any
+    runner: engines.Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    min_samples: int,
+    writer: Any,
 ) -> dict[str, list[float]]:
     """Milliseconds of each phase of each batch."""
     samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
@@ -144,19 +183,30 @@ def _time(
 
 
 def _own_log(
-    runner: engines.Engine, summary: dict[str, Any], model: str, precision: str, batch_size: int, total_s: float, rss_mb: float
+    runner: engines.Engine,
+    summary: dict[str, Any],
+    model: str,
+    precision: str,
+    batch_size: int,
+    total_s: float,
+    rss_mb: float,
 ) -> str:
     env = machine.environment()
     fields = {
         "env": {
-            "OS_version": env["os"], "CUDA_version": env["cuda"], "CUDNN_version": env["cudnn"], "drivier_version": env["driver"],
+            "OS_version": env["os"],
+            "CUDA_version": env["cuda"],
+            "CUDNN_version": env["cudnn"],
+            "drivier_version": env["driver"],
         },
         "paddle": {"paddle_version": env["paddle"], "paddle_commit": env["paddle_commit"], "log_api_version": 1.0},
         "conf": runner.conf(),
         "model": {"model_name": model, "precision": precision},
         "data": {"batch_size": batch_size, "input_shape": "dynamic", "data_num": summary["inference"]["count"]},
         "perf": {
-            "cpu_rss(MB)": round(rss_mb, 4), **_gpu_memory(runner), "total time spent(s)": round(total_s, 4),
+            "cpu_rss(MB)": round(rss_mb, 4),
+            **_gpu_memory(runner),
+            "total time spent(s)": round(total_s, 4),
             **{f"{phase}_time(ms)": round(summary[phase]["mean"], 4) for phase in PHASES},
         },
     }
@@ -196,7 +246,9 @@ def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: in
     try:
         import auto_log
     except ImportError as error:
-        raise StageError(f"benchmark.logger: auto_log: cannot be imported ({error}); install it, or set it to builtin") from error
+        raise StageError(
+            f"benchmark.logger: auto_log: cannot be imported ({error}); install it, or set it to builtin"
+        ) from error
     import os
 
     lines: list[str] = []
@@ -207,9 +259,17 @@ def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: in
             lines.extend(f"{stamp} [INFO]    {line}\n" for line in text.splitlines() if line.strip())
 
     logger = auto_log.AutoLogger(
-        model_name=model, model_precision=precision, batch_size=batch_size, data_shape="dynamic", save_path=None,
-        inference_config=runner.conf(), pids=os.getpid(), process_name=None, gpu_ids=0 if runner.device == "gpu" else None,
-        time_keys=[f"{phase}_time" for phase in PHASES], warmup=0, logger=Lines(),
+        model_name=model,
+        model_precision=precision,
+        batch_size=batch_size,
+        data_shape="dynamic",
+        save_path=None,
+        inference_config=runner.conf(),
+        pids=os.getpid(),
+        process_name=None,
+        gpu_ids=0 if runner.device == "gpu" else None,
+        time_keys=[f"{phase}_time" for phase in PHASES],
+        warmup=0,
+        logger=Lines(),
     )
     return _AutoLog(logger, lines)
-

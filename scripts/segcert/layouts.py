@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert.stage import StageError
+from segcert.errors import StageError
 
 SPLITS = ("train", "val", "test")
 Pairs = list[list[str | None]]
@@ -24,7 +24,10 @@ def find_root(folder: Path, layout: str) -> Path:
     for root in (folder, *(inside if len(inside) == 1 else ())):
         if (root / marker).exists():
             return root
-    raise StageError(f"{folder.name}: has no {marker}, which the layout {layout} needs; found {', '.join(sorted(p.name for p in inside))[:200]}")
+    raise StageError(
+        f"{folder.name}: has no {marker}, which the layout {layout} needs; "
+        f"found {', '.join(sorted(path.name for path in inside))[:200]}"
+    )
 
 
 def splits(root: Path, layout: str) -> dict[str, Pairs]:
@@ -36,7 +39,9 @@ def splits(root: Path, layout: str) -> dict[str, Pairs]:
     found = {split: (_listed if layout == "mini_supervisely" else _paired)(root, split) for split in SPLITS}
     for split in ("train", "val"):
         if not found[split]:
-            raise StageError(f"{root.name}: the split {split} is empty; an evaluation needs train and val images with labels")
+            raise StageError(
+                f"{root.name}: the split {split} is empty; an evaluation needs train and val images with labels"
+            )
         for image, label in found[split]:
             if label is None:
                 raise StageError(f"{root.name}: {split}: {image} has no label")
@@ -74,5 +79,7 @@ def _paired(root: Path, split: str) -> Pairs:
         label = root / "gtFine" / split / image.parent.name / name
         if split != "test" and not label.is_file():
             raise StageError(f"{root.name}: {split}: {image.name} has no label {label.relative_to(root)}")
-        pairs.append([image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label.is_file() else None])
+        pairs.append(
+            [image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label.is_file() else None]
+        )
     return pairs

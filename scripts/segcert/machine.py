@@ -14,13 +14,27 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = {
-    "paddleseg": "paddleseg", "onnxruntime": "onnxruntime", "openvino": "openvino", "paddle2onnx": "paddle2onnx",
-    "numpy": "numpy", "opencv": "opencv-python-headless", "snakemake": "snakemake",
+    "paddleseg": "paddleseg",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "paddle2onnx": "paddle2onnx",
+    "numpy": "numpy",
+    "opencv": "opencv-python-headless",
+    "snakemake": "snakemake",
 }
 # Packages whose versions run_config.yaml states.
 PINNED = (
-    "snakemake", "paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddle2onnx", "onnxruntime", "openvino", "numpy",
-    "opencv-python-headless", "pandas", "PyYAML",
+    "snakemake",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "paddleseg",
+    "paddle2onnx",
+    "onnxruntime",
+    "openvino",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "PyYAML",
 )
 
 
@@ -63,7 +77,11 @@ def gpus() -> tuple[dict[str, str], ...]:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(dict(zip(fields, (part.strip() for part in line.split(",")), strict=False)) for line in answer.splitlines() if line.strip())
+    return tuple(
+        dict(zip(fields, (part.strip() for part in line.split(",")), strict=False))
+        for line in answer.splitlines()
+        if line.strip()
+    )
 
 
 @cache

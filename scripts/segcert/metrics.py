@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segcert.errors import StageError
 from segcert.record import finite
-from segcert.stage import StageError
 
 IGNORED = 255
 
@@ -33,11 +33,16 @@ class Confusion:
         """
         classes = len(self.counts)
         if prediction.shape != label.shape:
-            raise StageError(f"{name}: is {label.shape[1]}x{label.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; they must be equal")
+            raise StageError(
+                f"{name}: is {label.shape[1]}x{label.shape[0]}, its image is "
+                f"{prediction.shape[1]}x{prediction.shape[0]}; they must be equal"
+            )
         counted = label != IGNORED
         wrong = label[counted][label[counted] >= classes]
         if wrong.size:
-            raise StageError(f"{name}: holds the value {int(wrong[0])}; allowed are 0 to {classes - 1} and {IGNORED} (ignored)")
+            raise StageError(
+                f"{name}: holds the value {int(wrong[0])}; allowed are 0 to {classes - 1} and {IGNORED} (ignored)"
+            )
         pairs = label[counted].astype(np.int64) * classes + np.minimum(prediction[counted], classes - 1)
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         self.images += 1
@@ -54,8 +59,12 @@ class Confusion:
         chance = float((predicted.astype(float) * true).sum()) / float(total) ** 2 if total else 0.0
         kappa = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
         return {
-            "images": self.images, "miou": finite(iou.mean()), "acc": finite(accuracy), "kappa": finite(kappa),
-            "dice": finite(dice.mean()), "class_iou": [finite(value) for value in iou],
+            "images": self.images,
+            "miou": finite(iou.mean()),
+            "acc": finite(accuracy),
+            "kappa": finite(kappa),
+            "dice": finite(dice.mean()),
+            "class_iou": [finite(value) for value in iou],
             "classes_present": int((true > 0).sum()),
         }
 
@@ -66,7 +75,9 @@ def read_label(path: Path | str) -> np.ndarray:
     if label is None:
         raise StageError(f"{path}: is missing or is not an image; check the data set")
     if label.ndim != 2 or label.dtype != np.uint8:
-        raise StageError(f"{path}: must be a grey 8-bit image of class numbers; it has shape {label.shape} of {label.dtype}")
+        raise StageError(
+            f"{path}: must be a grey 8-bit image of class numbers; it has shape {label.shape} of {label.dtype}"
+        )
     return label
 
 

@@ -15,11 +15,14 @@ import cv2
 import numpy as np
 import yaml
 
-from segcert.stage import StageError
+from segcert.errors import StageError
 
 Transform = Callable[[np.ndarray], np.ndarray]
 INTERPOLATIONS = {
-    "NEAREST": cv2.INTER_NEAREST, "LINEAR": cv2.INTER_LINEAR, "CUBIC": cv2.INTER_CUBIC, "AREA": cv2.INTER_AREA,
+    "NEAREST": cv2.INTER_NEAREST,
+    "LINEAR": cv2.INTER_LINEAR,
+    "CUBIC": cv2.INTER_CUBIC,
+    "AREA": cv2.INTER_AREA,
     "LANCZOS4": cv2.INTER_LANCZOS4,
 }
 

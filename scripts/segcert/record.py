@@ -19,8 +19,25 @@ from typing import Any
 from segcert import SCHEMA_VERSION, statuses
 
 REQUIRED = (
-    "schema_version", "model", "algorithm", "mode", "stage", "cell", "status", "reason", "command", "log",
-    "started", "wall_s", "cpu_s", "peak_rss_mb", "env", "requested", "effective", "metrics", "inputs",
+    "schema_version",
+    "model",
+    "algorithm",
+    "mode",
+    "stage",
+    "cell",
+    "status",
+    "reason",
+    "command",
+    "log",
+    "started",
+    "wall_s",
+    "cpu_s",
+    "peak_rss_mb",
+    "env",
+    "requested",
+    "effective",
+    "metrics",
+    "inputs",
 )
 
 
@@ -52,7 +69,7 @@ def write_text(path: Path | str, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read(path: Path | str) -> dict[str, Any]:
@@ -67,7 +84,9 @@ def read(path: Path | str) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
         raise RecordError(f"{path}: not a record: {error}; delete the file and run its target again") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"{path}: not a record of schema_version {SCHEMA_VERSION}; delete the file and run its target again")
+        raise RecordError(
+            f"{path}: not a record of schema_version {SCHEMA_VERSION}; delete the file and run its target again"
+        )
     missing = [key for key in REQUIRED if key not in record]
     if missing or record["status"] not in statuses.BY_NAME:
         what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"

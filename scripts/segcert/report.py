@@ -33,7 +33,11 @@ def train_frame(conclusions: Conclusions) -> pd.DataFrame:
     topologies = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
     return pd.DataFrame(
         [
-            {"algorithm": algorithm, "model": model, **{t: _train_text(work.train_entries(conclusions, model, t)) for t in topologies}}
+            {
+                "algorithm": algorithm,
+                "model": model,
+                **{t: _train_text(work.train_entries(conclusions, model, t)) for t in topologies},
+            }
             for algorithm, model in work.models(conclusions)
         ]
     )
@@ -53,8 +57,12 @@ def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "algorithm": algorithm, "model": model,
-                **{device.upper(): _counts_text(work.infer_entries(conclusions, model, device, size)) for device in ("cpu", "gpu")},
+                "algorithm": algorithm,
+                "model": model,
+                **{
+                    device.upper(): _counts_text(work.infer_entries(conclusions, model, device, size))
+                    for device in ("cpu", "gpu")
+                },
                 "batch size": size,
             }
             for algorithm, model in work.models(conclusions)
@@ -78,9 +86,16 @@ def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
             metrics = cell["metrics"]
             rows.append(
                 {
-                    "model": cell["model"], "checkpoint": cell["train_cell"], **_request_columns(cell), "status": cell["status"],
-                    "p50 ms": timing["p50"], "p95 ms": timing["p95"], "images/s": metrics["throughput_ips"],
-                    "agreement": metrics["pixel_agreement"], "build s": metrics["build_s"], "RSS MB": metrics["worker_rss_mb"],
+                    "model": cell["model"],
+                    "checkpoint": cell["train_cell"],
+                    **_request_columns(cell),
+                    "status": cell["status"],
+                    "p50 ms": timing["p50"],
+                    "p95 ms": timing["p95"],
+                    "images/s": metrics["throughput_ips"],
+                    "agreement": metrics["pixel_agreement"],
+                    "build s": metrics["build_s"],
+                    "RSS MB": metrics["worker_rss_mb"],
                 }
             )
     return pd.DataFrame(rows)
@@ -91,14 +106,22 @@ def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
     rows = []
     for train in conclusions.select(stage="train"):
         metrics = train.get("metrics") or {}
-        evaluated = next(iter(conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])), {})
+        evaluated = next(
+            iter(conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])), {}
+        )
         scores = evaluated.get("metrics") or {}
         if metrics:
             rows.append(
                 {
-                    "model": train["model"], "checkpoint": train["train_cell"], "first loss": metrics.get("first_loss"),
-                    "last loss": metrics.get("last_loss"), "images/s": metrics.get("ips"), "mIoU": scores.get("miou"),
-                    "acc": scores.get("acc"), "kappa": scores.get("kappa"), "dice": scores.get("dice"),
+                    "model": train["model"],
+                    "checkpoint": train["train_cell"],
+                    "first loss": metrics.get("first_loss"),
+                    "last loss": metrics.get("last_loss"),
+                    "images/s": metrics.get("ips"),
+                    "mIoU": scores.get("miou"),
+                    "acc": scores.get("acc"),
+                    "kappa": scores.get("kappa"),
+                    "dice": scores.get("dice"),
                 }
             )
     return pd.DataFrame(rows)
@@ -112,12 +135,25 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
         timing = metrics.get("inference_ms") or {}
         rows.append(
             {
-                "model": cell["model"], "algorithm": cell["algorithm"], "stage": cell["stage"], "train_cell": cell["train_cell"],
-                "cell": cell["cell"], "status": cell["status"], "reason": cell["reason"], **_request_columns(cell),
-                "batch_size": cell["requested"].get("batch_size"), "wall_s": cell.get("wall_s"), "peak_rss_mb": cell.get("peak_rss_mb"),
-                "miou": metrics.get("miou"), "last_loss": metrics.get("last_loss"), "train_ips": metrics.get("ips"),
-                "inference_p50_ms": timing.get("p50"), "inference_p95_ms": timing.get("p95"),
-                "pixel_agreement": metrics.get("pixel_agreement"), "record": cell["record"], "log": cell.get("log"),
+                "model": cell["model"],
+                "algorithm": cell["algorithm"],
+                "stage": cell["stage"],
+                "train_cell": cell["train_cell"],
+                "cell": cell["cell"],
+                "status": cell["status"],
+                "reason": cell["reason"],
+                **_request_columns(cell),
+                "batch_size": cell["requested"].get("batch_size"),
+                "wall_s": cell.get("wall_s"),
+                "peak_rss_mb": cell.get("peak_rss_mb"),
+                "miou": metrics.get("miou"),
+                "last_loss": metrics.get("last_loss"),
+                "train_ips": metrics.get("ips"),
+                "inference_p50_ms": timing.get("p50"),
+                "inference_p95_ms": timing.get("p95"),
+                "pixel_agreement": metrics.get("pixel_agreement"),
+                "record": cell["record"],
+                "log": cell.get("log"),
             }
         )
     return pd.DataFrame(rows)
@@ -126,7 +162,9 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
 def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
     requested = cell["requested"]
     return {
-        "device": requested.get("device"), "engine": requested.get("engine"), "precision": work.precision_label(requested),
+        "device": requested.get("device"),
+        "engine": requested.get("engine"),
+        "precision": work.precision_label(requested),
         "threads": requested.get("threads"),
     }
 
@@ -147,10 +185,12 @@ def _reasons(conclusions: Conclusions, *names: str) -> list[dict[str, Any]]:
 
 
 def _template(name: str) -> Any:
-    # Markdown is shown as text by its readers; tables come from pandas, which escapes nothing that
-    # could be more than text here.
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  (Markdown, which its readers show as text)
     )
     return environment.get_template(name)
 
@@ -164,11 +204,17 @@ def markdown(conclusions: Conclusions) -> str:
         return frame.to_markdown(index=False, floatfmt=".4g") if len(frame) else "(none)"
 
     return _template("conclusions.md.j2").render(
-        conclusions=conclusions, env=_environment(conclusions), statuses=statuses.ALL,
-        train=table(train_frame(conclusions)), infer=table(infer_frame(conclusions)),
-        accuracy=table(accuracy_frame(conclusions)), latency=table(latency_frame(conclusions)),
-        red=_reasons(conclusions, "failed", "accuracy-failed"), known=_reasons(conclusions, "known-failure"),
-        blocked=_reasons(conclusions, "blocked"), unverified=_reasons(conclusions, "unverified"),
+        conclusions=conclusions,
+        env=_environment(conclusions),
+        statuses=statuses.ALL,
+        train=table(train_frame(conclusions)),
+        infer=table(infer_frame(conclusions)),
+        accuracy=table(accuracy_frame(conclusions)),
+        latency=table(latency_frame(conclusions)),
+        red=_reasons(conclusions, "failed", "accuracy-failed"),
+        known=_reasons(conclusions, "known-failure"),
+        blocked=_reasons(conclusions, "blocked"),
+        unverified=_reasons(conclusions, "unverified"),
         others=_reasons(conclusions, "skipped", "not-run"),
         surprises=[c for c in conclusions.cells if c["status"] == "passed" and c["reason"]],
     )
@@ -183,15 +229,25 @@ def chinese(conclusions: Conclusions) -> str:
         for algorithm, model in work.models(conclusions)
     ]
     infer = [
-        [algorithm, model, *(_chinese_infer(work.infer_entries(conclusions, model, d, size)) for d in ("cpu", "gpu")), size]
+        [
+            algorithm,
+            model,
+            *(_chinese_infer(work.infer_entries(conclusions, model, d, size)) for d in ("cpu", "gpu")),
+            size,
+        ]
         for algorithm, model in work.models(conclusions)
         for size in work.batch_sizes(conclusions)
     ]
     return _template("conclusions.zh.md.j2").render(
-        conclusions=conclusions, statuses=statuses.ALL, env=_environment(conclusions),
-        train_head=["算法名称", "模型名称", *(topologies[topology] for topology in present)], train=train,
-        infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"], infer=infer,
-        unverified=_reasons(conclusions, "unverified"), problems=_reasons(conclusions, "failed", "accuracy-failed", "known-failure"),
+        conclusions=conclusions,
+        statuses=statuses.ALL,
+        env=_environment(conclusions),
+        train_head=["算法名称", "模型名称", *(topologies[topology] for topology in present)],
+        train=train,
+        infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"],
+        infer=infer,
+        unverified=_reasons(conclusions, "unverified"),
+        problems=_reasons(conclusions, "failed", "accuracy-failed", "known-failure"),
     )
 
 

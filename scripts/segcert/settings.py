@@ -14,15 +14,22 @@ from typing import Any
 
 import yaml
 
+from segcert.errors import ConfigError
+
 SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
 MODE_SECTIONS = (
-    "models", "seed", "data", "input_size", "train", "evaluate", "export", "infer", "gates", "benchmark",
+    "models",
+    "seed",
+    "data",
+    "input_size",
+    "train",
+    "evaluate",
+    "export",
+    "infer",
+    "gates",
+    "benchmark",
 )
-
-
-class ConfigError(Exception):
-    """A wrong configuration; the message names the place, the key, the value and what is allowed."""
 
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,35 +77,6 @@ def per_model(value: Any, model: str) -> Any:
     if isinstance(value, Mapping):
         return value.get(model, value["default"])
     return value
-
-
-def config_chain(path: Path) -> list[Path]:
-    """A PaddleSeg model configuration and, after it, every file that its `_base_` keys name.
-
-    Raises:
-        ConfigError: a file is missing, is not YAML, or a chain of `_base_` comes back to itself.
-    """
-    chain: list[Path] = []
-
-    def visit(file: Path, via: Path | None, trail: tuple[Path, ...]) -> None:
-        if file in trail:
-            raise ConfigError(f"{via}: _base_: {file} comes back to itself; break the circle")
-        if file not in chain:
-            chain.append(file)
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{via or file}: cannot read {file}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: is not YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise ConfigError(f"{file}: must be a mapping of PaddleSeg's keys (model, train_dataset, ...)")
-        bases = content.get("_base_", [])
-        for base in [bases] if isinstance(bases, str) else bases:
-            visit(file.parent / base, file, (*trail, file))
-
-    visit(path, None, ())
-    return chain
 
 
 def _only(tree: Any, keys: Any) -> Any:
@@ -212,10 +190,11 @@ def _message(source: str, overrides: Mapping[str, Any], path: list[Any], value: 
 
 def _holds(tree: Any, path: list[Any]) -> bool:
     for key in path:
-        if isinstance(tree, Mapping) and key in tree or isinstance(tree, list) and isinstance(key, int) and key < len(tree):
-            tree = tree[key]
-        else:
+        in_mapping = isinstance(tree, Mapping) and key in tree
+        in_list = isinstance(tree, list) and isinstance(key, int) and key < len(tree)
+        if not (in_mapping or in_list):
             return False
+        tree = tree[key]
     return bool(path)
 
 
@@ -226,7 +205,13 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
         for alias in (name, *entry.get("aliases", [])):
             if names.setdefault(alias, name) != name:
                 raise ConfigError(
-                    _message(source, overrides, ["model_zoo", name, "aliases"], alias, f"a name that {names[alias]} does not have")
+                    _message(
+                        source,
+                        overrides,
+                        ["model_zoo", name, "aliases"],
+                        alias,
+                        f"a name that {names[alias]} does not have",
+                    )
                 )
     asked = settings["models"]
     if asked == "all":
@@ -272,9 +257,17 @@ def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any],
     missing = [t for t in settings["infer"]["from_topologies"] if t not in settings["train"]["topologies"]]
     if missing and settings["mode"] != "whole_infer":
         problems.append(
-            _message(source, overrides, ["infer", "from_topologies"], missing, f"of train.topologies: {', '.join(settings['train']['topologies'])}")
+            _message(
+                source,
+                overrides,
+                ["infer", "from_topologies"],
+                missing,
+                f"of train.topologies: {', '.join(settings['train']['topologies'])}",
+            )
         )
     if not settings["infer"]["cpu"] and not settings["infer"]["gpu"]:
-        problems.append(_message(source, overrides, ["infer"], [], "an entry under infer.cpu or infer.gpu: the matrix is empty"))
+        problems.append(
+            _message(source, overrides, ["infer"], [], "an entry under infer.cpu or infer.gpu: the matrix is empty")
+        )
     if problems:
         raise ConfigError("\n".join(problems))

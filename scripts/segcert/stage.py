@@ -10,6 +10,7 @@ output appears whole or not at all.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import json
 import os
@@ -31,19 +32,13 @@ from typing import Any
 import psutil
 
 from segcert import machine, record, statuses
+from segcert.errors import StageError, Unverified
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
-PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set where a person watches: the terminal, for a progress bar
+PROGRESS = "SEGCERT_PROGRESS"  # set to 0 by the workflow, whose jobs share a terminal that has its own progress
+PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set for the worker where a person watches: the terminal
 SAMPLE_S = 0.2  # between two looks at the memory of the process tree
 GRACE_S = 10  # between asking a worker to end and ending it
-
-
-class Unverified(Exception):
-    """Raised by a worker that finds it cannot exercise its cell on this machine; the text says why."""
-
-
-class StageError(Exception):
-    """Raised by a worker for something the user can mend; the text names it and says how."""
 
 
 @dataclass
@@ -125,11 +120,18 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--log", required=True, help="where everything that the stage prints goes")
     options.add_argument("--timeout-min", type=float, default=60, help="end the stage after so many minutes")
     options.add_argument(
-        "--upstream", action="append", default=[], metavar="RECORD",
+        "--upstream",
+        action="append",
+        default=[],
+        metavar="RECORD",
         help="record of what this is made from; unless it passed, this cannot run either",
     )
     options.add_argument(
-        "--known-failure", nargs=4, action="append", default=[], metavar=("ID", "ERROR", "REASON", "LINK"),
+        "--known-failure",
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("ID", "ERROR", "REASON", "LINK"),
         help="a failure whose message matches the regular expression ERROR is known-failure",
     )
     return options
@@ -169,11 +171,8 @@ def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
         message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
         report = {"kind": kind, "rank": rank, "message": message}
         # The first rank to fail has the cause; the others fail because it is gone.
-        try:
-            with staging.error.open("x", encoding="utf-8") as stream:
-                json.dump(report, stream)
-        except FileExistsError:
-            pass
+        with contextlib.suppress(FileExistsError), staging.error.open("x", encoding="utf-8") as stream:
+            json.dump(report, stream)
         sys.stderr.flush()
         return 1
     if rank == 0:
@@ -233,7 +232,11 @@ class _Supervisor:
             if above["status"] != statuses.PASSED.name:
                 status = statuses.UNVERIFIED if above["status"] == statuses.UNVERIFIED.name else statuses.BLOCKED
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
-                return status, f"made from {above['stage']} {above['cell']}, which is {above['status']}: {above['reason']}", _nothing()
+                return (
+                    status,
+                    f"made from {above['stage']} {above['cell']}, which is {above['status']}: {above['reason']}",
+                    _nothing(),
+                )
         return None
 
     def _command(self) -> list[str]:
@@ -246,21 +249,27 @@ class _Supervisor:
     def _environment(self) -> dict[str, str]:
         threads = str(self.plan.threads)
         own = {WORKER: str(self.staging.folder), "PYTHONUNBUFFERED": "1"}
-        own |= {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         return {**os.environ, **own, **self.plan.environment}
 
     def _run_child(self) -> int:
         environment = self._environment()
         descriptors: tuple[int, ...] = ()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get(PROGRESS) != "0":
             descriptors = (sys.stderr.fileno(),)
             environment[PROGRESS_FD] = str(sys.stderr.fileno())
         with self.log.open("wb") as log:
             log.write(f"$ {command_line()}\n".encode())
             log.flush()
             self.child = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                pass_fds=descriptors, start_new_session=True, preexec_fn=_die_with_parent,
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=descriptors,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
@@ -349,15 +358,26 @@ class _Supervisor:
             outputs = self._publish_outputs(status, reason)
         cpu = sum(os.times()[2:4])  # of the finished child and its children
         content = {
-            "model": self.args.model, "algorithm": self.args.algorithm, "mode": self.args.mode,
-            "stage": self.plan.stage, "cell": self.args.cell, "status": status.name, "reason": reason,
-            "command": command_line(), "log": self.log.as_posix(),
+            "model": self.args.model,
+            "algorithm": self.args.algorithm,
+            "mode": self.args.mode,
+            "stage": self.plan.stage,
+            "cell": self.args.cell,
+            "status": status.name,
+            "reason": reason,
+            "command": command_line(),
+            "log": self.log.as_posix(),
             "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "wall_s": record.finite(wall), "cpu_s": record.finite(cpu), "peak_rss_mb": round(self.peak_rss / 2**20, 1),
-            "env": machine.environment(), "requested": self.plan.requested, "effective": result["effective"],
+            "wall_s": record.finite(wall),
+            "cpu_s": record.finite(cpu),
+            "peak_rss_mb": round(self.peak_rss / 2**20, 1),
+            "env": machine.environment(),
+            "requested": self.plan.requested,
+            "effective": result["effective"],
             "metrics": {**result["metrics"], "gates": result["gates"]} if result["gates"] else result["metrics"],
             "inputs": record.hashes(path for path in self.plan.inputs if Path(path).exists()),
-            "outputs": outputs, **result["extra"],
+            "outputs": outputs,
+            **result["extra"],
         }
         record.write(self.failure if status.red else self.record, content)
         if not status.red:
@@ -375,7 +395,7 @@ class _Supervisor:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 shutil.rmtree(target)
-            os.replace(made, target)
+            made.replace(target)
         return record.hashes(self.plan.outputs.values())
 
 
@@ -408,10 +428,8 @@ def _tree_rss(process: psutil.Process) -> int:
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _exit_in_words(code: int) -> str:

@@ -33,8 +33,14 @@ def summarize(samples_ms: Sequence[float]) -> dict[str, Any]:
     high = min(count - 1, math.ceil(count / 2 + half) - 1)
     p50, p90, p95, p99 = (finite(float(value)) for value in np.percentile(ordered, [50, 90, 95, 99]))
     return {
-        "count": count, "mean": finite(float(ordered.mean())), "p50": p50,
-        "p50_ci95": [finite(float(ordered[low])), finite(float(ordered[high]))], "p90": p90, "p95": p95,
-        "p99": p99 if count >= MIN_SAMPLES_P99 else None, "min": finite(float(ordered[0])), "max": finite(float(ordered[-1])),
+        "count": count,
+        "mean": finite(float(ordered.mean())),
+        "p50": p50,
+        "p50_ci95": [finite(float(ordered[low])), finite(float(ordered[high]))],
+        "p90": p90,
+        "p95": p95,
+        "p99": p99 if count >= MIN_SAMPLES_P99 else None,
+        "min": finite(float(ordered[0])),
+        "max": finite(float(ordered[-1])),
         "std": finite(float(ordered.std(ddof=1))) if count > 1 else None,
     }

@@ -19,13 +19,22 @@ from segcert.archives import add_file
 
 # Cityscapes train ids that the street scenes hold, with the colour (BGR) each is painted in.
 STREET_COLOURS = {
-    0: (90, 85, 90), 1: (170, 150, 190), 2: (70, 90, 120), 5: (150, 150, 150), 7: (40, 190, 230),
-    8: (50, 120, 50), 10: (230, 190, 140), 11: (60, 40, 200), 13: (160, 60, 40),
+    0: (90, 85, 90),
+    1: (170, 150, 190),
+    2: (70, 90, 120),
+    5: (150, 150, 150),
+    7: (40, 190, 230),
+    8: (50, 120, 50),
+    10: (230, 190, 140),
+    11: (60, 40, 200),
+    13: (160, 60, 40),
 }
 IGNORED = 255
 
 
-def write_tar(destination: Path, layout: str, images: Mapping[str, int], seed: int, size: tuple[int, int] | None = None) -> None:
+def write_tar(
+    destination: Path, layout: str, images: Mapping[str, int], seed: int, size: tuple[int, int] | None = None
+) -> None:
     """Write a data set as a plain tar.
 
     Args:
@@ -131,7 +140,10 @@ def _streets(images: Mapping[str, int], seed: int, size: tuple[int, int]) -> Ite
         for _ in range(images[split]):
             stem = f"{split}town_{number:06d}_000019"
             photo, label = street(np.random.default_rng([seed, number]), size)
-            yield f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png", _encode(".png", photo, cv2.IMWRITE_PNG_COMPRESSION, 1)
+            yield (
+                f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png",
+                _encode(".png", photo, cv2.IMWRITE_PNG_COMPRESSION, 1),
+            )
             yield f"gtFine/{split}/{split}town/{stem}_gtFine_labelTrainIds.png", _encode(".png", label)
             number += 1
     for split in ("train", "val"):
@@ -142,7 +154,8 @@ def _street_list(images: Mapping[str, int], split: str) -> str:
     first = 0 if split == "train" else images["train"]
     stems = [f"{split}town_{number:06d}_000019" for number in range(first, first + images[split])]
     return "".join(
-        f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png gtFine/{split}/{split}town/{stem}_gtFine_labelTrainIds.png\n"
+        f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png "
+        f"gtFine/{split}/{split}town/{stem}_gtFine_labelTrainIds.png\n"
         for stem in stems
     )
 
@@ -162,7 +175,9 @@ def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray,
         box(2 if rng.random() < 0.6 else 8, x, horizon * rng.uniform(0.15, 0.7), x + step, horizon)
         x += step
     box(1, 0, horizon, width, height)
-    corners = np.array([[width * 0.35, horizon], [width * 0.65, horizon], [width * 1.1, height], [-width * 0.1, height]], np.int32)
+    corners = np.array(
+        [[width * 0.35, horizon], [width * 0.65, horizon], [width * 1.1, height], [-width * 0.1, height]], np.int32
+    )
     cv2.fillPoly(label, [corners], 0)
     for _ in range(int(rng.integers(1, 4))):
         near = rng.uniform(0.15, 0.9)
@@ -182,5 +197,5 @@ def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray,
         palette[train_id] = colour
     light = rng.uniform(0.85, 1.15)
     photo = palette[label] * light + rng.normal(0, 8, (height, width, 1))
-    label[int(height * 0.97):] = IGNORED  # the bonnet of the car that carries the camera
+    label[int(height * 0.97) :] = IGNORED  # the bonnet of the car that carries the camera
     return np.clip(photo, 0, 255).astype(np.uint8), label

@@ -18,7 +18,8 @@ import paddle.distributed as dist
 from paddleseg.core.train import loss_computation
 
 from segcert import components, record
-from segcert.stage import Result, StageError
+from segcert.errors import StageError
+from segcert.stage import Result
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
@@ -81,8 +82,19 @@ class DtypeProbe:
 
 
 def train(
-    config_path: str, dataset: str, checkpoint: Path, history: Path, *, device: str, precision: Precision,
-    iters: int, batch_size: int, seed: int, workers: int, log_iters: int, input_size: list[int] | None = None,
+    config_path: str,
+    dataset: str,
+    checkpoint: Path,
+    history: Path,
+    *,
+    device: str,
+    precision: Precision,
+    iters: int,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    log_iters: int,
+    input_size: list[int] | None = None,
     backbone_weights: str | None = None,
 ) -> Result:
     """Train a model and write its checkpoint and its history (on rank 0).
@@ -140,12 +152,17 @@ def train(
         lr = optimizer.get_lr()
         _step_lr(optimizer, value)
         cost = time.perf_counter() - begun
-        row = dict(zip(HISTORY, (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale), strict=True))
+        row = dict(
+            zip(HISTORY, (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale), strict=True)
+        )
         rows.append(row)
         bar.update()
         if not math.isfinite(value):
             _write_history(history, rows, rank)
-            raise NonFiniteLoss(f"loss is {value} in iteration {iteration} of {iters} (lr {lr:g}, loss scale {scale:g}); see the history in the log")
+            raise NonFiniteLoss(
+                f"loss is {value} in iteration {iteration} of {iters} "
+                f"(lr {lr:g}, loss scale {scale:g}); the log has the iterations before"
+            )
         if iteration % log_iters == 0 or iteration == iters:
             components.say(_line(rows[-log_iters:], iters))
     bar.close()
@@ -158,8 +175,13 @@ def train(
         paddle.save(model.state_dict(), str(checkpoint))
         _write_history(history, rows, rank)
     effective = {
-        "device": paddle.get_device().split(":")[0], "devices": ranks, **probe.effective(), "iters": len(rows),
-        "batch_size": shape[0], "input_size": [shape[3], shape[2]], "conv_output_dtypes": sorted(probe.outputs),
+        "device": paddle.get_device().split(":")[0],
+        "devices": ranks,
+        **probe.effective(),
+        "iters": len(rows),
+        "batch_size": shape[0],
+        "input_size": [shape[3], shape[2]],
+        "conv_output_dtypes": sorted(probe.outputs),
     }
     return Result(effective, metrics, gates)
 
@@ -168,7 +190,10 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int) -> Any:
     """Endless (epoch, images N x 3 x H x W, labels N x H x W), each rank its own share, reproducible."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     if len(dataset) < batch_size * ranks:
-        raise StageError(f"{len(dataset)} training images are fewer than one batch of {batch_size} on {ranks} devices; lower train.batch_size")
+        raise StageError(
+            f"{len(dataset)} training images are fewer than one batch of {batch_size} on {ranks} devices; "
+            "lower train.batch_size"
+        )
     sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
     epoch = 0
 
@@ -226,9 +251,11 @@ def _line(rows: list[dict[str, Any]], iters: int) -> str:
     mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("loss", "batch_cost_s", "reader_cost_s", "ips")}
     left = (iters - last["iter"]) * mean["batch_cost_s"]
     return (
-        f"[TRAIN] epoch: {last['epoch']}, iter: {last['iter']}/{iters}, loss: {mean['loss']:.4f}, lr: {last['lr']:.6f}, "
+        f"[TRAIN] epoch: {last['epoch']}, iter: {last['iter']}/{iters}, "
+        f"loss: {mean['loss']:.4f}, lr: {last['lr']:.6f}, "
         f"batch_cost: {mean['batch_cost_s']:.4f}, reader_cost: {mean['reader_cost_s']:.5f}, "
-        f"ips: {mean['ips']:.4f} samples/sec | ETA {int(left // 3600):02d}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}"
+        f"ips: {mean['ips']:.4f} samples/sec | "
+        f"ETA {int(left // 3600):02d}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}"
     )
 
 
@@ -237,32 +264,41 @@ def _write_history(path: Path, rows: list[dict[str, Any]], rank: int) -> None:
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, HISTORY)
             writer.writeheader()
-            writer.writerows({key: f"{value:.9g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+            writer.writerows(
+                {key: f"{value:.9g}" if isinstance(value, float) else value for key, value in row.items()}
+                for row in rows
+            )
 
 
 def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, Any]:
     """Numbers of the whole training. The first iteration is left out of the speeds: it warms up."""
     steady = rows[1:] or rows
     busy = sum(row["batch_cost_s"] for row in steady)
-    metrics = {
-        "first_loss": record.finite(rows[0]["loss"]), "last_loss": record.finite(rows[-1]["loss"]),
+    return {
+        "first_loss": record.finite(rows[0]["loss"]),
+        "last_loss": record.finite(rows[-1]["loss"]),
         "min_loss": record.finite(min(row["loss"] for row in rows)),
         "ips": record.finite(sum(row["ips"] * row["batch_cost_s"] for row in steady) / busy),
         "batch_cost_s": record.finite(busy / len(steady)),
         "reader_share": record.finite(sum(row["reader_cost_s"] for row in steady) / busy),
-        "train_s": record.finite(wall), "parameters": int(sum(p.size for p in model.parameters())),
+        "train_s": record.finite(wall),
+        "parameters": int(sum(p.size for p in model.parameters())),
         "final_loss_scale": rows[-1]["loss_scale"],
     }
-    return metrics
 
 
 def _rank_gate(model: Any) -> dict[str, Any]:
     """Data parallel training averages gradients, so ranks that started equal must end equal."""
     difference = _rank_difference(model)
     return {
-        "name": "rank_weight_difference", "value": difference, "threshold": RANK_TOLERANCE,
+        "name": "rank_weight_difference",
+        "value": difference,
+        "threshold": RANK_TOLERANCE,
         "holds": difference <= RANK_TOLERANCE,
-        "sentence": f"ranks ended with different weights: sums of absolute values differ by {difference:g}, allowed {RANK_TOLERANCE:g}",
+        "sentence": (
+            f"ranks ended with different weights: sums of absolute values differ by {difference:g}, "
+            f"allowed {RANK_TOLERANCE:g}"
+        ),
     }
 
 

@@ -1,0 +1,13 @@
+"""The errors whose text is meant for a person: it names the file, the key, the value and what to do."""
+
+
+class ConfigError(Exception):
+    """A wrong configuration: the run does not start."""
+
+
+class StageError(Exception):
+    """Something that a stage met and the user can mend: its cell fails."""
+
+
+class Unverified(Exception):
+    """What a stage is to exercise cannot be had on this machine: its cell is unverified."""

@@ -1,0 +1,274 @@
+"""The chain for real: two small models on two CPU cores, then exactly what a change makes stale.
+
+One run of snakemake makes everything; the rest of the tests look at what it made, and at what dry
+runs plan after a change. Each test that changes a file puts it back.
+"""
+
+import contextlib
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import copy_project, planned_jobs, snakemake
+
+from segcert import benchlog, cells, conclusions, machine, metrics, record
+
+MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
+CONFIG = {
+    "mode": "smoke",
+    "hardware": "cpu",
+    "models": list(MODELS),
+    "input_size": {"default": [64, 64]},
+    "train": {"iters": 3, "topologies": ["single"]},
+    "infer": {"images": 2, "min_samples": 4, "warmup": 1},
+    "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
+}
+CELLS = 5  # inference cells per model
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory):
+    """A copy of the project in a folder with a blank and a non-ASCII name, after a whole run."""
+    folder = copy_project(tmp_path_factory.mktemp("chain") / "a proj é")
+    (folder / "mine.yaml").write_text(yaml.safe_dump(CONFIG))
+    done = snakemake(folder, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def found(chain):
+    return json.loads((chain / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
+
+
+def plan(folder, *config):
+    planned = snakemake(folder, "-n", "--configfile", "mine.yaml", *(("--config", *config) if config else ()))
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    return planned_jobs(planned.stdout + planned.stderr)
+
+
+@contextlib.contextmanager
+def changed(path: Path, change):
+    """The file with its text changed, and afterwards as it was, its time stamp too."""
+    import os
+
+    before, times = path.read_bytes(), path.stat()
+    path.write_text(change(before.decode()), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+# -- what it made -----------------------------------------------------------------------------
+
+
+def test_every_cell_has_a_record_and_what_ran_passed(found):
+    assert found["red"] is False
+    ran = [cell for cell in found["cells"] if cell["status"] == "passed"]
+    by_stage = {
+        stage: [cell for cell in ran if cell["stage"] == stage] for stage in ("train", "eval", "export", "infer")
+    }
+    assert {stage: len(cells) for stage, cells in by_stage.items()} == {
+        "train": 2,
+        "eval": 2,
+        "export": 2,
+        "infer": 2 * CELLS,
+    }
+    for cell in ran:
+        assert cell["command"] and cell["effective"] and cell["inputs"]
+        assert record.differences(cell["requested"], cell["effective"]) == []
+
+
+def test_nothing_that_needs_a_gpu_is_passed_without_one(found):
+    for cell in found["cells"]:
+        if cell["requested"].get("precision") == "amp" or cell["requested"].get("device") == "gpu":
+            assert cell["status"] == "unverified" and "GPU" in cell["reason"]
+            assert "command" not in cell
+
+
+def test_engines_prove_themselves(found):
+    seen = {}
+    for cell in found["cells"]:
+        if cell["stage"] == "infer" and cell["status"] == "passed":
+            evidence = cell["metrics"]["evidence"]
+            seen[cell["effective"]["engine"], cell["effective"]["precision"]] = evidence
+    assert seen["native", "fp32"]["onednn"]["primitives"] == 0
+    assert set(seen["onednn", "fp32"]["onednn"]["convolutions"]) == {"f32"}
+    assert seen["onnxruntime", "fp32"]["providers"] == ["CPUExecutionProvider"]
+    assert set(seen["openvino", "fp32"]["convolutions"]) == {"f32"}
+    if machine.cpu_has_bf16():
+        assert set(seen["onednn", "bf16"]["onednn"]["convolutions"]) == {"bf16"}
+
+
+def test_files_stand_where_the_contract_says(chain):
+    for name in (
+        "conclusions.md",
+        "conclusions.csv",
+        "conclusions.json",
+        "conclusions.zh.md",
+        "results_python.log",
+        "run_config.yaml",
+    ):
+        assert (chain / "results/smoke" / name).is_file(), name
+    folder = chain / "results/smoke/pp_humanseg_lite/single_fp32"
+    for name in (
+        "model.pdparams",
+        "train.json",
+        "train.log",
+        "history.csv",
+        "eval.json",
+        "export/deploy.yaml",
+        "export/model.pdiparams",
+    ):
+        assert (folder / name).is_file(), name
+    cell = "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
+    assert {path.suffix for path in (folder / "infer" / cell).glob("*.png")} == {".png"}
+    with (folder / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == CONFIG["train"]["iters"]
+    assert {"loss", "lr", "ips", "reader_cost_s", "loss_scale"} <= rows[0].keys()
+    assert not list(chain.rglob("*.partial")) and not list(chain.rglob("*.failed.json"))
+
+
+def test_every_benchmark_log_reads_back_and_agrees_with_its_record(chain):
+    logs = [path for path in chain.glob("results/smoke/*/*/infer/*.log") if not path.name.endswith(".process.log")]
+    assert len(logs) == 2 * CELLS
+    for path in logs:
+        log, content = benchlog.parse_log(path.read_text()), record.read(path.with_suffix(".json"))
+        assert log["model"] == {"model_name": content["model"], "precision": content["requested"]["precision"]}
+        assert log["data"]["data_num"] == len(content["samples_ms"]["inference"]) >= CONFIG["infer"]["min_samples"]
+        mean = sum(content["samples_ms"]["inference"]) / len(content["samples_ms"]["inference"])
+        assert log["perf"]["inference_time(ms)"] == pytest.approx(mean, rel=1e-3)
+        assert log["conf"]["enable_mkldnn"] is (content["effective"]["engine"] == "onednn")
+
+
+def test_paddlesegs_own_reader_takes_the_export(chain):
+    from paddleseg.deploy.infer import DeployConfig
+
+    deploy = DeployConfig(str(chain / "results/smoke/pp_humanseg_mobile/single_fp32/export/deploy.yaml"))
+    assert Path(deploy.model).is_file() and Path(deploy.params).is_file()
+
+
+def test_status_lines(chain):
+    lines = conclusions.parse_status_lines((chain / "results/smoke/results_python.log").read_text())
+    assert len(lines) == 2 * (3 + CELLS) and all(line["ok"] for line in lines)
+    assert {line["model"] for line in lines} == set(MODELS)
+
+
+def test_recorded_commands_run_again_by_hand(chain, found):
+    import subprocess
+
+    cell = next(c for c in found["cells"] if c["stage"] == "infer" and c["requested"]["engine"] == "onnxruntime")
+    before = {path: path.read_bytes() for path in (chain / cell["record"]).parent.glob("*") if path.is_file()}
+    again = subprocess.run(
+        cell["command"], shell=True, cwd=chain, capture_output=True, text=True, timeout=120, check=False
+    )
+    for path, content in before.items():
+        path.write_bytes(content)
+    assert again.returncode == 0, again.stderr
+
+
+def test_predictions_are_the_references(chain):
+    folder = chain / "results/smoke/pp_humanseg_lite/single_fp32"
+    for reference in (folder / "reference").glob("*.png"):
+        cell = folder / "infer/python_infer_cpu_onnxruntime_threads_1_precision_fp32_batchsize_1"
+        assert metrics.agreement(metrics.read_label(reference), metrics.read_label(cell / reference.name)) > 0.999
+
+
+# -- only what is missing or stale is made again ----------------------------------------------
+# These come after the others: a dry run needs time stamps as snakemake left them.
+
+
+def test_second_run_does_nothing(chain):
+    assert plan(chain) == {}
+
+
+def test_deleted_log_makes_its_cell_and_the_conclusions(chain):
+    log = (
+        chain
+        / "results/smoke/pp_humanseg_lite/single_fp32/infer"
+        / "python_infer_cpu_openvino_threads_1_precision_fp32_batchsize_1.log"
+    )
+    away = log.with_suffix(".away")
+    log.rename(away)
+    try:
+        assert plan(chain) == {"infer": 1, "conclude": 1}
+    finally:
+        away.rename(log)
+
+
+def test_other_batch_sizes_make_inference_cells_only(chain):
+    assert plan(chain, "infer={batch_sizes: [2]}") == {"infer": 2 * CELLS, "write_run_config": 1, "conclude": 1}
+
+
+def test_another_learning_rate_makes_that_models_chain_only(chain):
+    with changed(chain / "config/models/pp_humanseg_lite.yml", lambda text: text.replace("0.0075", "0.005")):
+        assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1}
+
+
+@pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/engines.py", "scripts/segcert/stats.py"])
+def test_edited_inference_code_makes_inference_cells(chain, file):
+    with changed(chain / file, lambda text: text + "\n# edited\n"):
+        assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1}
+
+
+def test_edited_readme_makes_nothing(chain):
+    with changed(chain / "README.md", lambda text: text + "\nedited\n"):
+        assert plan(chain) == {}
+
+
+def test_edited_cell_table_makes_the_conclusions_only(chain):
+    with changed(chain / "scripts/segcert/cells.py", lambda text: text + "\n# edited\n"):
+        assert plan(chain) == {"conclude": 1}
+
+
+# -- lies -------------------------------------------------------------------------------------
+
+
+def judged(chain, monkeypatch):
+    monkeypatch.chdir(chain)
+    run = yaml.safe_load(Path("results/smoke/run_config.yaml").read_text())
+    return conclusions.conclude(cells.CellTable(run["settings"], machine.Hardware(**run["hardware"])))
+
+
+def test_a_record_of_other_settings_is_not_believed(chain, monkeypatch):
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/train.json"
+    with changed(path, lambda text: text.replace('"iters": 3', '"iters": 2', 1)):
+        result = judged(chain, monkeypatch)
+    lite = result.select(model="pp_humanseg_lite", stage="train", train_cell="single_fp32")[0]
+    assert lite["status"] == "not-run" and "iters was 2, now 3" in lite["reason"]
+
+
+def test_a_record_made_from_another_checkpoint_is_not_believed(chain, monkeypatch):
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/train.json"
+    digest = record.read(path)["outputs"]["results/smoke/pp_humanseg_lite/single_fp32/model.pdparams"]
+    with changed(path, lambda text: text.replace(digest, "0" * 64)):
+        result = judged(chain, monkeypatch)
+    for stage in ("eval", "export"):
+        cell = result.select(model="pp_humanseg_lite", stage=stage)[0]
+        assert cell["status"] == "not-run" and "made from another" in cell["reason"]
+
+
+def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
+    """A real failure in a real run: conclusions are written, the exit code says so, a rerun mends it."""
+    config = chain / "config/models/pp_humanseg_mobile.yml"
+    with changed(config, lambda text: text.replace("HRNet_W18_Small_V1", "HRNet_W18_Smal")):
+        broken = snakemake(chain, "--configfile", "mine.yaml")
+        assert broken.returncode != 0
+        assert "HRNet_W18_Smal" in broken.stdout + broken.stderr
+        result = json.loads((chain / "results/smoke/conclusions.json").read_text())
+        assert result["red"] is True
+        mobile = [c for c in result["cells"] if c["model"] == "pp_humanseg_mobile" and c["status"] != "unverified"]
+        assert [c["status"] for c in mobile if c["stage"] == "train"] == ["failed"]
+        assert {c["status"] for c in mobile if c["stage"] != "train"} == {"blocked"}
+        lite = [c for c in result["cells"] if c["model"] == "pp_humanseg_lite" and c["status"] != "unverified"]
+        assert {c["status"] for c in lite} == {"passed"}
+        lines = conclusions.parse_status_lines((chain / "results/smoke/results_python.log").read_text())
+        assert [line["model"] for line in lines if not line["ok"]] == ["pp_humanseg_mobile"]
+    mended = snakemake(chain, "--configfile", "mine.yaml")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert json.loads((chain / "results/smoke/conclusions.json").read_text())["red"] is False

@@ -1,0 +1,138 @@
+"""The generated data can be learned: a short training tells a working chain from a broken one."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from segcert import archives, layouts, record, synthetic
+
+SIZE = ["--input-size", "128", "96"]
+MODEL = ["--mode", "test", "--model", "pp_humanseg_lite", "--algorithm", "ConnectNet", "--cell", "single_fp32"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
+    archives.unpack(folder / "d.tar", folder / "d")
+    record.write_json(folder / "d/manifest.json", {"splits": layouts.splits(folder / "d", "mini_supervisely")})
+    return folder / "d"
+
+
+def script(name, folder, *arguments):
+    command = [sys.executable, str(ROOT / "scripts" / name), *MODEL, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def train(folder, dataset, *arguments):
+    fixed = [
+        "--config",
+        str(ROOT / "config/models/pp_humanseg_lite.yml"),
+        "--dataset",
+        str(dataset),
+        "--checkpoint",
+        "model.pdparams",
+    ]
+    fixed += ["--history", "history.csv", "--record", "train.json", "--log", "train.log", *SIZE]
+    return script("train.py", folder, *fixed, *arguments)
+
+
+def losses(folder):
+    with (folder / "history.csv").open() as stream:
+        return [float(row["loss"]) for row in csv.DictReader(stream)]
+
+
+def test_training_lowers_the_loss_and_beats_the_all_background_model(dataset, tmp_path):
+    done = train(tmp_path, dataset, "--iters", "60", "--batch-size", "4", "--workers", "1", "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    history = losses(tmp_path)
+    assert sum(history[-5:]) < 0.5 * sum(history[:5])
+    evaluated = script(
+        "evaluate.py",
+        tmp_path,
+        "--config",
+        str(ROOT / "config/models/pp_humanseg_lite.yml"),
+        "--dataset",
+        str(dataset),
+        "--checkpoint",
+        "model.pdparams",
+        "--reference",
+        "reference",
+        "--record",
+        "eval.json",
+        "--log",
+        "eval.log",
+        *SIZE,
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    scores = record.read(tmp_path / "eval.json")["metrics"]
+    # A model that calls everything background gets its share of the pixels as IoU of one class and 0 of the other.
+    background = _background_share(dataset)
+    assert scores["miou"] > background / 2 + 0.1
+    assert scores["class_iou"][1] > 0.3
+
+
+def _background_share(dataset):
+    from segcert.metrics import read_label
+
+    pairs = layouts.splits(dataset, "mini_supervisely")["val"]
+    maps = [read_label(dataset / label) for _, label in pairs]
+    return sum(int((label == 0).sum()) for label in maps) / sum(label.size for label in maps)
+
+
+def test_a_seed_gives_the_same_losses_again(dataset, tmp_path):
+    runs = []
+    for name, seed in (("one", "7"), ("two", "7"), ("three", "8")):
+        (tmp_path / name).mkdir()
+        done = train(tmp_path / name, dataset, "--iters", "3", "--batch-size", "2", "--workers", "1", "--seed", seed)
+        assert done.returncode == 0, done.stderr
+        runs.append(losses(tmp_path / name))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_two_ranks_train_and_end_with_equal_weights(dataset, tmp_path):
+    done = train(tmp_path, dataset, "--iters", "2", "--batch-size", "2", "--devices", "2", "--workers", "0")
+    assert done.returncode == 0, done.stderr
+    content = record.read(tmp_path / "train.json")
+    assert content["effective"]["devices"] == 2
+    assert (
+        content["metrics"]["gates"][0]["name"] == "rank_weight_difference" and content["metrics"]["gates"][0]["holds"]
+    )
+    log = (tmp_path / "train.log").read_text()
+    assert "---- rank 0 ----" in log and "---- rank 1 ----" in log
+
+
+def test_mixed_precision_on_a_cpu_is_unverified_not_passed(dataset, tmp_path):
+    amp = ["--precision", "amp", "--amp-level", "O1", "--amp-dtype", "float16"]
+    done = train(tmp_path, dataset, "--iters", "1", "--batch-size", "2", "--workers", "0", *amp)
+    assert done.returncode == 0, done.stderr
+    content = record.read(tmp_path / "train.json")
+    assert content["status"] == "unverified"
+    assert content["requested"]["precision"] == "amp" and content["effective"]["precision"] == "fp32"
+    assert content["effective"]["conv_output_dtypes"] == ["float32"]
+
+
+def test_a_loss_that_is_not_a_number_fails_by_name(dataset, tmp_path):
+    config = tmp_path / "wild.yml"
+    base = (ROOT / "config/models/pp_humanseg_lite.yml").read_text()
+    config.write_text(base.replace("_base_/", f"{ROOT}/config/models/_base_/").replace("0.0075", "1.0e+30"))
+    arguments = [
+        "--config",
+        str(config),
+        "--dataset",
+        str(dataset),
+        "--checkpoint",
+        "m",
+        "--history",
+        "h",
+        "--record",
+        "t.json",
+    ]
+    done = script("train.py", tmp_path, *arguments, "--log", "t.log", *SIZE, "--iters", "4", "--batch-size", "2")
+    assert done.returncode == 1
+    reason = record.read(tmp_path / "t.failed.json")["reason"]
+    assert "loss is" in reason and "iteration" in reason
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.failed.json", "t.log", "wild.yml"]
