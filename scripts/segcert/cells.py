@@ -62,6 +62,17 @@ class Cell:
         return f"{self.folder}/infer/{self.name}.json" if self.stage == "infer" else f"{self.folder}/{self.stage}.json"
 
     @property
+    def outputs(self) -> list[str]:
+        """Every file and folder that the cell's rule makes; a run is complete when all are there."""
+        if self.stage == "infer":
+            stem = self.record.removesuffix(".json")
+            return [self.record, f"{stem}.log", stem]
+        names = {"train": ["model.pdparams", "history.csv"], "eval": ["reference"], "export": ["export"]}[self.stage]
+        if self.topology == "released":
+            names = [name for name in names if name != "history.csv"]
+        return [self.record, *(f"{self.folder}/{name}" for name in names)]
+
+    @property
     def failure(self) -> str:
         """Where the record of its last failed attempt stands."""
         return self.record.removesuffix(".json") + ".failed.json"

@@ -284,7 +284,9 @@ class _Supervisor:
         if self.stopped_by is None and self.child is not None and self.child.poll() is None:
             self.stopped_by = why
             _signal_group(self.child, signal.SIGTERM)
-            threading.Timer(GRACE_S, _signal_group, (self.child, signal.SIGKILL)).start()
+            ending = threading.Timer(GRACE_S, _signal_group, (self.child, signal.SIGKILL))
+            ending.daemon = True
+            ending.start()
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
         deadline = time.monotonic() + self.args.timeout_min * 60
