@@ -8,6 +8,8 @@ PYTHON ?= python3
 MODE ?= smoke
 CORES ?= all
 ARGS ?=
+# Progress bars where a person watches, plain lines in a log.
+LOGGER ?= $(shell test -t 2 && echo --logger rich)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
@@ -17,7 +19,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 .DELETE_ON_ERROR:
 
 run: env
-	$(BIN)/snakemake --cores $(CORES) --config mode=$(MODE) $(ARGS)
+	$(BIN)/snakemake --cores $(CORES) $(LOGGER) --config mode=$(MODE) $(ARGS)
 
 test: env-dev
 	$(BIN)/python -m pytest tests
