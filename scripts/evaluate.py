@@ -53,6 +53,7 @@ def main() -> int:
         work,
         threads=args.threads,
         environment=machine.math_environment(),
+        gpus=int(args.device == "gpu"),
     )
     return stage.main(args, plan)
 

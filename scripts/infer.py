@@ -62,7 +62,13 @@ def main() -> int:
     }
     outputs = {"benchmark_log": args.benchmark_log, "predictions": args.predictions}
     plan = stage.Plan(
-        "infer", requested, [args.export, args.dataset, args.reference], outputs, work, threads=args.threads
+        "infer",
+        requested,
+        [args.export, args.dataset, args.reference],
+        outputs,
+        work,
+        threads=args.threads,
+        gpus=int(args.device == "gpu"),
     )
     return stage.main(args, plan)
 

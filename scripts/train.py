@@ -71,6 +71,7 @@ def main() -> int:
         ranks=args.devices,
         threads=args.threads,
         environment=machine.math_environment(),
+        gpus=args.devices if args.device == "gpu" else 0,
     )
     return stage.main(args, plan)
 

@@ -84,6 +84,19 @@ def gpus() -> tuple[dict[str, str], ...]:
     )
 
 
+def compute_processes(uuid: str) -> list[int]:
+    """Processes that compute on a GPU, as its driver lists them; none where there is no driver to ask."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = (line.split(",") for line in answer.splitlines() if line.count(",") == 1)
+    return [int(pid) for gpu, pid in rows if gpu.strip() == uuid and pid.strip().isdigit()]
+
+
 @cache
 def _cpuinfo() -> dict[str, str]:
     try:

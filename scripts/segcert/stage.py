@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from segcert import machine, record, statuses
+from segcert import leases, machine, record, statuses
 from segcert.errors import StageError, Unverified
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
@@ -71,6 +71,7 @@ class Plan:
         ranks: processes of `paddle.distributed.launch`; 1 starts the worker directly.
         threads: CPU threads of each worker process.
         environment: further variables for the worker.
+        gpus: devices that the worker computes on; they are leased for it. With 0 it sees none.
     """
 
     stage: str
@@ -81,6 +82,7 @@ class Plan:
     ranks: int = 1
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
 
 
 class Staging:
@@ -205,7 +207,7 @@ class _Supervisor:
         started = datetime.now(UTC)
         clock = time.monotonic()
         try:
-            status, reason, result = self._held_up() or self._judge(self._run_child())
+            status, reason, result = self._held_up() or self._lease_and_run()
             wall = time.monotonic() - clock
             self._publish(status, reason, result, started, wall)
         finally:
@@ -239,6 +241,22 @@ class _Supervisor:
                 )
         return None
 
+    def _lease_and_run(self) -> tuple[statuses.Status, str | None, dict[str, Any]]:
+        if not self.plan.gpus:
+            return self._judge(self._run_child(leases.Lease([], [], "lease")))
+        if not leases.pool(os.environ):
+            return statuses.UNVERIFIED, "needs a GPU; this machine has none", _nothing()
+        try:
+            lease = leases.acquire(self.plan.gpus)
+        except leases.LeaseError as error:
+            return self._failed(str(error), _nothing())
+        try:
+            status, reason, result = self._judge(self._run_child(lease))
+        finally:
+            lease.release()
+        result["extra"] |= {"gpus": [vars(device) for device in lease.devices], "gpus_by": lease.assigned_by}
+        return status, reason, result
+
     def _command(self) -> list[str]:
         if self.plan.ranks == 1:
             return [sys.executable, *sys.argv]
@@ -246,17 +264,17 @@ class _Supervisor:
         launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(self.plan.ranks)]
         return [sys.executable, *launch, "--log_dir", str(self.staging.ranks), sys.argv[0]]
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, lease: leases.Lease) -> dict[str, str]:
         threads = str(self.plan.threads)
         own = {WORKER: str(self.staging.folder), "PYTHONUNBUFFERED": "1"}
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-        return {**os.environ, **own, **self.plan.environment}
+        return {**os.environ, **own, **lease.environment, **self.plan.environment}
 
-    def _run_child(self) -> int:
-        environment = self._environment()
-        descriptors: tuple[int, ...] = ()
+    def _run_child(self, lease: leases.Lease) -> int:
+        environment = self._environment(lease)
+        descriptors = lease.descriptors
         if sys.stderr.isatty() and os.environ.get(PROGRESS) != "0":
-            descriptors = (sys.stderr.fileno(),)
+            descriptors += (sys.stderr.fileno(),)
             environment[PROGRESS_FD] = str(sys.stderr.fileno())
         with self.log.open("wb") as log:
             log.write(f"$ {command_line()}\n".encode())

@@ -1,0 +1,224 @@
+"""Leases of GPUs: every GPU job of this machine on devices of its own.
+
+Snakemake counts GPUs but assigns none. A lease is an exclusive lock (flock, through the filelock
+package) on a file per device in a folder that all users of the machine share. The kernel lets go of
+it when the last process that holds it is gone, however that ended: the job inherits it, so a device
+stays taken as long as anything of the job is alive, also where the job's own parent was killed.
+
+Several devices are taken behind one gate: who is at the gate keeps what comes free until it has
+enough, and nobody passes it meanwhile. So two jobs never wait for each other's devices, and a job
+that needs two is not starved by jobs that need one.
+
+The lock folder must be on a local file system: devices belong to a machine, and so do their locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from segcert import machine
+from segcert.errors import StageError
+
+POOL = "TIPC_GPU_POOL"  # the devices to share out, by comma; instead of what the machine has
+FOLDER = "TIPC_GPU_LOCKS"  # where the lock files are; instead of the shared temporary folder
+BUSY = "TIPC_GPU_BUSY"  # what to do about a device on which somebody else computes: warn | wait | refuse
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Variables by which a scheduler's job knows itself.
+SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "AWS_BATCH_JOB_ID", "KUBERNETES_SERVICE_HOST", "_CONDOR_JOB_AD")
+POLL_S = 0.05
+
+
+class LeaseError(StageError):
+    """No lease: too few devices, a busy one, or the time is up."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU: `visible` is what CUDA_VISIBLE_DEVICES calls it, `key` names it for everybody on the machine."""
+
+    visible: str
+    key: str
+
+
+@dataclass
+class Lease:
+    """Devices that are this process's until `release`, and its children's that inherit `descriptors`.
+
+    Attributes:
+        assigned_by: lease | scheduler.
+        descriptors: open files that hold the lease: a child that inherits them holds it too.
+    """
+
+    devices: list[Device]
+    locks: list[FileLock]
+    assigned_by: str
+    descriptors: tuple[int, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {VISIBLE: ",".join(device.visible for device in self.devices)}
+
+    def release(self) -> None:
+        """Let go of the devices; for when the job is over."""
+        for lock in self.locks:
+            lock.release()
+
+
+@dataclass
+class _Held:
+    """One leased device: its lock, and the open file that is the lock."""
+
+    device: Device
+    lock: FileLock
+    descriptors: list[int]
+
+
+def pool(environment: Mapping[str, str]) -> list[Device]:
+    """The devices to share out: TIPC_GPU_POOL, else CUDA_VISIBLE_DEVICES, else what the machine has.
+
+    Indices and UUIDs of one device come to one key where the driver tells.
+    """
+    known = machine.gpus()
+    by_index = {gpu["index"]: gpu["uuid"] for gpu in known}
+    named = environment.get(POOL)
+    if named is None:
+        named = environment.get(VISIBLE)
+    if named is None:
+        return [Device(gpu["index"], gpu["uuid"]) for gpu in known]
+    devices: dict[str, Device] = {}
+    for name in (part.strip() for part in named.split(",")):
+        if name == "-1":  # CUDA itself sees nothing from here on
+            break
+        if name:
+            key = by_index.get(name) or next((uuid for uuid in by_index.values() if uuid.startswith(name)), name)
+            devices.setdefault(key, Device(name, key))
+    return list(devices.values())
+
+
+def scheduler_assigned(count: int, environment: Mapping[str, str]) -> list[Device] | None:
+    """The devices that a scheduler has given to this very job; None where it is for us to choose.
+
+    A job of a scheduler that sees exactly as many devices as it needs has them for itself. One that
+    sees more is an allocation within which several jobs share: there leases are taken.
+    """
+    if not any(name in environment for name in SCHEDULERS) or POOL in environment:
+        return None
+    seen = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    return [Device(name, name) for name in seen] if seen and len(seen) == count else None
+
+
+def acquire(
+    count: int, timeout: float | None = None, busy: str | None = None, environment: Mapping[str, str] | None = None
+) -> Lease:
+    """Wait for `count` devices and take them.
+
+    Args:
+        count: devices, at least 1.
+        timeout: seconds; None waits as long as it takes.
+        busy: warn | wait | refuse; None: what TIPC_GPU_BUSY says, else warn.
+
+    Raises:
+        LeaseError: the pool is too small, the time is up, or a device is busy and that is refused.
+    """
+    environment = os.environ if environment is None else environment
+    assigned = scheduler_assigned(count, environment)
+    if assigned is not None:
+        return Lease(assigned, [], "scheduler")
+    devices = pool(environment)
+    if len(devices) < count:
+        names = ", ".join(device.visible for device in devices) or "none"
+        raise LeaseError(f"{count} GPUs are needed, the pool has {len(devices)} ({names}); see {POOL} and {VISIBLE}")
+    busy = busy or environment.get(BUSY, "warn")
+    if busy not in ("warn", "wait", "refuse"):
+        raise LeaseError(f"{BUSY}: {busy}: allowed: warn, wait, refuse")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    folder = _folder(environment)
+    gate = FileLock(folder / "gate.lock", mode=0o666, thread_local=False, preserve_lock_file=True)
+    try:
+        gate.acquire(timeout=-1 if timeout is None else timeout, poll_interval=POLL_S)
+    except Timeout:
+        raise LeaseError(f"no turn for {count} GPUs within {timeout:g} s; others are waiting before") from None
+    taken: list[_Held] = []
+    try:
+        while True:
+            for device in devices:
+                if len(taken) < count and device not in [held.device for held in taken]:
+                    held = _try(folder, device, busy)
+                    if held is not None:
+                        taken.append(held)
+            if len(taken) == count:
+                # In the pool's order, so that rank 0 is on the first device.
+                taken.sort(key=lambda held: devices.index(held.device))
+                return Lease(
+                    [held.device for held in taken],
+                    [held.lock for held in taken],
+                    "lease",
+                    tuple(descriptor for held in taken for descriptor in held.descriptors),
+                )
+            if deadline is not None and time.monotonic() > deadline:
+                raise LeaseError(f"{len(taken)} of {count} GPUs came free within {timeout:g} s; the others are leased")
+            time.sleep(POLL_S)
+    except BaseException:
+        for held in taken:
+            held.lock.release()
+        raise
+    finally:
+        gate.release()
+
+
+@contextlib.contextmanager
+def lease(count: int, **options: object) -> Iterator[Lease]:
+    """`acquire` as a context."""
+    held = acquire(count, **options)  # type: ignore[arg-type]
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def _folder(environment: Mapping[str, str]) -> Path:
+    """The folder of lock files, open to every user of the machine as /tmp is."""
+    folder = Path(environment.get(FOLDER) or Path(tempfile.gettempdir()) / "paddleseg-gpu-leases")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return folder
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o1777)
+    return folder
+
+
+def _try(folder: Path, device: Device, busy: str) -> _Held | None:
+    """The device, or None where it is taken, or computes for somebody else and that is to be waited for."""
+    descriptors: list[int] = []
+    lock = FileLock(
+        folder / f"device-{device.key.replace('/', '_')}.lock",
+        mode=0o666,
+        thread_local=False,
+        preserve_lock_file=True,
+        on_acquired=descriptors.append,
+    )
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    strangers = machine.compute_processes(device.key)
+    if strangers and busy != "warn":
+        lock.release()
+        if busy == "wait":
+            return None
+    if strangers:
+        told = f"GPU {device.visible} is leased to nobody but computes for process {', '.join(map(str, strangers))}"
+        if busy == "refuse":
+            raise LeaseError(f"{told}; end it, leave the device out of {POOL}, or set {BUSY} to warn or wait")
+        print(f"warning: {told}; timings on it will not be worth much", file=sys.stderr)
+    return _Held(device, lock, descriptors)
