@@ -96,3 +96,9 @@ def test_a_log_without_a_key_is_refused_by_name():
 def test_a_log_without_a_block_is_refused_by_name():
     with pytest.raises(benchlog.LogError, match="Env info"):
         benchlog.parse_log("2022-04-13 11:43:09 [INFO]    nothing here\n")
+
+
+def test_a_continued_value_may_have_a_prefix_of_its_own():
+    """As AutoLog's own logger writes nvcc's second line."""
+    logged = SEED_SAMPLE.replace("Build cuda", "2022-04-13 11:43:09 [INFO]    Build cuda")
+    assert benchlog.parse_log(logged) == SEED_VALUES

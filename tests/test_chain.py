@@ -159,6 +159,60 @@ def test_status_lines(chain):
     assert {line["model"] for line in lines} == set(MODELS)
 
 
+# A stand-in for auto_log, which is on no package registry: its interface, its lines, its way to end the process.
+AUTO_LOG = """
+import sys, time
+
+class Times:
+    spans = []
+    def start(self): self.spans.append([time.time()])
+    def stamp(self): self.spans[-1].append(time.time())
+    def end(self, stamp=True): self.stamp()
+
+class AutoLogger:
+    def __init__(self, model_name, model_precision, batch_size, inference_config, logger, **others):
+        self.given = dict(model_name=model_name, precision=model_precision, batch_size=batch_size)
+        self.config, self.logger, self.times = inference_config, logger, Times()
+    def report(self):
+        sys.path.insert(0, {scripts!r})
+        from datetime import datetime
+        from segcert import benchlog
+        fields = {{block: {{key: None for keys in lines for key in keys}} for block, lines in benchlog.LAYOUT.items()}}
+        fields["conf"] = self.config
+        fields["model"].update(model_name=self.given["model_name"], precision=self.given["precision"])
+        fields["data"].update(batch_size=self.given["batch_size"], data_num=len(self.times.spans))
+        for line in benchlog.format_log(fields, datetime.now()).splitlines():
+            self.logger.info(line.split("[INFO]", 1)[1].strip())
+        sys.exit(0)
+"""
+
+
+def test_auto_log_writes_the_log_where_it_is_asked_to(chain, found, tmp_path):
+    import os
+    import shlex
+    import subprocess
+
+    cell = next(c for c in found["cells"] if c["stage"] == "infer" and c["requested"]["engine"] == "onnxruntime")
+    command = shlex.split(cell["command"].replace("--logger builtin", "--logger auto_log"))
+    for option in ("--record", "--log", "--benchmark-log", "--predictions"):
+        command[command.index(option) + 1] = str(tmp_path / option.strip("-")) + (
+            ".json" if option == "--record" else ""
+        )
+
+    def run(**more):
+        return subprocess.run(
+            command, cwd=chain, env={**os.environ, **more}, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    without = run()
+    assert without.returncode == 1 and "benchmark.logger: auto_log: cannot be imported" in without.stderr
+    (tmp_path / "auto_log.py").write_text(AUTO_LOG.format(scripts=str(chain / "scripts")))
+    done = run(PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    log = benchlog.parse_log((tmp_path / "benchmark-log").read_text())
+    assert log["model"]["model_name"] == cell["model"] and log["data"]["data_num"] >= CONFIG["infer"]["min_samples"]
+
+
 def test_predictions_are_the_references(chain):
     folder = chain / "results/smoke/pp_humanseg_lite/single_fp32"
     for reference in (folder / "reference").glob("*.png"):

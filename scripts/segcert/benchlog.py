@@ -63,8 +63,8 @@ def format_log(fields: Mapping[str, Mapping[str, Any]], now: datetime) -> str:
 def parse_log(text: str) -> dict[str, dict[str, Any]]:
     """Block -> key -> value, read from a log that may hold other lines before and after.
 
-    Values become int, float, bool or None where they read so; anything else stays text. A line with
-    no prefix continues the value above it, as nvcc's build line does under CUDA_version.
+    Values become int, float, bool or None where they read so; anything else stays text. A line that
+    holds no key continues the value above it, as nvcc's build line does under CUDA_version.
 
     Raises:
         LogError: a block or a key of AutoLog's is missing.
@@ -79,10 +79,9 @@ def parse_log(text: str) -> dict[str, dict[str, Any]]:
             found[block] = {}
         elif block is None:
             continue
-        elif prefixed:
-            values = _values(line, block)
+        elif prefixed and (values := _values(line, block)):
             found[block].update(values)
-            last = next(reversed(values), None)
+            last = next(reversed(values))
             if block == "perf" and LAYOUT["perf"][-1][-1] in values:
                 block = None  # the last line of the last block: what follows is another's
         elif last is not None and line.strip():

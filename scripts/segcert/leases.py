@@ -65,7 +65,7 @@ class Lease:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {VISIBLE: ",".join(device.visible for device in self.devices)}
+        return {VISIBLE: ",".join(device.visible for device in self.devices)} if self.devices else {}
 
     def release(self) -> None:
         """Let go of the devices; for when the job is over."""

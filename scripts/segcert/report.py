@@ -257,7 +257,8 @@ def _chinese_train(entries: list[dict[str, Any]]) -> str:
         what = "混合精度训练" if entry["amp"] else entry["label"]
         level = f"（{entry['label'].removeprefix('AMP ')}）" if entry["amp"] else ""
         if entry["status"] is statuses.PASSED:
-            parts.append(what + level if entry["amp"] else f"{what} 训练（{str(entry['device']).upper()}）")
+            ranks = f"，{entry['ranks']} 进程" if (entry["ranks"] or 1) > 1 else ""
+            parts.append(what + level if entry["amp"] else f"{what} 训练（{str(entry['device']).upper()}{ranks}）")
         else:
             parts.append(f"{what}{level}：{entry['status'].zh}")
     return "；".join(parts)

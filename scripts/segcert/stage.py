@@ -164,6 +164,9 @@ def main(args: argparse.Namespace, plan: Plan) -> int:
 
 def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
     _die_with_parent()
+    if not plan.gpus:
+        # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
+        os.environ[leases.VISIBLE] = ""
     rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
     try:
         result = plan.work(args, staging)
@@ -171,6 +174,7 @@ def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
         traceback.print_exc()
         kind = "unverified" if isinstance(error, Unverified) else "error"
         message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
+        message = " ".join(message.split())  # a reason is one line, in tables too; the log has it as it came
         report = {"kind": kind, "rank": rank, "message": message}
         # The first rank to fail has the cause; the others fail because it is gone.
         with contextlib.suppress(FileExistsError), staging.error.open("x", encoding="utf-8") as stream:
