@@ -1,5 +1,6 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
 # make test         environment, then every test and check
+# make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make env          the environment (.venv/) alone
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
 # make format       format rules and Python
@@ -15,14 +16,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 	--no-deps --require-hashes --no-compile
 
-.PHONY: run test env env-dev lock format
+.PHONY: run test test-cluster env env-dev lock format
 .DELETE_ON_ERROR:
 
 run: env
 	$(BIN)/snakemake --cores $(CORES) $(LOGGER) --config mode=$(MODE) $(ARGS)
 
 test: env-dev
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest
+
+test-cluster: env-dev
+	command -v slurmctld > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } > $(VENV)/slurm-install.log 2>&1 \
+	  || { cat $(VENV)/slurm-install.log; exit 1; }
+	$(BIN)/python -m pytest tests/cluster
 
 env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev

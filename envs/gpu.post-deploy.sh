@@ -78,6 +78,7 @@ scipy==1.17.1
 six==1.17.0
 smart-open==7.7.1
 smmap==5.0.3
+snakemake-executor-plugin-slurm-jobstep==0.6.1
 snakemake-interface-common==1.23.0
 snakemake-interface-executor-plugins==9.4.0
 snakemake-interface-logger-plugins==2.1.0

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
+STARTED = time.time()
 ROOT = Path(str(workflow.current_basedir)).parent
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -137,19 +139,20 @@ def released_options(wildcards):
     return ["--weights-name", name, *source_options(SETTINGS["weights"][name])]
 
 
+def lost_records():
+    """Records of the jobs that failed in this run and left no record of the failure, fresh or at all."""
+    outputs = [job.output.get("record") for job in workflow.scheduler.failed] if workflow.scheduler else []
+    failures = {path: Path(path.removesuffix(".json") + ".failed.json") for path in outputs if path}
+    return [path for path, file in failures.items() if not file.exists() or file.stat().st_mtime < STARTED]
+
+
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config = f"results/{MODE}/run_config.yaml"
     record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
-    command = [
-        sys.executable,
-        f"{SCRIPTS}/conclude.py",
-        "--run-config",
-        run_config,
-        "--json",
-        f"results/{MODE}/conclusions.json",
-    ]
-    subprocess.run(command, check=False)
+    command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
+    command += ["--json", f"results/{MODE}/conclusions.json"]
+    subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)
 
 
 def show_conclusions():

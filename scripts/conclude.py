@@ -15,10 +15,11 @@ def main() -> int:
     options.add_argument(
         "--json", type=Path, required=True, help="conclusions.json of the run's folder; the others go beside it"
     )
+    options.add_argument("--lost", action="append", default=[], help="record of a job that failed and left none")
     args = options.parse_args()
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
     table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
-    found = conclusions.conclude(table)
+    found = conclusions.conclude(table, args.lost)
     report.write(found, args.json.parent)
     print(report.summary(found, args.json.parent), file=sys.stderr)
     return 1 if found.red else 0

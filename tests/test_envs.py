@@ -56,7 +56,11 @@ def test_conda_environments_install_the_same_pins(kind):
         if name != "paddlepaddle-gpu":
             assert versions <= locked[name], name
     direct = pins((ENVS / "cpu.in").read_text())
-    assert direct.keys() - {"paddlepaddle"} <= installed.keys() | {"snakemake", "snakemake-logger-plugin-rich"}
+    assert direct.keys() - {"paddlepaddle"} <= installed.keys() | {
+        "snakemake",
+        "snakemake-logger-plugin-rich",
+        "snakemake-executor-plugin-slurm",
+    }
 
 
 def test_no_file_names_a_registry():

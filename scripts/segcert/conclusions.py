@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, record, statuses
+from segcert import SCHEMA_VERSION, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
 
 RUN_FIELDS = (
@@ -66,15 +66,21 @@ def _field(cell: Mapping[str, Any], key: str) -> Any:
     return cell[key] if key in cell else cell["requested"].get(key)
 
 
-def conclude(table: CellTable) -> Conclusions:
-    """Work out the status of every cell of the table from the records on disk."""
+def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
+    """Work out the status of every cell of the table from the records on disk.
+
+    Args:
+        table: the matrix.
+        lost: records of jobs that failed in this run and left none, as the workflow knows.
+    """
     known: dict[str, dict[str, Any]] = {}
     for cell in table.cells:
-        known[cell.record] = _entry(cell, [known[parent.record] for parent in table.parents(cell)])
+        parents = [known[parent.record] for parent in table.parents(cell)]
+        known[cell.record] = _entry(cell, parents, cell.record in lost)
     return Conclusions(table.mode, list(known.values()))
 
 
-def _entry(cell: Cell, parents: list[dict[str, Any]]) -> dict[str, Any]:
+def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "model": cell.model,
@@ -89,27 +95,32 @@ def _entry(cell: Cell, parents: list[dict[str, Any]]) -> dict[str, Any]:
         "requested": dict(cell.requested),
         "record": cell.record,
     }
-    status, reason, found = _judge(cell, parents)
+    status, reason, found = _judge(cell, parents, lost)
     entry |= {"status": status.name, "reason": reason}
     if found:
         entry |= {key: found[key] for key in RUN_FIELDS if key in found}
     return entry
 
 
-def _judge(cell: Cell, parents: list[dict[str, Any]]) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
+def _judge(
+    cell: Cell, parents: list[dict[str, Any]], lost: bool
+) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
     if not cell.planned:
         return statuses.by_name(str(cell.status)), cell.reason, None
     for parent in reversed(parents):
         status = statuses.by_name(parent["status"])
         if status.red or status is statuses.BLOCKED:
             return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
+    attempts = record.attempts(cell.record)
+    if lost or attempts:
+        job = attempts[-1][1].get("job", {}) if attempts else {}
+        said = schedulers.verdict(job) or "killed, its machine went down, or it never started"
+        return statuses.FAILED, f"ended without a record: {said}", {"log": cell.log}
     try:
         found = _latest(cell)
     except record.RecordError as error:
         return statuses.FAILED, str(error), None
     if found is None:
-        if any(Path(cell.record).parent.glob(f".{Path(cell.record).stem}.*.partial")):
-            return statuses.FAILED, f"ended without a record: killed, or its machine went down; log: {cell.log}", None
         return statuses.NOT_RUN, "not asked for in this run", None
     stale = _stale(cell, found, parents)
     if stale:

@@ -12,12 +12,15 @@ import hashlib
 import json
 import math
 import os
+import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from segcert import SCHEMA_VERSION, statuses
 
+# In the staging folder of an attempt: what to ask if the attempt never ends as it should.
+ATTEMPT = "attempt.json"
 REQUIRED = (
     "schema_version",
     "model",
@@ -96,6 +99,23 @@ def read(path: Path | str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not strict JSON")
+
+
+def attempts(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
+    """Staging folders that attempts at this record left behind, with what each says of itself.
+
+    One of a process that still runs on this machine is not left behind.
+    """
+    path = Path(path)
+    found = []
+    for folder in sorted(path.parent.glob(f".{path.stem}.*.partial")):
+        try:
+            said = json.loads((folder / ATTEMPT).read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            said = {}
+        if said.get("host") != platform.node() or not Path(f"/proc/{said.get('pid')}").exists():
+            found.append((folder, said))
+    return found
 
 
 def finite(value: float | None, digits: int = 6) -> float | None:

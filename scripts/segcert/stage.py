@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -31,7 +32,7 @@ from typing import Any
 
 import psutil
 
-from segcert import leases, machine, record, statuses
+from segcert import leases, machine, record, schedulers, statuses
 from segcert.errors import StageError, Unverified
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
@@ -225,11 +226,14 @@ class _Supervisor:
     def _prepare(self) -> None:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in self.record.parent.glob(f".{self.record.stem}.*.partial"):
-            pid = leftover.name.split(".")[-2]
-            if not psutil.pid_exists(int(pid)):
-                shutil.rmtree(leftover, ignore_errors=True)
+        for leftover, _ in record.attempts(self.record):
+            shutil.rmtree(leftover, ignore_errors=True)
         self.staging.folder.mkdir()
+        # For whoever finds this folder because we were ended without being able to say why.
+        record.write_json(
+            self.staging.folder / record.ATTEMPT,
+            {"host": platform.node(), "pid": os.getpid(), "job": schedulers.job(os.environ)},
+        )
 
     def _held_up(self) -> tuple[statuses.Status, str | None, dict[str, Any]] | None:
         """The status that follows from an upstream record that is not passed; None where all are."""
@@ -300,7 +304,8 @@ class _Supervisor:
         return code
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        self._stop(f"ended by {signal.Signals(number).name}: cancelled, or over the scheduler's limit")
+        why = schedulers.verdict(schedulers.job(os.environ)) or "cancelled, or over a limit of its scheduler"
+        self._stop(f"ended by {signal.Signals(number).name}: {why}")
 
     def _stop(self, why: str) -> None:
         if self.stopped_by is None and self.child is not None and self.child.poll() is None:
