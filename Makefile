@@ -51,7 +51,7 @@ $(VENV)/.complete-dev: envs/dev.txt $(VENV)/.complete-cpu
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	cd envs && $(LOCK) --upgrade --override overrides.txt cpu.in -o cpu.txt
-	cd envs && $(LOCK) --upgrade dev.in -o dev.txt
+	cd envs && $(LOCK) --upgrade --override overrides.txt dev.in -o dev.txt
 	$(PYTHON) envs/derive.py
 
 format: env-dev

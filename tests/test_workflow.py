@@ -109,3 +109,10 @@ def test_python_is_clean():
     for command in (("ruff", "check", "scripts", "tests"), ("ruff", "format", "--check", "scripts", "tests")):
         checked = tool(*command)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("profile", ["slurm", "lsf", "cluster-generic"])
+def test_cluster_profiles_plan(project, profile):
+    planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert planned_jobs(planned.stdout + planned.stderr)["train"] == 32

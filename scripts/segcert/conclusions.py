@@ -113,19 +113,24 @@ def _judge(
             return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
     attempts = record.attempts(cell.record)
     if lost or attempts:
-        job = attempts[-1][1].get("job", {}) if attempts else {}
-        said = schedulers.verdict(job) or "killed, its machine went down, or it never started"
-        return statuses.FAILED, f"ended without a record: {said}", {"log": cell.log}
+        attempt = attempts[-1][1] if attempts else {}
+        said = (
+            schedulers.verdict(attempt.get("scheduler_job", {})) or "killed, its machine went down, or it never started"
+        )
+        return statuses.FAILED, f"ended without a record: {said}", {"log": cell.log, **attempt}
     try:
         found = _latest(cell)
     except record.RecordError as error:
-        return statuses.FAILED, str(error), None
+        return statuses.FAILED, str(error), {"log": cell.log}
     if found is None:
         return statuses.NOT_RUN, "not asked for in this run", None
     stale = _stale(cell, found, parents)
     if stale:
         return statuses.NOT_RUN, f"the record on disk is of another run: {stale}", None
-    return statuses.by_name(found["status"]), found["reason"], found
+    status, reason = statuses.by_name(found["status"]), found["reason"]
+    if status is statuses.FAILED and (said := schedulers.verdict(found.get("scheduler_job", {}))):
+        reason = f"{reason}; {said}"
+    return status, reason, found
 
 
 def _latest(cell: Cell) -> dict[str, Any] | None:

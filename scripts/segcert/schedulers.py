@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 # States of Slurm (scontrol(1), "JOB STATE CODES" of squeue(1)) that end a job from outside.
 SLURM_STATES = {
@@ -31,22 +32,27 @@ def verdict(job: Mapping[str, str]) -> str | None:
     identifier = job.get("slurm", "")
     if not identifier.isdigit():
         return None
-    state = _scontrol(identifier) or _sacct(identifier)
-    for name, words in SLURM_STATES.items():
-        if state and state.startswith(name):
-            return f"Slurm job {identifier} was {name}: {words}"
-    return None
+    shown = _ask("scontrol", "show", "job", "-o", identifier)
+    fields = dict(re.findall(r"(\w+)=(\S*)", shown))
+    state = fields.get("JobState") or _sacct(identifier) or ""
+    if fields.get("Reason") == "TimeLimit":  # while the job is completing, its state does not tell yet
+        state = "TIMEOUT"
+    words = next((words for name, words in SLURM_STATES.items() if state.startswith(name)), None)
+    if words is None and state.startswith("FAILED") and _says_memory(fields.get("StdErr")):
+        words = SLURM_STATES["OUT_OF_MEMORY"]
+    return f"Slurm job {identifier} was {state}: {words}" if words else None
 
 
-def _scontrol(identifier: str) -> str | None:
-    """State from the controller, which forgets a job some minutes after its end (MinJobAge)."""
-    answer = _ask("scontrol", "show", "job", "-o", identifier)
-    found = re.search(r"\bJobState=(\S+)", answer)
-    return found[1] if found else None
+def _says_memory(log: str | None) -> bool:
+    """Whether the job's own log says that it was ended for its memory, where the state does not."""
+    try:
+        return bool(log and MEMORY_WORDS.search(Path(log).read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return False
 
 
 def _sacct(identifier: str) -> str | None:
-    """State from the accounting database, where there is one."""
+    """State from the accounting database, where there is one: the controller forgets a job after MinJobAge."""
     answer = _ask("sacct", "-n", "-X", "-P", "-o", "State", "-j", identifier)
     return answer.split("\n", 1)[0].strip() or None
 

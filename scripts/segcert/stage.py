@@ -230,10 +230,15 @@ class _Supervisor:
             shutil.rmtree(leftover, ignore_errors=True)
         self.staging.folder.mkdir()
         # For whoever finds this folder because we were ended without being able to say why.
-        record.write_json(
-            self.staging.folder / record.ATTEMPT,
-            {"host": platform.node(), "pid": os.getpid(), "job": schedulers.job(os.environ)},
-        )
+        attempt = {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "scheduler_job": schedulers.job(os.environ),
+            "command": command_line(),
+            "log": self.log.as_posix(),
+            "started": _iso(datetime.now(UTC)),
+        }
+        record.write_json(self.staging.folder / record.ATTEMPT, attempt)
 
     def _held_up(self) -> tuple[statuses.Status, str | None, dict[str, Any]] | None:
         """The status that follows from an upstream record that is not passed; None where all are."""
@@ -304,8 +309,8 @@ class _Supervisor:
         return code
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        why = schedulers.verdict(schedulers.job(os.environ)) or "cancelled, or over a limit of its scheduler"
-        self._stop(f"ended by {signal.Signals(number).name}: {why}")
+        # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
+        self._stop(f"ended by {signal.Signals(number).name}: cancelled, or over a limit of its scheduler")
 
     def _stop(self, why: str) -> None:
         if self.stopped_by is None and self.child is not None and self.child.poll() is None:
@@ -396,7 +401,7 @@ class _Supervisor:
             "reason": reason,
             "command": command_line(),
             "log": self.log.as_posix(),
-            "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "started": _iso(started),
             "wall_s": record.finite(wall),
             "cpu_s": record.finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),
@@ -406,6 +411,7 @@ class _Supervisor:
             "metrics": {**result["metrics"], "gates": result["gates"]} if result["gates"] else result["metrics"],
             "inputs": record.hashes(path for path in self.plan.inputs if Path(path).exists()),
             "outputs": outputs,
+            "scheduler_job": schedulers.job(os.environ),
             **result["extra"],
         }
         record.write(self.failure if status.red else self.record, content)
@@ -426,6 +432,10 @@ class _Supervisor:
                 shutil.rmtree(target)
             made.replace(target)
         return record.hashes(self.plan.outputs.values())
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _nothing() -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""How long Snakemake takes to plan a matrix of N inference cells, and how much memory: a dry run for each N.
+
+    .venv/bin/python bench/plan_scale.py 100 1000 10000
+
+Prints a Markdown table. The matrix is one model with one engine at N numbers of threads, so the job graph
+has N inference jobs and what they are made from.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+from tabulate import tabulate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def plan(cells: int, timeout: float) -> dict[str, object]:
+    """A dry run of a matrix of so many cells; its wall time in s and peak memory in MB, None where it timed out."""
+    config = {
+        "mode": "smoke",
+        "hardware": "cpu",
+        "models": ["pp_humanseg_lite"],
+        "train": {"topologies": ["single"], "precisions": [{"precision": "fp32"}]},
+        "infer": {
+            "cpu": [{"engine": "onnxruntime", "precision": "fp32"}],
+            "gpu": [],
+            "cpu_threads": list(range(1, cells + 1)),
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scale.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--cores", "8", "--configfile", str(path)]
+        command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", folder]
+        begun = time.monotonic()
+        try:
+            # A child of a child, so that its peak memory is its own and not that of an earlier, larger one.
+            measure = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
+            measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
+            done = subprocess.run(
+                [sys.executable, "-c", measure, *command], capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return {"cells": cells, "plan s": None, "peak MB": None}
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
+        peak = int(done.stderr.split()[-1]) / 1024
+        return {"cells": cells, "plan s": round(time.monotonic() - begun, 1), "peak MB": round(peak)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("cells", type=int, nargs="+")
+    options.add_argument("--timeout", type=float, default=1800, help="seconds for each")
+    args = options.parse_args()
+    rows = [plan(cells, args.timeout) for cells in args.cells]
+    print(f"Python {platform.python_version()}, {platform.processor() or platform.machine()}\n")
+    print(tabulate(rows, headers="keys", tablefmt="github"))
+
+
+if __name__ == "__main__":
+    main()
