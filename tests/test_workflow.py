@@ -111,7 +111,7 @@ def test_python_is_clean():
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("profile", ["slurm", "lsf", "cluster-generic"])
+@pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])
 def test_cluster_profiles_plan(project, profile):
     planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
     assert planned.returncode == 0, planned.stdout + planned.stderr
