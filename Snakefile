@@ -10,12 +10,17 @@
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,results_python.log,run_config.yaml}
 
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
+# The shipped configuration has every key; a working directory of your own may hold another that has.
+CONFIG = "config/config.yaml"
 
-configfile: "config/config.yaml"
+
+configfile: CONFIG if os.path.exists(CONFIG) else os.path.join(workflow.basedir, CONFIG)
 
 
 include: "rules/common.smk"

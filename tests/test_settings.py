@@ -82,8 +82,12 @@ def test_wrong_configuration_says_where_what_and_what_is_allowed(config, overrid
 def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
     broken = copy.deepcopy(config)
     del broken["infer"]["warmup"]
-    with pytest.raises(ConfigError, match=r"config/config.yaml: infer.warmup: null: allowed: this key is needed"):
+    del broken["infer"]["images"]
+    with pytest.raises(
+        ConfigError, match=r"config/config.yaml: infer.warmup: null: allowed: this key is needed"
+    ) as error:
         settings.resolve(broken, {}, FILE)
+    assert len(str(error.value).splitlines()) == 2, "each missing key is named once"
 
 
 def test_an_alias_that_two_models_have_is_refused(config):

@@ -116,3 +116,12 @@ def test_cluster_profiles_plan(project, profile):
     planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert planned_jobs(planned.stdout + planned.stderr)["train"] == 32
+
+
+def test_another_working_directory_takes_the_shipped_configuration(project, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.yaml").write_text("mode: smoke\nmodels: [pp_humanseg_lite]\n")
+    planned = snakemake(elsewhere, "-n", "--snakefile", str(project / "Snakefile"), "--configfile", "mine.yaml")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert planned_jobs(planned.stdout + planned.stderr)["train"] == 2

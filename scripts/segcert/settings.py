@@ -126,7 +126,8 @@ def _errors(settings: Mapping[str, Any]) -> list[Any]:
 def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
     problems = [_explain(error, overrides, source) for error in _errors(settings)]
     if problems:
-        raise ConfigError("\n".join(problems))
+        # A missing key comes once for every key that is missing beside it.
+        raise ConfigError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
 
 
 def _explain(error: Any, overrides: Mapping[str, Any], source: str) -> str:
