@@ -35,7 +35,7 @@ env-dev: $(VENV)/.complete-dev
 
 $(VENV)/.complete-cpu: envs/cpu.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
-	  sys.exit(None if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=/path/to/python3.11 ...")'
+	  sys.exit(None if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=/path/to/python3.11 ...")'
 	@echo "making the environment in $(VENV) (about 1 GB is downloaded)"
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)

@@ -41,8 +41,7 @@ narwhals==2.29.0
 nbformat==5.11.1
 networkx==3.6.1 ; python_full_version < '3.12'
 networkx==3.7 ; python_full_version >= '3.12'
-numpy==1.26.4 ; python_full_version < '3.13'
-numpy==2.2.6 ; python_full_version >= '3.13'
+numpy==1.26.4
 onnx==1.17.0
 onnxoptimizer==0.3.13 ; python_full_version < '3.12'
 onnxruntime==1.32.0
