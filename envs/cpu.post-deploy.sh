@@ -75,6 +75,7 @@ rpds-py==2026.9.1
 safetensors==0.8.0
 scikit-learn==1.9.1
 scipy==1.17.1
+setuptools==80.9.0
 six==1.17.0
 smart-open==7.7.1
 smmap==5.0.3
