@@ -187,3 +187,53 @@ def test_a_listed_file_that_is_missing_is_named(root, tmp_path):
     assert failed.returncode == 1
     assert "Images/a.jpg is listed but not there" in record.read(tmp_path / "r/d.failed.json")["reason"]
     assert not (tmp_path / "r/d").exists()
+
+
+# -- weights ----------------------------------------------------------------------------------
+
+
+def fetch(root, folder, location, *arguments):
+    fixed = ["--weights-name", "w", "--weights", "r/w.pdparams", "--source", "path", "--location", location]
+    return run(root, folder, "fetch_weights.py", *fixed, *arguments)
+
+
+def test_weights_are_taken_out_of_their_archive(root, tmp_path):
+    content = os.urandom(1000)
+    tar_of(tmp_path / "a.tar.gz", ("backbone/readme.txt", b"x"), ("backbone/model.pdparams", content), kind="w:gz")
+    assert fetch(root, tmp_path, "a.tar.gz").returncode == 0
+    assert (tmp_path / "r/w.pdparams").read_bytes() == content
+    (tmp_path / "plain.pdparams").write_bytes(content[:10])
+    assert fetch(root, tmp_path, "plain.pdparams").returncode == 0
+    assert (tmp_path / "r/w.pdparams").read_bytes() == content[:10]
+
+
+def test_archives_without_one_weight_file_are_refused(root, tmp_path):
+    tar_of(tmp_path / "none.tar", ("a.txt", b"x"))
+    tar_of(tmp_path / "two.tar", ("a.pdparams", b"x"), ("b.pdparams", b"x"))
+    for name, words in (("none.tar", "holds no .pdparams file"), ("two.tar", "holds two weight files")):
+        assert fetch(root, tmp_path, name).returncode == 1
+        assert words in record.read(tmp_path / "r/d.failed.json")["reason"]
+        assert not (tmp_path / "r/w.pdparams").exists()
+
+
+def test_released_weights_go_the_whole_way(root, tmp_path):
+    """whole_infer from a local archive: a checkpoint is served as the released one, and no training is planned."""
+    from conftest import copy_project, planned_jobs, snakemake
+
+    project = copy_project(tmp_path / "project")
+    file = tmp_path / "w.pdparams"
+    file.write_bytes(b"weights")
+    nothing = "weights={pphumanseg_lite_generic: {source: url, url: null}}"
+    refused = snakemake(project, "-n", "--config", "mode=whole_infer", nothing)
+    assert "weights.pphumanseg_lite_generic.url" in refused.stdout + refused.stderr, "a null url is refused by name"
+    config = project / "mine.yaml"
+    config.write_text(
+        "mode: whole_infer\nmodels: [pp_humanseg_lite]\n"
+        f"weights:\n  mine: {{source: path, path: '{file}'}}\n"
+        "model_zoo:\n  pp_humanseg_lite: {released_weights: mine}\n"
+        "data: {mini_supervisely: mini_supervisely_synthetic}\n"
+    )
+    planned = snakemake(project, "-n", "--configfile", str(config))
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    jobs = planned_jobs(planned.stdout + planned.stderr)
+    assert jobs["take_released_weights"] == 1 and "train" not in jobs

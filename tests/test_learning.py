@@ -1,5 +1,6 @@
 """The generated data can be learned: a short training tells a working chain from a broken one."""
 
+import contextlib
 import csv
 import subprocess
 import sys
@@ -103,6 +104,29 @@ def test_two_ranks_train_and_end_with_equal_weights(dataset, tmp_path):
     )
     log = (tmp_path / "train.log").read_text()
     assert "---- rank 0 ----" in log and "---- rank 1 ----" in log
+
+
+def test_a_person_at_a_terminal_sees_a_bar_and_the_log_has_plain_lines(dataset, tmp_path):
+    import os
+    import pty
+    import termios
+
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    fixed = ["--config", str(ROOT / "config/models/pp_humanseg_lite.yml"), "--dataset", str(dataset), *SIZE]
+    fixed += ["--checkpoint", "m", "--history", "h", "--record", "t.json", "--log", "t.log", "--log-iters", "1"]
+    command = [sys.executable, str(ROOT / "scripts/train.py"), *MODEL, *fixed, "--iters", "3", "--batch-size", "2"]
+    environment = {name: value for name, value in os.environ.items() if name != "SEGCERT_PROGRESS"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=theirs, stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says EIO where the other end is closed
+        while block := os.read(terminal, 4096):
+            shown += block
+    assert process.wait(60) == 0
+    assert b"3/3" in shown and "pp_humanseg_lite" in shown.decode()
+    log = (tmp_path / "t.log").read_text()
+    assert "[TRAIN] epoch: 1, iter: 3/3" in log and "\r" not in log
 
 
 def test_mixed_precision_on_a_cpu_is_unverified_not_passed(dataset, tmp_path):

@@ -7,8 +7,8 @@ corrected ones under names of their own.
 
 from __future__ import annotations
 
+import os
 import random
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
 from segcert.errors import StageError, Unverified
+from segcert.stage import PROGRESS_FD
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
@@ -245,16 +246,13 @@ def seed_all(seed: int) -> None:
 
 def progress(total: int, description: str) -> Any:
     """A progress bar on the terminal where a person watches; silent otherwise, the log has plain lines."""
-    import os
-
     from tqdm import tqdm
 
-    from segcert.stage import PROGRESS_FD
-
-    descriptor = os.environ.get(PROGRESS_FD)
-    if not descriptor or not re.fullmatch(r"\d+", descriptor):
+    try:
+        terminal = os.fdopen(os.dup(int(os.environ[PROGRESS_FD])), "w")
+    except (KeyError, ValueError, OSError):  # nobody watches, or the launcher of ranks closed the terminal
         return tqdm(total=total, disable=True)
-    return tqdm(total=total, desc=description, file=os.fdopen(os.dup(int(descriptor)), "w"), dynamic_ncols=True)
+    return tqdm(total=total, desc=description, file=terminal, dynamic_ncols=True, disable=not total)
 
 
 def say(text: str) -> None:

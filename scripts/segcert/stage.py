@@ -287,8 +287,9 @@ class _Supervisor:
         environment = self._environment(lease)
         descriptors = lease.descriptors
         if sys.stderr.isatty() and os.environ.get(PROGRESS) != "0":
-            descriptors += (sys.stderr.fileno(),)
-            environment[PROGRESS_FD] = str(sys.stderr.fileno())
+            terminal = os.dup(sys.stderr.fileno())  # a number of its own: the worker's stderr is the log
+            descriptors += (terminal,)
+            environment[PROGRESS_FD] = str(terminal)
         with self.log.open("wb") as log:
             log.write(f"$ {command_line()}\n".encode())
             log.flush()
