@@ -20,7 +20,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 .DELETE_ON_ERROR:
 
 run: env
-	$(BIN)/snakemake --cores $(CORES) $(LOGGER) --config mode=$(MODE) $(ARGS)
+	$(BIN)/snakemake --cores $(CORES) $(LOGGER) \
+	  $(if $(findstring --config ,$(ARGS)),$(subst --config ,--config mode=$(MODE) ,$(ARGS)),--config mode=$(MODE) $(ARGS))
 
 test: env-dev
 	$(BIN)/python -m pytest

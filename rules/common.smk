@@ -125,9 +125,8 @@ def dataset_options(wildcards):
 
 def backbone_weights(wildcards):
     """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.weights(wildcards.model, "backbone_weights")
-    wanted = SETTINGS["train"]["pretrained_backbone"] and name
-    return [f"results/weights/{name}.pdparams"] if wanted else []
+    name = TABLE.backbone(wildcards.model)
+    return [f"results/weights/{name}.pdparams"] if name else []
 
 
 def backbone_options(wildcards):

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from segcert import download, stage
 
@@ -41,7 +40,6 @@ def main() -> int:
         {"tarball": args.tarball},
         work,
     )
-    Path(args.tarball).parent.mkdir(parents=True, exist_ok=True)
     return stage.main(args, plan)
 
 

@@ -270,10 +270,42 @@ def test_edited_cell_table_makes_the_conclusions_only(chain):
 # -- lies -------------------------------------------------------------------------------------
 
 
-def judged(chain, monkeypatch):
+def judged(chain, monkeypatch, *lost):
     monkeypatch.chdir(chain)
     run = yaml.safe_load(Path("results/smoke/run_config.yaml").read_text())
-    return conclusions.conclude(cells.CellTable(run["settings"], machine.Hardware(**run["hardware"])))
+    return conclusions.conclude(cells.CellTable(run["settings"], machine.Hardware(**run["hardware"])), lost)
+
+
+def test_what_is_made_from_something_not_believed_is_not_believed(chain, monkeypatch):
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/train.json"
+    with changed(path, lambda text: text.replace('"iters": 3', '"iters": 2', 1)):
+        result = judged(chain, monkeypatch)
+    lite = [c for c in result.select(model="pp_humanseg_lite") if c["status"] != "unverified"]
+    assert {c["status"] for c in lite} == {"not-run"}
+
+
+def test_a_record_made_under_another_gate_is_not_believed(chain, monkeypatch):
+    name = "python_infer_cpu_onnxruntime_threads_1_precision_fp32_batchsize_1"
+    path = chain / f"results/smoke/pp_humanseg_lite/single_fp32/infer/{name}.json"
+    with changed(path, lambda text: text.replace("--min-agreement 0.999", "--min-agreement 0.1")):
+        result = judged(chain, monkeypatch)
+    cell = result.select(model="pp_humanseg_lite", cell=name)[0]
+    assert cell["status"] == "not-run" and "other options" in cell["reason"]
+
+
+def test_data_that_cannot_be_had_turn_the_run_red_and_block_their_models(chain, monkeypatch):
+    result = judged(chain, monkeypatch, "results/data/mini_supervisely_synthetic.tar.json")
+    assert result.red
+    assert [c["cell"] for c in result.cells if c["status"] == "failed"] == ["mini_supervisely_synthetic.tar"]
+    for model in MODELS:
+        assert {c["status"] for c in result.select(model=model)} == {"blocked", "unverified"}
+
+
+def test_a_job_that_left_nothing_is_failed(chain, monkeypatch):
+    path = "results/smoke/pp_humanseg_lite/single_fp32/eval.json"
+    result = judged(chain, monkeypatch, path)
+    cell = result.select(model="pp_humanseg_lite", stage="eval")[0]
+    assert cell["status"] == "failed" and "ended without a record" in cell["reason"]
 
 
 def test_a_record_of_other_settings_is_not_believed(chain, monkeypatch):

@@ -193,3 +193,13 @@ def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
     assert theirs.model == str(tmp_path / "model.json") and theirs.params == str(tmp_path / "model.pdiparams")
     assert len(theirs.transforms.transforms) == 2
     assert yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]["input_shape"] == [-1, 3, 224, 398]
+
+
+def test_weights_that_are_not_finite_are_named():
+    from segcert import training
+
+    layer = paddle.nn.Linear(2, 2)
+    training._require_finite_weights(layer)
+    layer.weight.set_value(paddle.full([2, 2], float("nan")))
+    with pytest.raises(StageError, match="weight: holds values that are not finite"):
+        training._require_finite_weights(layer)

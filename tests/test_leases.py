@@ -221,3 +221,12 @@ def _intervals(lines, killed):
         end = ended.get(name, killed.get(int(name), begin))
         intervals.append((begin, max(begin, end), devices, name))
     return intervals
+
+
+def test_a_leased_command_may_lease_among_its_own_devices(env):
+    inner = " ".join(
+        [*WITH_GPUS, "-n", "1", "--timeout", "10", "--", "sh", "-c", "'echo $CUDA_VISIBLE_DEVICES; sleep 1'"]
+    )
+    nested = output(env, "-n", "2", "--timeout", "20", "--", "sh", "-c", f"{inner} & {inner} & wait")
+    assert nested.returncode == 0
+    assert sorted(nested.stdout.split()) == ["0", "1"]

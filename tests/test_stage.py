@@ -219,3 +219,20 @@ def test_records_are_strict(tmp_path):
         (tmp_path / "b.json").write_text(broken)
         with pytest.raises(record.RecordError, match=r"b.json.*delete the file"):
             record.read(tmp_path / "b.json")
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        record.write_text(tmp_path / "r.json", "{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_folders_are_attempts(tmp_path):
+    (tmp_path / ".train.12.partial").write_text("a file")
+    assert record.attempts(tmp_path / "train.json") == []
+    (tmp_path / ".train.13.partial").mkdir()
+    assert [folder.name for folder, _ in record.attempts(tmp_path / "train.json")] == [".train.13.partial"]

@@ -175,6 +175,19 @@ class CellTable:
             if (stage, cell.model, cell.train_name, cell.train_name) in self._index
         ]
 
+    def source_records(self, cell: Cell) -> list[str]:
+        """Records of the data set and the weights that a train cell is made from; of no other's."""
+        if cell.stage != "train" or cell.topology == "released":
+            return []
+        dataset = self.dataset(cell.model)
+        weights = self.backbone(cell.model)
+        records = [f"results/data/{dataset}.tar.json", f"results/data/{dataset}.json"]
+        return records + ([f"results/weights/{weights}.json"] if weights else [])
+
+    def backbone(self, model: str) -> str | None:
+        """The entry of `weights` that the model's training starts from, if any."""
+        return self.weights(model, "backbone_weights") if self.settings["train"]["pretrained_backbone"] else None
+
     def dataset(self, model: str) -> str:
         """The entry of `datasets` that the model works on in this mode."""
         return self.settings["data"][self.settings["model_zoo"][model]["data"]]
@@ -423,15 +436,3 @@ def _size_flags(size: list[int] | None) -> list[str]:
 
 def _limit_flags(flag: str, limit: int | None) -> list[str]:
     return [] if limit is None else [flag, str(limit)]
-
-
-def plan_summary(table: CellTable) -> str:
-    """The plan in a line per stage and status: what a dry run shows before its job list."""
-    counts: dict[tuple[str, str], int] = {}
-    for cell in table.cells:
-        key = cell.stage, cell.status or "to run"
-        counts[key] = counts.get(key, 0) + 1
-    lines = [f"{number:5d} {stage} cells {status}" for (stage, status), number in counts.items()]
-    return "\n".join(
-        [f"matrix of mode {table.mode}, hardware {table.hardware.source} ({table.hardware.gpus} GPUs):", *lines]
-    )

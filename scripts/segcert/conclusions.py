@@ -7,6 +7,7 @@ settings that the matrix asks for and from the files that its parents say they m
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -74,10 +75,36 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
         lost: records of jobs that failed in this run and left none, as the workflow knows.
     """
     known: dict[str, dict[str, Any]] = {}
+    sources: dict[str, dict[str, Any]] = {}
     for cell in table.cells:
         parents = [known[parent.record] for parent in table.parents(cell)]
+        for path in table.source_records(cell):
+            sources.setdefault(path, _source(path, path in lost))
+            parents.append(sources[path])
         known[cell.record] = _entry(cell, parents, cell.record in lost)
-    return Conclusions(table.mode, list(known.values()))
+    # Data and weights are not in the matrix: they are told of where they keep cells of it from running.
+    broken = [source for source in sources.values() if statuses.by_name(source["status"]).red]
+    return Conclusions(table.mode, [*broken, *known.values()])
+
+
+def _source(path: str, lost: bool) -> dict[str, Any]:
+    """What a data set's or a weight file's record comes to, in the form of a cell."""
+    name = Path(path).name.removesuffix(".json")
+    base = {
+        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None, "stage": "data", "cell": name,
+        "train_cell": None, "topology": None, "reason": None, "requested": {}, "record": path,
+    }  # fmt: skip
+    try:
+        found = _latest(path)
+    except record.RecordError as error:
+        return {**base, "status": statuses.FAILED.name, "reason": str(error), "log": path}
+    if lost:
+        return {**base, "status": statuses.FAILED.name, "reason": "ended without a record", "log": path}
+    if found is None:
+        # Not there at all: what is made from it cannot be either, and says so itself.
+        return {**base, "status": statuses.PASSED.name}
+    kept = {key: found[key] for key in (*RUN_FIELDS, "requested", "reason", "status") if key in found}
+    return {**base, **kept}
 
 
 def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, Any]:
@@ -111,6 +138,8 @@ def _judge(
         status = statuses.by_name(parent["status"])
         if status.red or status is statuses.BLOCKED:
             return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
+        if status is statuses.NOT_RUN:
+            return statuses.NOT_RUN, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
     attempts = record.attempts(cell.record)
     if lost or attempts:
         attempt = attempts[-1][1] if attempts else {}
@@ -119,7 +148,7 @@ def _judge(
         )
         return statuses.FAILED, f"ended without a record: {said}", {"log": cell.log, **attempt}
     try:
-        found = _latest(cell)
+        found = _latest(cell.record)
     except record.RecordError as error:
         return statuses.FAILED, str(error), {"log": cell.log}
     if found is None:
@@ -133,9 +162,10 @@ def _judge(
     return status, reason, found
 
 
-def _latest(cell: Cell) -> dict[str, Any] | None:
-    """The cell's record, or that of its failed attempt where that is later."""
-    found = [record.read(path) for path in (cell.record, cell.failure) if Path(path).exists()]
+def _latest(path: str) -> dict[str, Any] | None:
+    """A record, or that of its failed attempt where that is later."""
+    failure = path.removesuffix(".json") + ".failed.json"
+    found = [record.read(file) for file in (path, failure) if Path(file).exists()]
     return max(found, key=lambda item: item["started"]) if found else None
 
 
@@ -148,11 +178,18 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
     for key, value in cell.requested.items():
         if found["requested"].get(key) != value:
             return f"{key} was {found['requested'].get(key)}, now {value}"
+    if not _holds(shlex.split(found["command"]), cell.options):
+        return "its command had other options"
     for parent in parents:
         for path, digest in parent.get("outputs", {}).items():
             if found["inputs"].get(path, digest) != digest:
                 return f"made from another {path}"
     return None
+
+
+def _holds(words: list[str], part: list[str]) -> bool:
+    """Whether a list holds another as one piece."""
+    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -206,7 +243,7 @@ def infer_entries(conclusions: Conclusions, model: str, device: str, batch_size:
 
 def models(conclusions: Conclusions) -> list[tuple[str, str]]:
     """(algorithm, model) in the order of the matrix."""
-    return list(dict.fromkeys((cell["algorithm"], cell["model"]) for cell in conclusions.cells))
+    return list(dict.fromkeys((cell["algorithm"], cell["model"]) for cell in conclusions.cells if cell["model"]))
 
 
 def batch_sizes(conclusions: Conclusions) -> list[int]:

@@ -103,8 +103,8 @@ class PaddleEngine(Engine):
         if self.device == "gpu":
             return self._observe_gpu(batch)
         trace = onednn_trace(lambda: self.run(batch))
-        if not trace["primitives"]:
-            # No oneDNN primitive ran: Paddle's own CPU kernels, which exist in float32 alone.
+        if not trace["convolutions"]:
+            # No convolution of oneDNN's ran: Paddle's own CPU kernels did, which exist in float32 alone.
             effective = {"engine": "native", "precision": "fp32", "threads": self.config.cpu_math_library_num_threads()}
         else:
             convolutions = trace["convolutions"]
@@ -120,6 +120,8 @@ class PaddleEngine(Engine):
         self.run(batch)
         if self.kind == "tensorrt":
             raise Unverified("no evidence of TensorRT subgraphs can be read from this Paddle's predictor yet")
+        if self.precision != "fp32":
+            raise Unverified(f"no evidence of {self.precision} kernels can be read from this Paddle's predictor yet")
         device = "gpu" if self.config.use_gpu() else "cpu"
         return {"device": device, "engine": "native", "precision": self.precision}, {}
 
@@ -152,6 +154,9 @@ class OnnxRuntimeEngine(Engine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        if device == "gpu":
+            # Otherwise nodes that CUDA does not take run on the CPU in silence.
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=[provider])
         self._name = self.session.get_inputs()[0].name
 

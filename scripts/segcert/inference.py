@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import resource
 import time
 from datetime import datetime
@@ -217,13 +218,7 @@ def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
     """Of this process, in MiB, as the driver counts it; None on a CPU."""
     if runner.device != "gpu":
         return {"gpu_rss(MB)": None, "gpu_util": None}
-    import os
-    import subprocess
-
-    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout
-    own = [line.split(",")[1].strip() for line in answer.splitlines() if line.split(",")[0].strip() == str(os.getpid())]
-    return {"gpu_rss(MB)": own[0] if own else None, "gpu_util": None}
+    return {"gpu_rss(MB)": machine.gpu_memory_mb(os.getpid()), "gpu_util": None}
 
 
 class _AutoLog:
@@ -249,8 +244,6 @@ def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: in
         raise StageError(
             f"benchmark.logger: auto_log: cannot be imported ({error}); install it, or set it to builtin"
         ) from error
-    import os
-
     lines: list[str] = []
 
     class Lines:

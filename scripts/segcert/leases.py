@@ -2,8 +2,9 @@
 
 Snakemake counts GPUs but assigns none. A lease is an exclusive lock (flock, through the filelock
 package) on a file per device in a folder that all users of the machine share. The kernel lets go of
-it when the last process that holds it is gone, however that ended: the job inherits it, so a device
-stays taken as long as anything of the job is alive, also where the job's own parent was killed.
+it when the last process that holds it is gone, however that ended. The job inherits it, so a device stays
+taken while the job runs, also where the job's own parent was killed. (Ranks of a multi-GPU training hold
+it through their launcher, and end with it.)
 
 Several devices are taken behind one gate: who is at the gate keeps what comes free until it has
 enough, and nobody passes it meanwhile. So two jobs never wait for each other's devices, and a job
@@ -19,7 +20,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,11 @@ class Lease:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {VISIBLE: ",".join(device.visible for device in self.devices)} if self.devices else {}
+        """For the job. What it leases itself, it leases among these devices, with locks of its own."""
+        if not self.devices:
+            return {}
+        names = ",".join(device.visible for device in self.devices)
+        return {VISIBLE: names, POOL: names, FOLDER: str(_folder(os.environ) / f"within-{os.getpid()}")}
 
     def release(self) -> None:
         """Let go of the devices; for when the job is over."""
@@ -173,16 +178,6 @@ def acquire(
         raise
     finally:
         gate.release()
-
-
-@contextlib.contextmanager
-def lease(count: int, **options: object) -> Iterator[Lease]:
-    """`acquire` as a context."""
-    held = acquire(count, **options)  # type: ignore[arg-type]
-    try:
-        yield held
-    finally:
-        held.release()
 
 
 def _folder(environment: Mapping[str, str]) -> Path:

@@ -86,15 +86,26 @@ def gpus() -> tuple[dict[str, str], ...]:
 
 def compute_processes(uuid: str) -> list[int]:
     """Processes that compute on a GPU, as its driver lists them; none where there is no driver to ask."""
+    rows = _compute_apps("gpu_uuid", "pid")
+    return [int(pid) for gpu, pid in rows if gpu == uuid and pid.isdigit()]
+
+
+def gpu_memory_mb(pid: int) -> float | None:
+    """MiB of GPU memory that a process holds, as the driver counts it; None where it does not say."""
+    held = [float(used) for owner, used in _compute_apps("pid", "used_memory") if owner == str(pid) and used.isdigit()]
+    return sum(held) if held else None
+
+
+def _compute_apps(*fields: str) -> list[list[str]]:
     if not shutil.which("nvidia-smi"):
         return []
-    query = ["nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader"]
+    query = ["nvidia-smi", f"--query-compute-apps={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    rows = (line.split(",") for line in answer.splitlines() if line.count(",") == 1)
-    return [int(pid) for gpu, pid in rows if gpu.strip() == uuid and pid.strip().isdigit()]
+    rows = [[part.strip() for part in line.split(",")] for line in answer.splitlines()]
+    return [row for row in rows if len(row) == len(fields)]
 
 
 @cache

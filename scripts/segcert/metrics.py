@@ -90,8 +90,3 @@ def write_label(path: Path | str, label: np.ndarray) -> None:
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """Share of pixels on which two label maps of equal size agree; 0 where the sizes differ."""
     return float((one == other).mean()) if one.shape == other.shape else 0.0
-
-
-def resize_label(label: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A label map in another size, by nearest neighbour."""
-    return cv2.resize(label.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)

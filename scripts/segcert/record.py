@@ -1,6 +1,6 @@
 """The record of a cell: one strict JSON object per file, written whole or not at all.
 
-Fields: `schema_version`, `model`, `algorithm`, `mode`, `stage`, `cell`, `train_cell`, `status`,
+Fields: `schema_version`, `model`, `algorithm`, `mode`, `stage`, `cell`, `status`,
 `reason`, `command`, `log`, `started` (ISO 8601, UTC), `wall_s`, `cpu_s`, `peak_rss_mb`, `env`,
 `requested`, `effective`, `metrics`, `inputs` and `outputs` (path -> sha256). Infer records also hold
 `samples_ms`, the raw timings.
@@ -70,9 +70,12 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file beside its place and rename it there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(path: Path | str) -> dict[str, Any]:
@@ -109,6 +112,8 @@ def attempts(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
     path = Path(path)
     found = []
     for folder in sorted(path.parent.glob(f".{path.stem}.*.partial")):
+        if not folder.is_dir():
+            continue
         try:
             said = json.loads((folder / ATTEMPT).read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):

@@ -206,15 +206,13 @@ class _Supervisor:
         self.peak_rss = 0
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
+        self._start_clock()
 
     def run(self) -> int:
         self._prepare()
-        started = datetime.now(UTC)
-        clock = time.monotonic()
         try:
             status, reason, result = self._held_up() or self._lease_and_run()
-            wall = time.monotonic() - clock
-            self._publish(status, reason, result, started, wall)
+            self._publish(status, reason, result, time.monotonic() - self.clock)
         finally:
             shutil.rmtree(self.staging.folder, ignore_errors=True)
         name = f"{self.args.model} {self.plan.stage} {self.args.cell}"
@@ -222,6 +220,9 @@ class _Supervisor:
         if status.red:
             print(f"log: {self.log}", file=sys.stderr)
         return 1 if status.red else 0
+
+    def _start_clock(self) -> None:
+        self.started, self.clock = datetime.now(UTC), time.monotonic()
 
     def _prepare(self) -> None:
         self.record.parent.mkdir(parents=True, exist_ok=True)
@@ -258,6 +259,8 @@ class _Supervisor:
         if not self.plan.gpus:
             return self._judge(self._run_child(leases.Lease([], [], "lease")))
         if not leases.pool(os.environ):
+            if shutil.which("nvidia-smi"):
+                return self._failed("needs a GPU; nvidia-smi is there but lists none: run it by hand", _nothing())
             return statuses.UNVERIFIED, "needs a GPU; this machine has none", _nothing()
         try:
             lease = leases.acquire(self.plan.gpus)
@@ -284,6 +287,7 @@ class _Supervisor:
         return {**os.environ, **own, **lease.environment, **self.plan.environment}
 
     def _run_child(self, lease: leases.Lease) -> int:
+        self._start_clock()  # waiting for devices is not part of the work
         environment = self._environment(lease)
         descriptors = lease.descriptors
         if sys.stderr.isatty() and os.environ.get(PROGRESS) != "0":
@@ -385,9 +389,7 @@ class _Supervisor:
 
     # -- publishing ---------------------------------------------------------------------------
 
-    def _publish(
-        self, status: statuses.Status, reason: str | None, result: dict[str, Any], started: datetime, wall: float
-    ) -> None:
+    def _publish(self, status: statuses.Status, reason: str | None, result: dict[str, Any], wall: float) -> None:
         outputs = {}
         if not status.red:
             outputs = self._publish_outputs(status, reason)
@@ -402,7 +404,7 @@ class _Supervisor:
             "reason": reason,
             "command": command_line(),
             "log": self.log.as_posix(),
-            "started": _iso(started),
+            "started": _iso(self.started),
             "wall_s": record.finite(wall),
             "cpu_s": record.finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),

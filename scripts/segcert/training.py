@@ -166,6 +166,7 @@ def train(
         if iteration % log_iters == 0 or iteration == iters:
             components.say(_line(rows[-log_iters:], iters))
     bar.close()
+    _require_finite_weights(model)
     wall = time.perf_counter() - started
     metrics = _metrics(rows, wall, model)
     gates = [_rank_gate(model)] if ranks > 1 else []
@@ -287,12 +288,19 @@ def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, A
     }
 
 
+def _require_finite_weights(model: Any) -> None:
+    """The loss is seen before the step that follows it: the last step is checked by what it made."""
+    for name, weight in model.named_parameters():
+        if not bool(paddle.isfinite(weight.astype("float32").abs().sum())):
+            raise NonFiniteLoss(f"{name}: holds values that are not finite after the last iteration")
+
+
 def _rank_gate(model: Any) -> dict[str, Any]:
     """Data parallel training averages gradients, so ranks that started equal must end equal."""
     difference = _rank_difference(model)
     return {
         "name": "rank_weight_difference",
-        "value": difference,
+        "value": record.finite(difference),
         "threshold": RANK_TOLERANCE,
         "holds": difference <= RANK_TOLERANCE,
         "sentence": (
@@ -311,4 +319,5 @@ def _rank_difference(model: Any) -> float:
     sums = paddle.stack([parameter.astype("float32").abs().sum() for parameter in trained])
     every: list[Any] = []
     dist.all_gather(every, sums)
-    return record.finite(max(float((other - every[0]).abs().max()) for other in every)) or 0.0
+    # No `or`, no `max` of Python's: both would make a number of what is not one.
+    return float(paddle.stack([(other - every[0]).abs().max() for other in every]).max())
