@@ -11,6 +11,7 @@ import time
 
 import pytest
 from conftest import ROOT
+from filelock import FileLock, Timeout
 
 from segcert import leases
 
@@ -132,11 +133,19 @@ def test_a_job_for_two_is_not_passed_by_jobs_for_one(env, tmp_path):
     first = [start(env, "--", "sh", "-c", mark, "first") for _ in range(2)]
     wait_for(lambda: order.exists() and order.read_text().count("first") == 2)
     double = start(env, "-n", "2", "--", "sh", "-c", mark, "double")
-    time.sleep(1)  # it has had time to come to the gate
+    wait_for(lambda: gate_is_held(env))
     rest = [start(env, "--", "sh", "-c", mark, "later") for _ in range(6)]
     for process in (*first, double, *rest):
         assert process.wait(60) == 0
     assert order.read_text().split() == ["first"] * 2 + ["double"] + ["later"] * 6
+
+
+def gate_is_held(env):
+    try:
+        with FileLock(f"{env[leases.FOLDER]}/gate.lock", timeout=0, preserve_lock_file=True):
+            return False
+    except Timeout:
+        return True
 
 
 def wait_for(condition, seconds=20):

@@ -49,7 +49,7 @@ def command(*arguments):
     return [sys.executable, "-m", "snakemake", *profile, *arguments]
 
 
-def run(project, *arguments, timeout=240):
+def run(project, *arguments, timeout=500):
     environment = {**os.environ, "TIPC_SLURM_PARTITION": "gpu"}
     return subprocess.run(
         command(*arguments), cwd=project, env=environment, capture_output=True, text=True, timeout=timeout, check=False
@@ -100,7 +100,7 @@ def test_cancelled_late_and_fat_jobs_are_told_apart_and_a_rerun_does_only_what_i
             command(*faulty, "--set-resources", *resources), cwd=project, env=environment, stdout=log, stderr=log
         )
         cancel_training_of(project, "pp_humanseg_server")
-        code = process.wait(400)
+        code = process.wait(600)
     output = (project / "faulty.log").read_text()
     assert code != 0, output
     found = conclusions(project)
