@@ -128,13 +128,14 @@ def test_indices_and_uuids_of_one_device_are_one_lock(env, tmp_path):
 def test_a_job_for_two_is_not_passed_by_jobs_for_one(env, tmp_path):
     env[leases.POOL] = "0,1"
     order = tmp_path / "order"
-    mark = 'echo $0 >> "$ORDER"; sleep 0.3'
-    env["ORDER"] = str(order)
+    mark = 'echo $0 >> "$ORDER"; while [ ! -e "$GO" ]; do sleep 0.05; done'
+    env |= {"ORDER": str(order), "GO": str(tmp_path / "go")}
     first = [start(env, "--", "sh", "-c", mark, "first") for _ in range(2)]
     wait_for(lambda: order.exists() and order.read_text().count("first") == 2)
     double = start(env, "-n", "2", "--", "sh", "-c", mark, "double")
     wait_for(lambda: gate_is_held(env))
     rest = [start(env, "--", "sh", "-c", mark, "later") for _ in range(6)]
+    (tmp_path / "go").touch()
     for process in (*first, double, *rest):
         assert process.wait(60) == 0
     assert order.read_text().split() == ["first"] * 2 + ["double"] + ["later"] * 6
