@@ -279,7 +279,9 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     lines = [", ".join(f"{number} {name}" for name, number in conclusions.counts.items())]
     for group in _reasons(conclusions, "failed", "accuracy-failed"):
         for cell in group["cells"]:
-            lines.append(f"  {group['status'].symbol} {cell['model']} {cell['stage']} {cell['cell']}: {cell['reason']}")
+            lines.append(
+                f"  {group['status'].symbol} {cell['model'] or 'all'} {cell['stage']} {cell['cell']}: {cell['reason']}"
+            )
             lines.append(f"    log: {cell.get('log', 'none')}")
     for group in _reasons(conclusions, "known-failure", "unverified"):
         lines.append(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {group['reason']}")

@@ -215,7 +215,7 @@ class _Supervisor:
             self._publish(status, reason, result, time.monotonic() - self.clock)
         finally:
             shutil.rmtree(self.staging.folder, ignore_errors=True)
-        name = f"{self.args.model} {self.plan.stage} {self.args.cell}"
+        name = " ".join(filter(None, (self.args.model, self.plan.stage, self.args.cell)))
         print(f"{status.name}: {name}{': ' + reason if reason else ''}", file=sys.stderr)
         if status.red:
             print(f"log: {self.log}", file=sys.stderr)
