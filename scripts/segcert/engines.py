@@ -12,6 +12,7 @@ import ctypes
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from segcert.errors import StageError, Unverified
 
 
-class Engine:
+class Engine(ABC):
     """One engine on one exported model.
 
     Args:
@@ -36,13 +37,13 @@ class Engine:
         self.folder, self.program = folder, program
         self.device, self.precision, self.threads = device, precision, threads
 
+    @abstractmethod
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Label maps of a batch."""
-        raise NotImplementedError  # of an abstract method
 
+    @abstractmethod
     def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
         """What was seen to compute a batch (under the names of a request), and the evidence for it."""
-        raise NotImplementedError  # of an abstract method
 
     def conf(self) -> dict[str, Any]:
         """The Conf block of the benchmark log."""
