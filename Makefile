@@ -1,6 +1,7 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
 # make test         environment, then every test and check
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
+# make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
 # make env          the environment (.venv/) alone
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
 # make format       format rules and Python
@@ -16,12 +17,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 	--no-deps --require-hashes --no-compile
 
-.PHONY: run test test-cluster env env-dev lock format
+.PHONY: run gpu-evidence test test-cluster env env-dev lock format
 .DELETE_ON_ERROR:
 
 run: env
 	$(BIN)/snakemake --cores $(CORES) $(LOGGER) \
 	  $(if $(findstring --config ,$(ARGS)),$(subst --config ,--config mode=$(MODE) ,$(ARGS)),--config mode=$(MODE) $(ARGS))
+
+gpu-evidence: MODE := gpu_evidence
+gpu-evidence: run
 
 test: env-dev
 	$(BIN)/python -m pytest

@@ -21,20 +21,22 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from segcert import cells, code, machine, modelconfig, record, settings
 from segcert.errors import ConfigError
 
+IN_CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
+
 try:
     SETTINGS = settings.resolve(config, workflow.config_settings.overwrite_config, "config/config.yaml")
-    TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"]))
+    # The interpreter of the stages: with --sdm conda that of the activated environment.
+    PYTHON = {"auto": "python" if IN_CONDA else sys.executable}.get(SETTINGS["python"], SETTINGS["python"])
+    TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"], None if IN_CONDA else PYTHON))
     PLANNED = TABLE.planned("train", "eval", "export", "infer")
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
 MODE = SETTINGS["mode"]
-# The interpreter of the stages: with --sdm conda that of the activated environment. In the environment,
-# not in params: a moved interpreter is no reason to train again, another `python:` in the configuration is.
-in_conda = "conda" in str(workflow.deployment_settings.deployment_method).lower()
-auto = "python" if in_conda else sys.executable
+# In the environment, not in params: a moved interpreter is no reason to train again, another `python:` in
+# the configuration is.
 os.environ.update(
-    STAGE_PYTHON=auto if SETTINGS["python"] == "auto" else SETTINGS["python"],
+    STAGE_PYTHON=PYTHON,
     WORKFLOW_PYTHON=sys.executable,
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
 )
@@ -63,21 +65,28 @@ def modules(script):
     return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
 
 
+def planned_cell(stage, wildcards):
+    """The planned cell that the wildcards name."""
+    name = wildcards.cell if stage == "infer" else None
+    try:
+        return TABLE.find(stage, wildcards.model, wildcards.train_cell, name)
+    except KeyError:
+        raise WorkflowError(
+            f"no {stage} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
+            f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
+        )
+
+
 def of_cell(stage, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
+    return lambda wildcards: getattr(planned_cell(stage, wildcards), attribute)
 
-    def look_up(wildcards):
-        name = wildcards.cell if stage == "infer" else None
-        try:
-            cell = TABLE.find(stage, wildcards.model, wildcards.train_cell, name)
-        except KeyError:
-            raise WorkflowError(
-                f"no {stage} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
-                f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
-            )
-        return getattr(cell, attribute)
 
-    return look_up
+def timed_threads(wildcards):
+    """A cell's threads, or every core of this machine where a CPU cell is to be timed alone."""
+    cell = planned_cell("infer", wildcards)
+    alone = SETTINGS["infer"]["exclusive"] and not cell.gpus and workflow.local_exec
+    return max(cell.threads, workflow.resource_settings.cores or 1) if alone else cell.threads
 
 
 def model_config(wildcards):

@@ -24,7 +24,7 @@ rule infer:
         "results/{mode}/{model}/{train_cell}/infer/{cell}.bench.tsv"
     conda:
         ENVIRONMENT
-    threads: of_cell("infer", "threads")
+    threads: timed_threads
     resources:
         gpu=of_cell("infer", "gpus"),
         mem_mb=4000,

@@ -22,9 +22,8 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         threads=args.threads,
         batch_size=args.batch_size,
         images=args.images,
-        warmup=args.warmup,
-        min_samples=args.min_samples,
-        min_agreement=args.min_agreement,
+        timing=inference.Timing(args.warmup, args.max_warmup, args.min_samples, args.min_seconds),
+        gates=inference.Gates(args.min_agreement, args.max_miou_drop),
         logger=args.logger,
     )
 
@@ -42,10 +41,15 @@ def main() -> int:
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--batch-size", type=int, default=1)
     options.add_argument("--images", type=int, help="at most so many images of the inference list")
-    options.add_argument("--warmup", type=int, default=5, help="untimed batches first")
+    options.add_argument("--warmup", type=int, default=5, help="untimed batches first, at least")
+    options.add_argument("--max-warmup", type=int, default=50, help="and at most, until their times are steady")
     options.add_argument("--min-samples", type=int, default=20, help="timed batches at least")
+    options.add_argument("--min-seconds", type=float, default=0, help="time for so long at least")
     options.add_argument(
         "--min-agreement", type=float, required=True, help="gate: share of pixels equal to the reference's"
+    )
+    options.add_argument(
+        "--max-miou-drop", type=float, required=True, help="gate: mIoU of the reference less that of this, at most"
     )
     options.add_argument(
         "--logger", choices=["builtin", "auto_log"], default="builtin", help="who writes the benchmark log"
@@ -68,6 +72,8 @@ def main() -> int:
         outputs,
         work,
         threads=args.threads,
+        # TF32, which CUDA's libraries may use for float32 otherwise, keeps 10 bits of its 23.
+        environment={"NVIDIA_TF32_OVERRIDE": "0"} if args.device == "gpu" and args.precision == "fp32" else {},
         gpus=int(args.device == "gpu"),
     )
     return stage.main(args, plan)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from segcert import cells, settings
+from segcert import cells, machine, settings
 from segcert.machine import Hardware
 
 CPU = Hardware(0, "auto", bf16=True)
@@ -58,7 +58,7 @@ def test_smoke_matrix_without_a_gpu(table):
     assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 40}
     left_out = [cell for cell in smoke.cells if not cell.planned]
     assert {cell.status for cell in left_out} == {"unverified"}
-    assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 24}
+    assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 32}
     assert all("GPU" in cell.reason for cell in left_out)
 
 
@@ -66,6 +66,42 @@ def test_one_gpu_leaves_multi_unverified(table):
     one = table(Hardware(1, "auto", bf16=True))
     multi = [cell for cell in one.cells if cell.stage == "train" and cell.topology == "multi"]
     assert multi and all(cell.status == "unverified" and "needs 2 GPUs" in cell.reason for cell in multi)
+
+
+def test_a_gpu_that_paddle_cannot_use_still_serves_onnxruntime(table):
+    mixed = table(Hardware(1, "auto", bf16=True, lacks={"paddle": "Paddle 3.2.2 is a build for the CPU"}))
+    trained = [cell for cell in mixed.cells if cell.stage == "train"]
+    assert {cell.status for cell in trained if cell.requested["precision"] == "amp"} == {"unverified"}
+    assert {cell.requested["device"] for cell in trained if cell.planned} == {"cpu"}
+    on_gpu = [cell for cell in mixed.cells if cell.stage == "infer" and cell.requested["device"] == "gpu"]
+    assert {cell.requested["engine"] for cell in on_gpu if cell.planned} == {"onnxruntime"}
+    assert all("build for the CPU" in cell.reason for cell in on_gpu if not cell.planned)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        ({}, "no Paddle"),
+        ({"full_version": "3.2.2", "cuda_version": "False"}, "build for the CPU"),
+        (
+            {"full_version": "2.6.2", "cuda_version": "11.8", "compiled_cuda_archs": [61, 70, 75, 80, 86]},
+            "no machine code for H100 (compute capability 9.0), only for 6.1, 7.0, 7.5, 8.0, 8.6",
+        ),
+        ({"full_version": "3.2.2", "cuda_version": "12.6", "compiled_cuda_archs": [80, 90]}, None),
+        ({"full_version": "3.2.2", "cuda_version": "12.6", "compiled_cuda_archs": []}, None),
+    ],
+)
+def test_a_build_of_paddle_is_held_against_the_card_before_anything_runs(build, words):
+    why = machine.why_paddle_has_no_gpu(build, ({"name": "H100", "compute_cap": "9.0"},))
+    assert why is None if words is None else words in why
+
+
+def test_an_onnxruntime_without_cuda_is_known_by_its_files(tmp_path):
+    assert "no onnxruntime" in machine.why_onnxruntime_has_no_gpu(None)
+    (tmp_path / "capi").mkdir()
+    assert "onnxruntime-gpu" in machine.why_onnxruntime_has_no_gpu(tmp_path)
+    (tmp_path / "capi/libonnxruntime_providers_cuda.so").touch()
+    assert machine.why_onnxruntime_has_no_gpu(tmp_path) is None
 
 
 def test_bf16_needs_a_cpu_that_has_it(table):

@@ -236,12 +236,13 @@ class CellTable:
         train = self.settings["train"]
         devices = train["devices"] if row.topology == "multi" else 1
         status = reason = None
-        device = GPU if self.hardware.gpus else CPU
-        if row.precision == "amp" and not self.hardware.gpus:
+        why_not = self.hardware.why_no_gpu("paddle")
+        device = CPU if why_not else GPU
+        if row.precision == "amp" and why_not:
             device = GPU
             status, reason = (
                 statuses.UNVERIFIED.name,
-                f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {self.hardware.why_no_gpu}",
+                f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {why_not}",
             )
         elif device == GPU and devices > self.hardware.gpus:
             status, reason = (
@@ -298,12 +299,12 @@ class CellTable:
         wanted = infer["from_precision"]
         if wanted == "auto":
             asked = {entry["precision"] for entry in self.settings["train"]["precisions"]}
-            wanted = "amp" if self.hardware.gpus and "amp" in asked else "fp32"
+            wanted = "amp" if not self.hardware.why_no_gpu("paddle") and "amp" in asked else "fp32"
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
     def _eval(self, model: str, row: TrainCell, train: Cell) -> Cell:
         evaluate = self.settings["evaluate"]
-        device = GPU if self.hardware.gpus else CPU
+        device = CPU if self.hardware.why_no_gpu("paddle") else GPU
         size = self.input_size(model)
         requested = {
             "device": device,
@@ -352,8 +353,9 @@ class CellTable:
     ) -> Cell:
         infer = self.settings["infer"]
         status = reason = None
-        if device == GPU and not self.hardware.gpus:
-            status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {self.hardware.why_no_gpu}"
+        why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle")
+        if device == GPU and why_not:
+            status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {why_not}"
         elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
             status, reason = (
                 statuses.UNVERIFIED.name,
@@ -371,9 +373,12 @@ class CellTable:
         }
         flags = ["--device", device, "--engine", engine, "--precision", precision]
         flags += ["--threads", str(threads), "--batch-size", str(batch_size)]
-        flags += ["--warmup", str(infer["warmup"]), "--min-samples", str(infer["min_samples"])]
+        for key in ("warmup", "max_warmup", "min_samples", "min_seconds"):
+            flags += [f"--{key.replace('_', '-')}", str(infer[key])]
         flags += [*_limit_flags("--images", infer["images"])]
-        flags += ["--min-agreement", str(self.settings["gates"]["pixel_agreement"][precision])]
+        gates = self.settings["gates"]
+        flags += ["--min-agreement", str(gates["pixel_agreement"][precision])]
+        flags += ["--max-miou-drop", str(gates["miou_drop"][precision])]
         flags += ["--logger", self.settings["benchmark"]["logger"]]
         return Cell(
             **self._base(model, row, "infer"),

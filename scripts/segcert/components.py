@@ -24,7 +24,7 @@ from paddleseg.cvlibs import Config, SegBuilder, manager
 from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
-from segcert.errors import StageError, Unverified
+from segcert.errors import StageError
 from segcert.stage import PROGRESS_FD
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
@@ -222,20 +222,6 @@ def load_model(config: Config, checkpoint: str) -> Any:
 
 
 # -- device and seeds -------------------------------------------------------------------------
-
-
-def use_device(device: str, devices: int = 1) -> None:
-    """Select the device for this process.
-
-    Raises:
-        Unverified: this Paddle build or this machine does not have it.
-    """
-    if device == "gpu":
-        if not paddle.is_compiled_with_cuda():
-            raise Unverified(f"needs a GPU build of Paddle; this is {paddle.__version__} for the CPU")
-        if paddle.device.cuda.device_count() < devices:
-            raise Unverified(f"needs {devices} GPUs; {paddle.device.cuda.device_count()} are visible here")
-    paddle.set_device(device)
 
 
 def seed_all(seed: int) -> None:

@@ -9,11 +9,14 @@ passed on proves nothing: engines fall back in silence.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +65,12 @@ class PaddleEngine(Engine):
 
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int, kind: str) -> None:
         super().__init__(folder, program, device, precision, threads)
-        import paddle
         from paddle import inference
 
-        self.kind = kind
         if device == "gpu":
-            if not paddle.is_compiled_with_cuda():
-                raise Unverified(f"needs a GPU build of Paddle; this is {paddle.__version__} for the CPU")
-            if not paddle.device.cuda.device_count():
-                raise Unverified("needs a GPU; none is visible here")
+            from segcert.device import require_gpu
+
+            require_gpu()
         config = inference.Config(str(folder / program), str(folder / "model.pdiparams"))
         config.disable_glog_info()
         if device == "gpu":
@@ -118,13 +118,9 @@ class PaddleEngine(Engine):
         return {"device": "cpu", **effective}, {"onednn": trace}
 
     def _observe_gpu(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-        self.run(batch)
-        if self.kind == "tensorrt":
-            raise Unverified("no evidence of TensorRT subgraphs can be read from this Paddle's predictor yet")
-        if self.precision != "fp32":
-            raise Unverified(f"no evidence of {self.precision} kernels can be read from this Paddle's predictor yet")
-        device = "gpu" if self.config.use_gpu() else "cpu"
-        return {"device": device, "engine": "native", "precision": self.precision}, {}
+        # On a clone, because a hook cannot be taken off again and would be timed with the cell.
+        ran = executed_operators(self.predictor.clone(), batch)
+        return ran.effective(), ran.evidence()
 
     def conf(self) -> dict[str, Any]:
         config = self.config
@@ -138,8 +134,73 @@ class PaddleEngine(Engine):
         }
 
 
+@dataclass(frozen=True)
+class ExecutedOperators:
+    """What a Paddle predictor executed: (operator, dtype of an output, place of it) -> how many."""
+
+    counts: Mapping[tuple[str, str, str], int]
+
+    def effective(self) -> dict[str, Any]:
+        """device, engine and precision of the convolutions.
+
+        Raises:
+            Unverified: TensorRT took them in; what a subgraph of its computes in cannot be seen from outside.
+            StageError: there is no convolution.
+        """
+        subgraphs = sum(count for (operator, _, _), count in self.counts.items() if "tensorrt_engine" in operator)
+        if subgraphs:
+            raise Unverified(
+                f"{subgraphs} TensorRT subgraphs ran; this Paddle does not tell what precision they compute in"
+            )
+        convolutions = Counter[str]()
+        places, engines = set(), set()
+        for (operator, dtype, place), count in self.counts.items():
+            if "conv2d" in operator:
+                convolutions[dtype] += count
+                places.add("gpu" if "gpu" in place else "cpu")
+                engines.add("onednn" if operator.startswith("onednn") else "native")
+        if not convolutions:
+            raise StageError("the predictor executed no convolution that it tells of; what computed is unknown")
+        names = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+        (dtype, _), *_ = convolutions.most_common(1)
+        return {
+            "device": "+".join(sorted(places)),
+            "engine": "+".join(sorted(engines)),
+            "precision": names.get(dtype, dtype),
+        }
+
+    def evidence(self) -> dict[str, Any]:
+        operators = [
+            {"operator": operator, "dtype": dtype, "place": place, "count": count}
+            for (operator, dtype, place), count in sorted(self.counts.items())
+        ]
+        return {"operators": operators}
+
+
+def executed_operators(predictor: Any, batch: np.ndarray) -> ExecutedOperators:
+    """Run a batch through a Paddle predictor and note every operator that it executes.
+
+    The predictor calls the hook for each output of each operator (Paddle Inference,
+    Predictor.register_output_hook); from then on it is slow, so give it a clone.
+    """
+    seen: Counter[tuple[str, str, str]] = Counter()
+
+    def note(operator: str, name: str, tensor: Any) -> None:
+        # Paddle 3 numbers its operators ("pd_op.conv2d:12").
+        kind = operator.split(":")[0]
+        seen[kind, str(tensor.dtype).removeprefix("paddle."), str(tensor.place)] += 1
+
+    predictor.register_output_hook(note)
+    handle = predictor.get_input_handle(predictor.get_input_names()[0])
+    handle.reshape(batch.shape)
+    handle.copy_from_cpu(batch)
+    predictor.run()
+    return ExecutedOperators(seen)
+
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+ONNX_DTYPES = {"float": "fp32", "float16": "fp16"}
 
 
 class OnnxRuntimeEngine(Engine):
@@ -151,31 +212,75 @@ class OnnxRuntimeEngine(Engine):
 
         provider = PROVIDERS[device]
         if provider not in onnxruntime.get_available_providers():
-            raise Unverified(f"this onnxruntime has no {provider}; install its GPU package")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+            raise Unverified(f"this onnxruntime has no {provider}; install onnxruntime-gpu in its place")
         if device == "gpu":
+            onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, where there are some
+        self.session = self._session(onnxruntime.SessionOptions(), provider)
+        if self.session.get_providers()[0] != provider:
+            raise Unverified(
+                f"onnxruntime could not start {provider}, see the log: do its CUDA and cuDNN fit the driver?"
+            )
+        self._name = self.session.get_inputs()[0].name
+
+    def _session(self, options: Any, provider: str) -> Any:
+        import onnxruntime
+
+        options.log_severity_level = 3  # errors; it warns of every initializer that it drops
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        chosen: list[Any] = [provider]
+        if self.device == "gpu":
             # Otherwise nodes that CUDA does not take run on the CPU in silence.
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=[provider])
-        self._name = self.session.get_inputs()[0].name
+            chosen = [(provider, {"use_tf32": "0"})]  # TF32 keeps 10 bits of a float32's 23
+        return onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=chosen)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         return self.session.run(None, {self._name: batch})[0]
 
     def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-        self.run(batch)
-        providers = self.session.get_providers()
-        device = "gpu" if providers[0] == PROVIDERS["gpu"] else "cpu"
-        kind = self.session.get_inputs()[0].type
+        nodes = self._executed_nodes(batch)
+        convolutions = Counter((node["provider"], node["dtype"]) for node in nodes if "Conv" in node["op"])
+        if not convolutions:
+            raise StageError("ONNX Runtime's profile shows no convolution; what computed is unknown")
+        (provider, dtype), _ = convolutions.most_common(1)[0]
         effective = {
-            "device": device,
+            "device": next((device for device, name in PROVIDERS.items() if name == provider), provider),
             "engine": "onnxruntime",
-            "precision": {"tensor(float)": "fp32", "tensor(float16)": "fp16"}.get(kind, kind),
+            "precision": ONNX_DTYPES.get(dtype, dtype),
             "threads": self.session.get_session_options().intra_op_num_threads,
         }
-        return effective, {"providers": providers, "input_type": kind}
+        seen = Counter(node["provider"] for node in nodes)
+        shown = {f"{provider} {dtype}": count for (provider, dtype), count in convolutions.items()}
+        return effective, {"nodes": dict(seen), "convolutions": shown}
+
+    def _executed_nodes(self, batch: np.ndarray) -> list[dict[str, str]]:
+        """Each node that one batch executes, with its operator, provider and input dtype, from a profile.
+
+        Source of the format: onnxruntime documentation, "Profiling tools" (Chrome trace events).
+        """
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as folder:
+            options = onnxruntime.SessionOptions()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._session(options, PROVIDERS[self.device])
+            session.run(None, {self._name: batch})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        nodes = []
+        for event in events:
+            args = event.get("args", {})
+            if event.get("cat") == "Node" and "provider" in args:
+                shapes = args.get("input_type_shape") or [{}]
+                nodes.append(
+                    {
+                        "op": args.get("op_name", "unknown"),
+                        "provider": args["provider"],
+                        "dtype": next(iter(shapes[0]), "unknown"),
+                    }
+                )
+        return nodes
 
 
 class OpenVinoEngine(Engine):

@@ -10,9 +10,10 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import inference
 
-from segcert import components, layouts
+from segcert import components, layouts, record
+from segcert.device import use as use_device
 from segcert.errors import StageError
-from segcert.metrics import Confusion, write_label
+from segcert.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
 from segcert.preprocess import Preprocess
 from segcert.stage import Result
 
@@ -38,7 +39,7 @@ def evaluate(
         images: at most so many of the validation split; None: all.
         reference_images: at most so many of the inference list; None: all.
     """
-    components.use_device(device)
+    use_device(device)
     config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
     validation = components.builder(config).val_dataset
@@ -60,7 +61,7 @@ def evaluate(
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, reference_images)
+        written = _write_reference(model, config, dataset, reference, reference_images, validation.num_classes)
     bar.close()
     metrics = confusion.metrics()
     components.say(
@@ -74,15 +75,24 @@ def evaluate(
     }
     if as_exported and len(sizes) == 1:
         effective["input_size"] = list(next(iter(sizes)))
-    return Result(effective, {**metrics, "reference_images": written})
+    return Result(effective, {**metrics, **written})
 
 
-def _write_reference(model: Any, config: Any, dataset: str, folder: Path, limit: int | None) -> int:
+def _write_reference(
+    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, classes: int
+) -> dict[str, Any]:
+    """The checkpoint's label maps of the inference list, and what they come to against the truth."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
     preprocess = Preprocess(config.dic["export"]["transforms"])
     folder.mkdir()
+    confusion = Confusion(classes)
     pairs = layouts.inference_list(manifest)[:limit]
-    for image, _ in pairs:
+    for image, truth in pairs:
         logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
-        write_label(folder / f"{Path(image).stem}.png", logits.argmax(axis=1)[0].numpy())
-    return len(pairs)
+        label = logits.argmax(axis=1)[0].numpy()
+        write_label(folder / f"{Path(image).stem}.png", label)
+        if truth:
+            confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
+    miou = confusion.metrics()["miou"] if confusion.images else None
+    record.write_json(folder / REFERENCE_SUMMARY, {"classes": classes, "images": len(pairs), "miou": miou})
+    return {"reference_images": len(pairs), "reference_miou": miou}

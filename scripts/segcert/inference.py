@@ -7,6 +7,8 @@ import json
 import os
 import resource
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,71 @@ import numpy as np
 
 from segcert import benchlog, engines, layouts, machine, metrics, stats
 from segcert.errors import StageError
+from segcert.load import OtherLoad
 from segcert.preprocess import Preprocess, deploy_config
 from segcert.record import finite
 from segcert.stage import Result
 
 PHASES = ("preprocess", "inference", "postprocess")
+WORST_IMAGES = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to warm up and to measure.
+
+    Attributes:
+        warmup, max_warmup: untimed batches at least and at most; between the two it ends once their times are steady.
+        min_samples, min_seconds: timed batches at least, for so long at least; the list is gone through again.
+    """
+
+    warmup: int
+    max_warmup: int
+    min_samples: int
+    min_seconds: float
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What an inference cell must keep of its checkpoint in fp32.
+
+    Attributes:
+        min_agreement: share of pixels equal to the checkpoint's, at least, over all images.
+        max_miou_drop: mIoU of the checkpoint's label maps less that of the cell's, at most.
+    """
+
+    min_agreement: float
+    max_miou_drop: float
+
+    def judge(self, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
+        agreement, drop = compared["pixel_agreement"], compared["miou_drop"]
+        worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
+        gates = [
+            {
+                "name": "pixel_agreement",
+                "value": agreement,
+                "threshold": self.min_agreement,
+                "holds": agreement >= self.min_agreement,
+                "sentence": (
+                    f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
+                    f"at least {self.min_agreement} is asked; worst {worst}"
+                ),
+            }
+        ]
+        if drop is not None:
+            gates.append(
+                {
+                    "name": "miou_drop",
+                    "value": drop,
+                    "threshold": self.max_miou_drop,
+                    "holds": drop <= self.max_miou_drop,
+                    "sentence": (
+                        f"mIoU {compared['miou']:.5f} is {drop:.5f} below the checkpoint's "
+                        f"{compared['miou_reference']:.5f}, at most {self.max_miou_drop} is allowed; worst {worst}"
+                    ),
+                }
+            )
+        return gates
 
 
 def infer(
@@ -36,9 +98,8 @@ def infer(
     threads: int,
     batch_size: int,
     images: int | None,
-    warmup: int,
-    min_samples: int,
-    min_agreement: float,
+    timing: Timing,
+    gates: Gates,
     logger: str,
 ) -> Result:
     """Run an exported model over the inference list and time it.
@@ -50,9 +111,6 @@ def infer(
         log: the benchmark log to write.
         predictions: the folder of label maps (PNG) to make.
         images: at most so many of the list; None: all.
-        warmup: untimed batches first.
-        min_samples: timed batches at least; the list is gone through again until there are so many.
-        min_agreement: gate: share of pixels equal to the reference's, over all images.
         logger: builtin | auto_log.
     """
     deploy = deploy_config(export)
@@ -73,9 +131,10 @@ def infer(
     effective |= {"batch_size": len(first)}
     compared = _predict(runner, preprocess, Path(dataset), batches, Path(reference), predictions)
     writer = _auto_log(runner, model, precision, batch_size) if logger == "auto_log" else None
-    for _ in range(warmup):
-        runner.run(first)
-    samples = _time(runner, preprocess, Path(dataset), batches, min_samples, writer)
+    warmed = _warm_up(runner, first, timing)
+    load = OtherLoad()
+    samples = _time(runner, preprocess, Path(dataset), batches, timing, writer)
+    load_seen = load.seen()
     summary = {phase: stats.summarize(values) for phase, values in samples.items()}
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total_s = sum(map(sum, samples.values())) / 1000
@@ -91,21 +150,14 @@ def infer(
         "worker_rss_mb": finite(rss_mb),
         "throughput_ips": finite(1000 * batch_size / summary["inference"]["p50"]),
         **compared,
+        **warmed,
+        "load": load_seen,
+        "gpu_memory_mb": machine.gpu_memory_mb(os.getpid()) if device == "gpu" else None,
         "evidence": evidence,
         "input_shape": list(first.shape),
     }
-    gate = {
-        "name": "pixel_agreement",
-        "value": compared["pixel_agreement"],
-        "threshold": min_agreement,
-        "holds": compared["pixel_agreement"] >= min_agreement,
-        "sentence": (
-            f"label maps agree with the checkpoint's on {compared['pixel_agreement']:.5f} of pixels, "
-            f"at least {min_agreement} is asked; worst {compared['worst_image']}"
-        ),
-    }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
-    return Result(effective, measured, [gate], {"samples_ms": rounded})
+    return Result(effective, measured, gates.judge(compared), {"samples_ms": rounded})
 
 
 def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
@@ -123,29 +175,50 @@ def _predict(
     reference: Path,
     folder: Path,
 ) -> dict[str, Any]:
-    """Write every label map once and compare it with the reference's and with the truth."""
+    """Write every label map once and compare it with the reference's and with the truth.
+
+    mIoU is that of the label maps brought to the labels' own size by nearest neighbour, the cell's and
+    the checkpoint's alike; None where the list has no labels.
+    """
     folder.mkdir()
+    told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
+    own = metrics.Confusion(told["classes"])
     done: dict[str, float] = {}
     classes_seen: set[int] = set()
     for batch in batches:
         labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
         if len(labels) != len(batch):
             raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
-        for (image, _), label in zip(batch, labels, strict=True):
+        for (image, truth), label in zip(batch, labels, strict=True):
             name = f"{Path(str(image)).stem}.png"
             if name in done:
                 continue
-            expected = metrics.read_label(reference / name)
-            done[name] = metrics.agreement(label, expected)
+            done[name] = metrics.agreement(label, metrics.read_label(reference / name))
             classes_seen |= set(np.unique(label).tolist())
             metrics.write_label(folder / name, label)
-    worst = min(done, key=done.__getitem__)
+            if truth:
+                own.add_resized(label, metrics.read_label(dataset / truth), truth)
+    miou = own.metrics()["miou"] if own.images else None
+    drop = None if miou is None or told["miou"] is None else finite(told["miou"] - miou)
+    worst = sorted(done, key=done.__getitem__)[:WORST_IMAGES]
     return {
         "pixel_agreement": float(np.mean(list(done.values()))),
-        "worst_image": worst,
-        "worst_agreement": done[worst],
+        "worst_images": [{"image": name, "agreement": done[name]} for name in worst],
+        "miou": miou,
+        "miou_reference": told["miou"],
+        "miou_drop": drop,
         "classes_predicted": len(classes_seen),
     }
+
+
+def _warm_up(runner: engines.Engine, batch: np.ndarray, timing: Timing) -> dict[str, Any]:
+    """Run a batch until its times are steady, at most so often."""
+    spans: list[float] = []
+    while len(spans) < timing.warmup or (len(spans) < timing.max_warmup and not stats.is_steady(spans)):
+        begun = time.perf_counter()
+        runner.run(batch)
+        spans.append((time.perf_counter() - begun) * 1000)
+    return {"warmup_batches": len(spans), "steady": stats.is_steady(spans)}
 
 
 def _time(
@@ -153,13 +226,16 @@ def _time(
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
-    min_samples: int,
+    timing: Timing,
     writer: Any,
 ) -> dict[str, list[float]]:
-    """Milliseconds of each phase of each batch."""
+    """Milliseconds of each phase of each batch; the list is gone through whole, as often as `timing` asks."""
     samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
-    rounds = -(-min_samples // len(batches))
-    for batch in itertools.chain.from_iterable(itertools.repeat(batches, rounds)):
+    started = time.monotonic()
+    for number, batch in enumerate(itertools.cycle(batches)):
+        enough = number >= timing.min_samples and time.monotonic() - started >= timing.min_seconds
+        if number and number % len(batches) == 0 and enough:
+            break
         if writer:
             writer.times.start()
         begun = time.perf_counter()

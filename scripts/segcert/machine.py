@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import platform
+import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
@@ -46,60 +50,103 @@ class Hardware:
         gpus: GPUs of the best machine; 0 plans no GPU work.
         source: the setting that said so: `auto`, `cpu` or `gpu`.
         bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
+        lacks: library (paddle, onnxruntime) -> why it cannot compute on those GPUs.
     """
 
     gpus: int
     source: str
     bf16: bool | None = None
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def why_no_gpu(self) -> str:
-        return "hardware: cpu plans no GPU work" if self.source == "cpu" else "this machine has none"
+    def why_no_gpu(self, library: str) -> str | None:
+        """Why a library cannot compute on a GPU here; None where it can, as far as that is known."""
+        if not self.gpus:
+            return "hardware: cpu plans no GPU work" if self.source == "cpu" else "this machine has none"
+        return self.lacks.get(library)
 
 
-def hardware(setting: str) -> Hardware:
-    """What to plan for: `auto` looks at this machine, `cpu` and `gpu` take the user's word."""
+def hardware(setting: str, python: str | None = sys.executable) -> Hardware:
+    """What to plan for: `auto` looks at this machine, `cpu` and `gpu` take the user's word.
+
+    Args:
+        setting: auto | cpu | gpu.
+        python: the interpreter of the stages, whose libraries are looked at; None: it is not there yet.
+    """
     if setting == "cpu":
         return Hardware(0, setting, cpu_has_bf16())
     if setting == "gpu":
         return Hardware(max(len(gpus()), 8), setting)
-    return Hardware(len(gpus()), setting, cpu_has_bf16())
+    found = gpus()
+    if not found or python is None:
+        return Hardware(len(found), setting, cpu_has_bf16())
+    lacks = {
+        "paddle": why_paddle_has_no_gpu(paddle_build(python), found),
+        "onnxruntime": why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
+    }
+    return Hardware(len(found), setting, cpu_has_bf16(), {library: why for library, why in lacks.items() if why})
+
+
+def why_paddle_has_no_gpu(build: Mapping[str, Any], found: tuple[dict[str, str], ...]) -> str | None:
+    """Why a build of Paddle cannot compute on these GPUs, as its version module says; None where it can.
+
+    Machine code for a compute capability runs on devices of the same major and no lower minor number
+    (CUDA C++ programming guide, "Binary compatibility"). A build that does not list its capabilities is
+    taken at its word; the stages try a convolution before they start.
+    """
+    if not build:
+        return "there is no Paddle in the Python of the stages"
+    name = f"Paddle {build.get('full_version')}"
+    if build.get("cuda_version") in (None, "", "False"):
+        return f"{name} is a build for the CPU"
+    listed = [
+        int(digits) for arch in build.get("compiled_cuda_archs") or () if (digits := re.sub(r"\D", "", str(arch)))
+    ]
+    for gpu in found:
+        if not listed or not gpu.get("compute_cap"):
+            continue
+        major, minor = map(int, gpu["compute_cap"].split("."))
+        if not any(arch // 10 == major and arch % 10 <= minor for arch in listed):
+            has = ", ".join(f"{arch // 10}.{arch % 10}" for arch in sorted(listed))
+            return f"{name} has no machine code for {gpu['name']} (compute capability {major}.{minor}), only for {has}"
+    return None
+
+
+def why_onnxruntime_has_no_gpu(folder: Path | None) -> str | None:
+    """Why an installed onnxruntime has no CUDA provider, from its files; None where it has one."""
+    if folder is None:
+        return "there is no onnxruntime in the Python of the stages"
+    if not list((folder / "capi").glob("*onnxruntime_providers_cuda*")):
+        return "this onnxruntime is the package for the CPU; install onnxruntime-gpu in its place"
+    return None
 
 
 @cache
 def gpus() -> tuple[dict[str, str], ...]:
-    """NVIDIA GPUs of this machine as its driver lists them: name, driver, uuid, memory (MiB)."""
-    if not shutil.which("nvidia-smi"):
-        return ()
-    fields = ("index", "name", "driver_version", "uuid", "memory.total")
-    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(
-        dict(zip(fields, (part.strip() for part in line.split(",")), strict=False))
-        for line in answer.splitlines()
-        if line.strip()
-    )
+    """NVIDIA GPUs of this machine as its driver lists them: name, driver, uuid, memory (MiB), compute_cap."""
+    fields = ("index", "name", "driver_version", "uuid", "memory.total", "compute_cap")
+    # Old drivers do not know the last field, and then answer nothing at all.
+    rows = _ask_driver("gpu", *fields) or _ask_driver("gpu", *fields[:-1])
+    return tuple(dict(zip(fields, row, strict=False)) for row in rows)
 
 
 def compute_processes(uuid: str) -> list[int]:
     """Processes that compute on a GPU, as its driver lists them; none where there is no driver to ask."""
-    rows = _compute_apps("gpu_uuid", "pid")
+    rows = _ask_driver("compute-apps", "gpu_uuid", "pid")
     return [int(pid) for gpu, pid in rows if gpu == uuid and pid.isdigit()]
 
 
 def gpu_memory_mb(pid: int) -> float | None:
     """MiB of GPU memory that a process holds, as the driver counts it; None where it does not say."""
-    held = [float(used) for owner, used in _compute_apps("pid", "used_memory") if owner == str(pid) and used.isdigit()]
+    rows = _ask_driver("compute-apps", "pid", "used_memory")
+    held = [float(used) for owner, used in rows if owner == str(pid) and used.isdigit()]
     return sum(held) if held else None
 
 
-def _compute_apps(*fields: str) -> list[list[str]]:
+def _ask_driver(what: str, *fields: str) -> list[list[str]]:
+    """Rows of nvidia-smi's answer; none where it is not there or refuses."""
     if not shutil.which("nvidia-smi"):
         return []
-    query = ["nvidia-smi", f"--query-compute-apps={','.join(fields)}", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", f"--query-{what}={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -148,26 +195,39 @@ def cores() -> int:
 
 
 @cache
-def paddle_build() -> dict[str, str]:
-    """Constants of Paddle's version module: full_version, commit, cuda_version, cudnn_version, ...
+def package_folder(name: str, python: str = sys.executable) -> Path | None:
+    """The folder of an installed package in an interpreter's environment, found without importing it."""
+    if python == sys.executable:
+        spec = util.find_spec(name)
+        return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+    code = f"import importlib.util as u; s = u.find_spec({name!r}); print(*(s and s.submodule_search_locations or ()))"
+    try:
+        answer = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Path(answer.strip()) if answer.strip() else None
+
+
+@cache
+def paddle_build(python: str = sys.executable) -> dict[str, Any]:
+    """Constants of Paddle's version module: full_version, commit, cuda_version, compiled_cuda_archs, ...
 
     Read from its source, because importing Paddle takes a second that most stages need not spend.
     """
-    spec = util.find_spec("paddle")
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder("paddle", python)
+    if folder is None:
         return {}
-    source = Path(next(iter(spec.submodule_search_locations))) / "version" / "__init__.py"
     try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
+        tree = ast.parse((folder / "version" / "__init__.py").read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return {}
-    return {
-        target.id: str(node.value.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    constants = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            with contextlib.suppress(ValueError):  # not a constant
+                value = ast.literal_eval(node.value)
+                constants |= {target.id: value for target in node.targets if isinstance(target, ast.Name)}
+    return constants
 
 
 def package_version(distribution: str) -> str | None:
@@ -193,7 +253,7 @@ def environment() -> dict[str, Any]:
 
     def named(key: str) -> str | None:
         value = build.get(key)
-        return None if value in (None, "None", "False", "") else value
+        return None if value in (None, "None", "False", "") else str(value)
 
     return {
         "os": os_version(),

@@ -16,6 +16,7 @@ from segcert.errors import StageError
 from segcert.record import finite
 
 IGNORED = 255
+REFERENCE_SUMMARY = "summary.json"  # beside a checkpoint's label maps: how many classes, and their mIoU
 
 
 class Confusion:
@@ -46,6 +47,12 @@ class Confusion:
         pairs = label[counted].astype(np.int64) * classes + np.minimum(prediction[counted], classes - 1)
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         self.images += 1
+
+    def add_resized(self, prediction: np.ndarray, label: np.ndarray, name: str = "label") -> None:
+        """Add an image whose prediction is of another size: it is brought to the label's by nearest neighbour."""
+        height, width = label.shape
+        resized = cv2.resize(prediction.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        self.add(resized, label, name)
 
     def metrics(self) -> dict[str, Any]:
         """mIoU, acc, kappa, dice and the IoU of every class."""

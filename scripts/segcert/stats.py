@@ -11,6 +11,8 @@ import numpy as np
 from segcert.record import finite
 
 MIN_SAMPLES_P99 = 100
+STEADY_WINDOW = 3  # batches whose median is compared with that of as many before them
+STEADY_CHANGE = 0.05
 Z95 = 1.959964  # of the normal distribution, for a 95 % interval
 
 
@@ -44,3 +46,11 @@ def summarize(samples_ms: Sequence[float]) -> dict[str, Any]:
         "max": finite(float(ordered[-1])),
         "std": finite(float(ordered.std(ddof=1))) if count > 1 else None,
     }
+
+
+def is_steady(samples_ms: Sequence[float]) -> bool:
+    """Whether the last batches took as long as those before: medians of two windows within 5 %."""
+    if len(samples_ms) < 2 * STEADY_WINDOW:
+        return False
+    earlier = float(np.median(samples_ms[-2 * STEADY_WINDOW : -STEADY_WINDOW]))
+    return abs(float(np.median(samples_ms[-STEADY_WINDOW:])) - earlier) <= STEADY_CHANGE * earlier

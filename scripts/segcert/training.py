@@ -18,6 +18,7 @@ import paddle.distributed as dist
 from paddleseg.core.train import loss_computation
 
 from segcert import components, record
+from segcert.device import use as use_device
 from segcert.errors import StageError
 from segcert.stage import Result
 
@@ -113,7 +114,7 @@ def train(
         Unverified: the device is not to be had here.
     """
     ranks = dist.ParallelEnv().nranks
-    components.use_device(device, ranks)
+    use_device(device, ranks)
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()

@@ -1,0 +1,39 @@
+"""Paddle's device of a process: seen to compute before a stage relies on it."""
+
+from __future__ import annotations
+
+import paddle
+
+from segcert.errors import Unverified
+
+
+def use(device: str, devices: int = 1) -> None:
+    """Select cpu or gpu for this process.
+
+    Raises:
+        Unverified: this build of Paddle or this machine does not have it, or it does not compute.
+    """
+    if device == "gpu":
+        require_gpu(devices)
+    paddle.set_device(device)
+
+
+def require_gpu(devices: int = 1) -> None:
+    """Raise Unverified unless Paddle sees so many GPUs and runs a convolution on the first.
+
+    A build without machine code for a card is noticed only by its first kernel.
+    """
+    if not paddle.is_compiled_with_cuda():
+        raise Unverified(f"needs a GPU build of Paddle; this is {paddle.__version__} for the CPU")
+    visible = paddle.device.cuda.device_count()
+    if visible < devices:
+        raise Unverified(f"needs {devices} GPUs; {visible} are visible here")
+    try:
+        paddle.set_device("gpu")
+        tried = paddle.nn.functional.conv2d(paddle.ones([1, 1, 4, 4]), paddle.ones([1, 1, 3, 3]))
+        finds = float(tried.sum())
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise Unverified(f"Paddle {paddle.__version__} cannot compute on this GPU: {first}") from error
+    if finds != 36:  # 2 x 2 sums of nine ones
+        raise Unverified(f"Paddle {paddle.__version__} computes wrongly on this GPU: a sum of 36 ones is {finds}")
