@@ -55,3 +55,28 @@ def planned_jobs(text: str) -> dict[str, int]:
                 counts[rule] = int(count)
             break
     return {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    """Generated portraits, unpacked, with the manifest that the stages read."""
+    from segcert import archives, layouts, record, synthetic
+
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
+    archives.unpack(folder / "d.tar", folder / "d")
+    record.write_json(folder / "d/manifest.json", {"splits": layouts.splits(folder / "d", "mini_supervisely")})
+    return folder / "d"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, dataset) -> Path:
+    """A folder with a model that has learned something: checkpoint, history, evaluation, reference label maps."""
+    import stages
+
+    folder = tmp_path_factory.mktemp("trained")
+    done = stages.train(folder, dataset, "--iters", "60", "--batch-size", "4", "--workers", "1", "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    done = stages.evaluate(folder, dataset)
+    assert done.returncode == 0, done.stderr
+    return folder

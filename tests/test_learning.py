@@ -1,75 +1,19 @@
 """The generated data can be learned: a short training tells a working chain from a broken one."""
 
 import contextlib
-import csv
 import subprocess
 import sys
 
-import pytest
 from conftest import ROOT
+from stages import CONFIG, MODEL, SIZE, losses, script, train
 
-from segcert import archives, layouts, record, synthetic
-
-SIZE = ["--input-size", "128", "96"]
-MODEL = ["--mode", "test", "--model", "pp_humanseg_lite", "--algorithm", "ConnectNet", "--cell", "single_fp32"]
+from segcert import layouts, record
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
-    archives.unpack(folder / "d.tar", folder / "d")
-    record.write_json(folder / "d/manifest.json", {"splits": layouts.splits(folder / "d", "mini_supervisely")})
-    return folder / "d"
-
-
-def script(name, folder, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / name), *MODEL, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-
-
-def train(folder, dataset, *arguments):
-    fixed = [
-        "--config",
-        str(ROOT / "config/models/pp_humanseg_lite.yml"),
-        "--dataset",
-        str(dataset),
-        "--checkpoint",
-        "model.pdparams",
-    ]
-    fixed += ["--history", "history.csv", "--record", "train.json", "--log", "train.log", *SIZE]
-    return script("train.py", folder, *fixed, *arguments)
-
-
-def losses(folder):
-    with (folder / "history.csv").open() as stream:
-        return [float(row["loss"]) for row in csv.DictReader(stream)]
-
-
-def test_training_lowers_the_loss_and_beats_the_all_background_model(dataset, tmp_path):
-    done = train(tmp_path, dataset, "--iters", "60", "--batch-size", "4", "--workers", "1", "--threads", "2")
-    assert done.returncode == 0, done.stderr
-    history = losses(tmp_path)
+def test_training_lowers_the_loss_and_beats_the_all_background_model(trained, dataset):
+    history = losses(trained)
     assert sum(history[-5:]) < 0.7 * sum(history[:5])
-    evaluated = script(
-        "evaluate.py",
-        tmp_path,
-        "--config",
-        str(ROOT / "config/models/pp_humanseg_lite.yml"),
-        "--dataset",
-        str(dataset),
-        "--checkpoint",
-        "model.pdparams",
-        "--reference",
-        "reference",
-        "--record",
-        "eval.json",
-        "--log",
-        "eval.log",
-        *SIZE,
-    )
-    assert evaluated.returncode == 0, evaluated.stderr
-    scores = record.read(tmp_path / "eval.json")["metrics"]
+    scores = record.read(trained / "eval.json")["metrics"]
     # A model that calls everything background gets its share of the pixels as IoU of one class and 0 of the other.
     background = _background_share(dataset)
     assert scores["miou"] > background / 2 + 0.1
@@ -113,7 +57,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_the_log_has_plain_lines(dataset, 
 
     terminal, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
-    fixed = ["--config", str(ROOT / "config/models/pp_humanseg_lite.yml"), "--dataset", str(dataset), *SIZE]
+    fixed = ["--config", CONFIG, "--dataset", str(dataset), *SIZE]
     fixed += ["--checkpoint", "m", "--history", "h", "--record", "t.json", "--log", "t.log", "--log-iters", "1"]
     command = [sys.executable, str(ROOT / "scripts/train.py"), *MODEL, *fixed, "--iters", "3", "--batch-size", "2"]
     environment = {name: value for name, value in os.environ.items() if name != "SEGCERT_PROGRESS"}

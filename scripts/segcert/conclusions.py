@@ -10,11 +10,11 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, record, schedulers, statuses
+from segcert import SCHEMA_VERSION, certificates, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
 
 RUN_FIELDS = (
@@ -40,6 +40,7 @@ class Conclusions:
 
     mode: str
     cells: list[dict[str, Any]]
+    certificates: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,7 +49,8 @@ class Conclusions:
 
     @property
     def red(self) -> bool:
-        return statuses.is_red([cell["status"] for cell in self.cells])
+        broken = any(item["verdict"] == statuses.ACCURACY_FAILED.name for item in self.certificates)
+        return broken or statuses.is_red([cell["status"] for cell in self.cells])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +58,7 @@ class Conclusions:
             "mode": self.mode,
             "red": self.red,
             "counts": self.counts,
+            "certificates": self.certificates,
             "cells": self.cells,
         }
 
@@ -84,7 +87,8 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
         known[cell.record] = _entry(cell, parents, cell.record in lost)
     # Data and weights are not in the matrix: they are told of where they keep cells of it from running.
     broken = [source for source in sources.values() if statuses.by_name(source["status"]).red]
-    return Conclusions(table.mode, [*broken, *known.values()])
+    entries = list(known.values())
+    return Conclusions(table.mode, [*broken, *entries], certificates.certify(entries, table.settings["gates"]["amp"]))
 
 
 def _source(path: str, lost: bool) -> dict[str, Any]:
@@ -157,6 +161,12 @@ def _judge(
     if stale:
         return statuses.NOT_RUN, f"the record on disk is of another run: {stale}", None
     status, reason = statuses.by_name(found["status"]), found["reason"]
+    if status is statuses.PASSED:
+        problems = record.unproven(
+            "released" if cell.topology == "released" and cell.stage == "train" else cell.stage, found
+        )
+        if problems:
+            return statuses.FAILED, f"its record says passed and does not prove it: {'; '.join(problems)}", found
     if status is statuses.FAILED and (said := schedulers.verdict(found.get("scheduler_job", {}))):
         reason = f"{reason}; {said}"
     return status, reason, found

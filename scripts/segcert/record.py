@@ -42,6 +42,15 @@ REQUIRED = (
     "metrics",
     "inputs",
 )
+# What a stage must have observed of itself before a record of it may say `passed`.
+PROOF = {
+    "train": ("device", "devices", "precision", "iters", "batch_size"),
+    "released": ("weights",),
+    "eval": ("device", "precision", "transforms"),
+    "export": ("device", "precision", "onnx", "opset"),
+    "infer": ("device", "engine", "precision", "batch_size"),
+    "data": (),
+}
 
 
 class RecordError(Exception):
@@ -162,3 +171,25 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
         for key, want in requested.items()
         if want is not None and key in effective and effective[key] != want
     ]
+
+
+def unproven(kind: str, content: Mapping[str, Any]) -> list[str]:
+    """In words, what a record lacks for `passed`: an empty list where it proves what was asked for.
+
+    Args:
+        kind: a key of PROOF.
+        content: requested, effective, metrics, and for an inference cell samples_ms.
+    """
+    effective, metrics = content["effective"], content["metrics"]
+    problems = [f"{key} was not observed" for key in PROOF[kind] if key not in effective]
+    problems += differences(content["requested"], effective)
+    problems += [gate["sentence"] for gate in metrics.get("gates", []) if not gate["holds"]]
+    if kind == "infer":
+        timed = len((content.get("samples_ms") or {}).get("inference", []))
+        if not timed:
+            problems.append("it has no timed samples")
+        elif (metrics.get("inference_ms") or {}).get("count") != timed:
+            problems.append(f"its statistics are not those of its {timed} samples")
+        if not metrics.get("gates"):
+            problems.append("no gate was held against its label maps")
+    return problems

@@ -22,7 +22,7 @@ from segcert.device import use as use_device
 from segcert.errors import StageError
 from segcert.stage import Result
 
-HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale")
+HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
 WHITE_LIST = {"elementwise_add", "batch_norm", "sync_batch_norm"}
 BLACK_LIST = {"bilinear_interp_v2"}
@@ -127,7 +127,9 @@ def train(
     losses = build.loss
     components.seed_all(seed + rank)
     scaler = paddle.amp.GradScaler(
-        enable=precision.amp and precision.dtype == "float16", init_loss_scaling=INITIAL_LOSS_SCALE
+        enable=precision.amp and precision.dtype == "float16",
+        init_loss_scaling=INITIAL_LOSS_SCALE,
+        decr_every_n_nan_or_inf=1,  # so that a lower scale tells of a skipped step
     )
     if precision.amp and precision.level == "O2":
         model, optimizer = paddle.amp.decorate(
@@ -145,7 +147,7 @@ def train(
         epoch, images, labels = next(batches)
         reader_cost = time.perf_counter() - begun
         shape = list(images.shape)
-        scale = float(scaler._scale) if scaler.is_enable() else 1.0
+        scale = _scale(scaler)
         loss = _step(parallel, model, losses, optimizer, scaler, precision, images, labels)
         if iteration == 1:
             probe.remove()
@@ -153,10 +155,9 @@ def train(
         lr = optimizer.get_lr()
         _step_lr(optimizer, value)
         cost = time.perf_counter() - begun
-        row = dict(
-            zip(HISTORY, (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale), strict=True)
-        )
-        rows.append(row)
+        skipped = int(_scale(scaler) < scale)
+        values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale, skipped)
+        rows.append(dict(zip(HISTORY, values, strict=True)))
         bar.update()
         if not math.isfinite(value):
             _write_history(history, rows, rank)
@@ -239,6 +240,11 @@ def _step(
     return loss
 
 
+def _scale(scaler: Any) -> float:
+    """The loss scale; it is halved where gradients overflowed, and that step is left out."""
+    return float(scaler._scale) if scaler.is_enable() else 1.0
+
+
 def _step_lr(optimizer: Any, loss: float) -> None:
     scheduler = optimizer._learning_rate
     if isinstance(scheduler, paddle.optimizer.lr.ReduceOnPlateau):
@@ -276,6 +282,7 @@ def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, A
     """Numbers of the whole training. The first iteration is left out of the speeds: it warms up."""
     steady = rows[1:] or rows
     busy = sum(row["batch_cost_s"] for row in steady)
+    scales = [row["loss_scale"] for row in rows]
     return {
         "first_loss": record.finite(rows[0]["loss"]),
         "last_loss": record.finite(rows[-1]["loss"]),
@@ -285,7 +292,13 @@ def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, A
         "reader_share": record.finite(sum(row["reader_cost_s"] for row in steady) / busy),
         "train_s": record.finite(wall),
         "parameters": int(sum(p.size for p in model.parameters())),
-        "final_loss_scale": rows[-1]["loss_scale"],
+        "loss_scale": {
+            "first": scales[0],
+            "last": scales[-1],
+            "min": min(scales),
+            "decreases": sum(row["skipped"] for row in rows),
+        },
+        "skipped_steps": sum(row["skipped"] for row in rows),
     }
 
 

@@ -1,0 +1,240 @@
+"""Lies that a certificate must not repeat: each is planted in a real run, and the cell is not green."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import stages
+from conftest import ROOT
+
+from segcert import certificates, engines, metrics, record
+
+PATCHED = """
+import sys
+sys.path.insert(0, {scripts!r})
+from paddle import inference
+{patch}
+import infer
+if __name__ == "__main__":
+    sys.exit(infer.main())
+"""
+
+
+@pytest.fixture(scope="session")
+def exported(trained, dataset):
+    done = stages.export(trained)
+    assert done.returncode == 0, done.stderr
+    return trained
+
+
+def planted(folder, name):
+    """Record and exit code's meaning of an inference cell that did not pass."""
+    found = record.read(folder / f"{name}.failed.json")
+    assert not (folder / name).exists() and not (folder / f"{name}.json").exists()
+    return found
+
+
+@pytest.mark.parametrize("engine", ["native", "onednn", "onnxruntime", "openvino"])
+def test_an_honest_cell_passes(exported, dataset, engine):
+    done = stages.infer(exported, dataset, f"honest_{engine}", "--engine", engine)
+    assert done.returncode == 0, done.stderr
+    found = record.read(exported / f"honest_{engine}.json")
+    assert found["status"] == "passed" and record.unproven("infer", found) == []
+    assert found["metrics"]["pixel_agreement"] > 0.999
+    assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
+    assert {"other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "patch", "words"),
+    [
+        (
+            "onednn",
+            "inference.Config.enable_mkldnn = lambda self: self.disable_mkldnn()",
+            "engine: onednn requested, native",
+        ),
+        (
+            "native",
+            "inference.Config.disable_mkldnn = lambda self: self.enable_mkldnn()",
+            "engine: native requested, onednn",
+        ),
+        (
+            "onednn",
+            "inference.Config.set_cpu_math_library_num_threads = lambda self, threads: None",
+            "threads: 2 requested, 1 observed",
+        ),
+    ],
+)
+def test_an_engine_that_falls_back_is_failed(exported, dataset, tmp_path, asked, patch, words):
+    lying = tmp_path / "lying.py"
+    lying.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
+    options = ["--engine", asked, *(["--threads", "2"] if "threads" in words else [])]
+    done = stages.infer(exported, dataset, "fallen", *options, script_name=lying)
+    assert done.returncode == 1
+    found = planted(exported, "fallen")
+    assert found["status"] == "failed" and words in found["reason"]
+
+
+def test_bf16_that_computes_in_fp32_is_not_passed(exported, dataset, tmp_path):
+    lying = tmp_path / "lying.py"
+    patch = "inference.Config.enable_mkldnn_bfloat16 = lambda self: None"
+    lying.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
+    done = stages.infer(exported, dataset, "bf16", "--engine", "onednn", "--precision", "bf16", script_name=lying)
+    assert done.returncode == 1
+    assert "precision: bf16 requested, fp32 observed" in planted(exported, "bf16")["reason"]
+
+
+def spoiled(folder, change):
+    """Another export of the checkpoint after a change to its last convolution's weights and bias."""
+    import paddle
+
+    weights = paddle.load(str(folder / "model.pdparams"))
+    last = [
+        name for name in weights if name.endswith(".weight") and weights[name].ndim == 4 and weights[name].shape[0] == 2
+    ]
+    assert last, sorted(weights)
+    for name in (last[-1], last[-1].replace(".weight", ".bias")):
+        if name in weights:
+            weights[name] = paddle.to_tensor(change(weights[name].numpy()))
+    paddle.save(weights, str(folder / "spoiled.pdparams"))
+    done = stages.export(folder, "spoiled.pdparams", "spoiled")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "agreement"),
+    [
+        (
+            "perturbed weight",
+            lambda w: w + 0.5 * np.abs(w).max() * np.eye(1, w.size, 1, dtype=w.dtype).reshape(w.shape),
+            0.999,
+        ),
+        ("shuffled class", lambda w: w[::-1].copy(), 0.5),
+    ],
+)
+def test_another_model_than_the_checkpoint_is_accuracy_failed(exported, dataset, what, change, agreement):
+    spoiled(exported, change)
+    done = stages.infer(exported, dataset, "other", "--engine", "onnxruntime", exported="spoiled")
+    assert done.returncode == 1, what
+    found = planted(exported, "other")
+    assert found["status"] == "accuracy-failed"
+    assert found["metrics"]["pixel_agreement"] < agreement
+    worst = found["metrics"]["worst_images"][0]
+    assert worst["image"] in found["reason"] and worst["agreement"] <= found["metrics"]["pixel_agreement"]
+
+
+def test_a_record_without_proof_is_not_believed(exported, dataset):
+    done = stages.infer(exported, dataset, "believed", "--engine", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    honest = record.read(exported / "believed.json")
+
+    def lies(change):
+        content = copy.deepcopy(honest)
+        change(content)
+        return record.unproven("infer", content)
+
+    assert lies(lambda c: None) == []
+    assert lies(lambda c: c["samples_ms"].clear()) == ["it has no timed samples"]
+    assert "statistics are not those" in lies(lambda c: c["samples_ms"]["inference"].pop())[0]
+    assert lies(lambda c: c["effective"].pop("precision")) == ["precision was not observed"]
+    assert lies(lambda c: c["effective"].update(engine="native")) == ["engine: onnxruntime requested, native observed"]
+    assert lies(lambda c: c["metrics"].update(gates=[])) == ["no gate was held against its label maps"]
+    assert lies(lambda c: c["metrics"]["gates"][0].update(holds=False)) == [honest["metrics"]["gates"][0]["sentence"]]
+
+
+def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):
+    """The evidence of GPU cells, seen on a CPU: the predictor itself names its operators, dtypes and places."""
+    batch = np.zeros((1, 3, 96, 128), np.float32)
+    for engine in ("native", "onednn"):
+        runner = engines.create(engine, exported / "export", "model.json", "cpu", "fp32", 1)
+        ran = engines.executed_operators(runner.predictor.clone(), batch)
+        assert ran.effective() == {"device": "cpu", "engine": engine, "precision": "fp32"}
+        assert any("conv2d" in item["operator"] for item in ran.evidence()["operators"])
+
+
+def operators(*rows):
+    return engines.ExecutedOperators({row[:3]: row[3] for row in rows})
+
+
+def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
+    """Rows as a GPU's predictor is expected to give them (made up: there is no GPU here)."""
+    half = operators(("pd_op.conv2d", "float16", "Place(gpu:0)", 30), ("pd_op.conv2d", "float32", "Place(gpu:0)", 1))
+    assert half.effective() == {"device": "gpu", "engine": "native", "precision": "fp16"}
+    fallen = operators(("pd_op.conv2d", "float32", "Place(gpu:0)", 30), ("pd_op.conv2d", "float32", "Place(cpu)", 1))
+    assert fallen.effective()["device"] == "cpu+gpu"
+    with pytest.raises(engines.Unverified, match="3 TensorRT subgraphs"):
+        operators(("pd_op.tensorrt_engine", "float32", "Place(gpu:0)", 3)).effective()
+    with pytest.raises(engines.StageError, match="no convolution"):
+        operators(("pd_op.relu", "float32", "Place(gpu:0)", 3)).effective()
+
+
+# -- mixed precision against its twin: made-up records, for want of a GPU ----------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """An AMP training, its twin and their evaluations, as conclusions hold them."""
+
+    def cell(name, precision, loss, miou):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = "".join(f"{number},{value}\n" for number, value in enumerate(loss, 1))
+        (folder / "history.csv").write_text("iter,loss\n" + rows)
+        asked = {"precision": precision, "device": "gpu", "devices": 1, "iters": len(loss), "batch_size": 2, "seed": 1}
+        base = {
+            "model": "m",
+            "train_cell": name,
+            "cell": name,
+            "topology": "single",
+            "status": "passed",
+            "reason": None,
+        }
+        measured = {"ips": 30.0 if precision == "amp" else 20.0, "peak_gpu_mb": 600 if precision == "amp" else 1000}
+        measured |= {"loss_scale": {"first": 1024, "last": 512, "min": 512, "decreases": 1}, "skipped_steps": 1}
+        train = {**base, "stage": "train", "requested": {**asked, "dtype": "float16"}, "metrics": measured}
+        evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
+        return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
+
+    return lambda amp, fp32: cell("amp", "amp", *amp) + cell("fp32", "fp32", *fp32)
+
+
+GATES = {"loss_distance": 0.1, "miou_drop": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("amp", "fp32", "verdict", "words"),
+    [
+        (
+            ([1, 0.5, 0.26], 0.80),
+            ([1, 0.5, 0.25], 0.81),
+            "passed",
+            ["0.6% apart", "0.8000 against 0.8100", "1.50 x images/s"],
+        ),
+        (([1, 0.9, 0.80], 0.80), ([1, 0.5, 0.25], 0.81), "accuracy-failed", ["at most 10.0% is allowed"]),
+        (([1, 0.5, 0.26], 0.70), ([1, 0.5, 0.25], 0.81), "accuracy-failed", ["a drop of at most 0.02"]),
+        (([1, 0.5, 0.26], 0.90), ([1, 0.5, 0.25], 0.81), "passed", ["1 skipped steps"]),
+        (([1, 0.5], 0.80), ([1, 0.5, 0.25], 0.81), "unverified", ["another iters"]),
+    ],
+)
+def test_mixed_precision_is_held_against_its_twin(pair, amp, fp32, verdict, words):
+    (found,) = certificates.certify(pair(amp, fp32), GATES)
+    assert found["verdict"] == verdict, found["reason"]
+    assert all(word in found["reason"] for word in words), found["reason"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_mixed_precision_that_did_not_run_is_certified_by_nothing(pair):
+    cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
+    cells[0] |= {"status": "unverified", "reason": "needs a GPU"}
+    (found,) = certificates.certify(cells, GATES)
+    assert found["verdict"] == "unverified" and "needs a GPU" in found["reason"]
+    assert "fp32 twin" in found["reason"] and "0.5" in found["reason"]
+    assert found["loss_distance"] is None and found["ips_ratio"] is None
+
+
+def test_label_maps_are_compared_at_the_labels_own_size():
+    confusion = metrics.Confusion(2)
+    truth = np.kron(np.array([[0, 1], [1, 0]], np.uint8), np.ones((4, 4), np.uint8))
+    confusion.add_resized(np.array([[0, 1], [1, 0]], np.int32), truth)
+    assert confusion.metrics()["miou"] == 1
