@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input
         "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
         "onnx_mb": finite((folder / "model.onnx").stat().st_size / 2**20),
         "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
+        "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
     }
     effective: dict[str, Any] = {
         "device": "cpu",
@@ -81,6 +84,15 @@ def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
     whole.eval()
     paddle.jit.save(paddle.jit.to_static(whole, input_spec=spec, full_graph=True), str(stem))
     return False
+
+
+def multiply_adds(model: Any, height: int, width: int) -> int:
+    """Of one image, as `paddle.flops` counts them: a multiplication and an addition are one.
+
+    Layers are counted; what a model computes by functions (resizing, OCRNet's attention) is not.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a table of the layers
+        return int(paddle.flops(model, [1, 3, height, width]))
 
 
 def _write_deploy(path: Path, program: str, config: Any) -> None:
