@@ -1,11 +1,14 @@
 """The workflow as Snakemake sees it: plans of every mode and hardware, bad input, style."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import yaml
 from conftest import ROOT, planned_jobs, snakemake
+
+from segcert import record
 
 MODES = list(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["modes"])
 
@@ -111,11 +114,65 @@ def test_python_is_clean():
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])
+@pytest.mark.parametrize("profile", ["slurm", "cluster-generic", "lsf"])
 def test_cluster_profiles_plan(project, profile):
     planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert planned_jobs(planned.stdout + planned.stderr)["train"] == 32
+
+
+# Stands for LSF and Grid Engine, which are not to be had here: notes what it is asked for and runs the job at once.
+SUBMIT = """#!{python}
+import os, shlex, subprocess, sys
+asked, script = sys.argv[1:], sys.stdin.read() if {stdin} else open(sys.argv[-1]).read()
+open({log!r}, "a").write(shlex.join([sys.argv[0].rsplit("/", 1)[-1], *asked]) + "\\n")
+environment = {{k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}}
+subprocess.run(["sh"], input=script, text=True, env=environment, stdout=sys.stderr)
+print({answer!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "command", "stdin", "answer", "asked"),
+    [
+        (
+            "lsf",
+            "bsub",
+            True,
+            "Job <17> is submitted to queue <normal>.",
+            "-M 8000MB -W 25 -gpu num=1:mode=exclusive_process",
+        ),
+        ("cluster-generic", "qsub", False, "17", "gpu=1,h_vmem=8000M,h_rt=25:0"),
+    ],
+)
+def test_submit_commands_ask_for_what_the_rules_declare(
+    project, tmp_path, monkeypatch, profile, command, stdin, answer, asked
+):
+    log = tmp_path / "asked"
+    submit = tmp_path / "bin" / command
+    submit.parent.mkdir()
+    submit.write_text(SUBMIT.format(python=sys.executable, stdin=stdin, log=str(log), answer=answer))
+    submit.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{submit.parent}{os.pathsep}{os.environ['PATH']}")
+    target = "results/smoke/pp_humanseg_lite/single_fp32/train.json"
+    done = snakemake(
+        project,
+        target,
+        "--profile",
+        f"profiles/{profile}",
+        "--seconds-between-status-checks",
+        "1",
+        "--latency-wait",
+        "2",
+        "--config",
+        "mode=smoke",
+        "hardware=gpu",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, unpacked, trained = log.read_text().splitlines()
+    assert asked in trained and "gpu" not in made.replace("gpu=0", "") and "gpu" not in unpacked.replace("gpu=0", "")
+    # a machine without a GPU took the job: it says so, and claims nothing
+    assert record.read(project / target)["status"] == "unverified"
 
 
 def test_another_working_directory_takes_the_shipped_configuration(project, tmp_path):
