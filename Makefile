@@ -57,6 +57,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock:
 	cd envs && $(LOCK) --upgrade --override overrides.txt cpu.in -o cpu.txt
 	cd envs && $(LOCK) --upgrade --override overrides.txt dev.in -o dev.txt
+	cd envs && $(LOCK) --upgrade --no-deps gpu-onnxruntime.in -o gpu-onnxruntime.txt
 	$(PYTHON) envs/derive.py
 
 format: env-dev

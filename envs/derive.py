@@ -1,5 +1,8 @@
 """Derive from cpu.txt what must agree with it: gpu.txt, gpu-paddle.txt and the conda scripts.
 
+The GPU environment is the CPU one with other builds of Paddle (gpu-paddle.txt) and of ONNX Runtime
+(gpu-onnxruntime.txt).
+
 `make lock` runs this after it has renewed cpu.txt; a test holds the files against each other.
 """
 
@@ -57,7 +60,8 @@ def name(entry: str) -> str:
 def main() -> None:
     entries = ENTRY.split((ENVS / "cpu.txt").read_text(encoding="utf-8").strip())
     version = next(entry for entry in entries if name(entry) == "paddlepaddle").split("==")[1].split()[0]
-    others = [entry for entry in entries if name(entry) != "paddlepaddle"]
+    others = [entry for entry in entries if name(entry) not in ("paddlepaddle", "onnxruntime")]
+    others += ENTRY.split((ENVS / "gpu-onnxruntime.txt").read_text(encoding="utf-8").strip())
     (ENVS / "gpu.txt").write_text("\n".join(others) + "\n", encoding="utf-8")
     (ENVS / "gpu-paddle.txt").write_text(GPU_PADDLE.format(version=version), encoding="utf-8")
     for kind, chosen, more in (("cpu", entries, ""), ("gpu", others, SCRIPT_GPU.format(version=version))):

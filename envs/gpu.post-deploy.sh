@@ -44,7 +44,6 @@ networkx==3.7 ; python_full_version >= '3.12'
 numpy==1.26.4
 onnx==1.17.0
 onnxoptimizer==0.3.13 ; python_full_version < '3.12'
-onnxruntime==1.32.0
 opencv-python-headless==4.11.0.86
 openvino==2026.4.1
 openvino-telemetry==2025.2.0
@@ -100,6 +99,7 @@ urllib3==2.8.0
 wcwidth==0.9.4
 wrapt==2.5.2
 yte==1.9.4
+onnxruntime-gpu==1.31.1
 PINS
 python -m pip install --no-input --no-deps --no-compile -r "$pins"
 : "${PADDLE_INDEX:?set it to the package index of your CUDA version: see envs/gpu-paddle.txt}"

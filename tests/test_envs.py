@@ -37,9 +37,10 @@ def test_development_pins_do_not_disagree():
         assert dev[name] <= cpu[name], name
 
 
-def test_gpu_environment_is_the_cpu_one_with_another_paddle():
+def test_gpu_environment_is_the_cpu_one_with_other_builds_of_paddle_and_onnxruntime():
     cpu, gpu = pins((ENVS / "cpu.txt").read_text()), pins((ENVS / "gpu.txt").read_text())
     paddle = cpu.pop("paddlepaddle")
+    assert cpu.pop("onnxruntime") and gpu.pop("onnxruntime-gpu")
     assert gpu == cpu
     assert pins((ENVS / "gpu-paddle.txt").read_text()) == {"paddlepaddle-gpu": paddle}
 
@@ -56,7 +57,7 @@ def test_conda_environments_install_the_same_pins(kind):
         if name != "paddlepaddle-gpu":
             assert versions <= locked[name], name
     direct = pins((ENVS / "cpu.in").read_text())
-    assert direct.keys() - {"paddlepaddle"} <= installed.keys() | {
+    assert direct.keys() - {"paddlepaddle", "onnxruntime"} <= installed.keys() | {
         "snakemake",
         "snakemake-logger-plugin-rich",
         "snakemake-executor-plugin-slurm",
