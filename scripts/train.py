@@ -1,9 +1,12 @@
 """Train a model: fp32 or mixed precision, on one device or several of one machine."""
 
 import argparse
+import hashlib
+import json
 import sys
+from pathlib import Path
 
-from segcert import machine, modelconfig, stage
+from segcert import machine, modelconfig, record, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
@@ -23,7 +26,41 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         log_iters=args.log_iters,
         input_size=args.input_size,
         backbone_weights=args.backbone_weights,
+        snapshots=training.SnapshotPlan(snapshots(args), identity(args), args.snapshot_iters)
+        if args.snapshot_iters
+        else None,
     )
+
+
+def snapshots(args: argparse.Namespace) -> Path:
+    """Where this training's snapshots are kept while it has not passed: beside its record."""
+    return Path(args.record).with_name(f".{Path(args.record).stem}.snapshots")
+
+
+def inputs(args: argparse.Namespace) -> list[str]:
+    return [*modelconfig.inputs(args.config), args.dataset, *filter(None, [args.backbone_weights])]
+
+
+def requested(args: argparse.Namespace) -> dict[str, object]:
+    return {
+        "device": args.device,
+        "devices": args.devices,
+        "precision": args.precision,
+        "level": args.amp_level,
+        "dtype": args.amp_dtype,
+        "iters": args.iters,
+        "batch_size": args.batch_size,
+        "input_size": args.input_size,
+        "seed": args.seed,
+        "workers": args.workers,
+        "threads": args.threads,
+    }
+
+
+def identity(args: argparse.Namespace) -> str:
+    """A digest of all that a training's outcome follows from: settings, inputs, Paddle."""
+    parts = [requested(args), record.hashes(inputs(args)), machine.paddle_build().get("commit")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def main() -> int:
@@ -42,36 +79,24 @@ def main() -> int:
     options.add_argument("--workers", type=int, default=0, help="data loader processes per device")
     options.add_argument("--threads", type=int, default=1, help="CPU threads per rank")
     options.add_argument("--log-iters", type=int, default=10)
+    options.add_argument("--snapshot-iters", type=int, default=0, help="save a snapshot every so many; 0: none")
     options.add_argument("--backbone-weights", help="file of the backbone's pretrained weights")
     options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
     options.add_argument("--history", required=True, help="the CSV file of iterations to make")
     args = stage.parse(options)
     if (args.precision == "amp") != bool(args.amp_level and args.amp_dtype):
         options.error("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")
-    requested = {
-        "device": args.device,
-        "devices": args.devices,
-        "precision": args.precision,
-        "level": args.amp_level,
-        "dtype": args.amp_dtype,
-        "iters": args.iters,
-        "batch_size": args.batch_size,
-        "input_size": args.input_size,
-        "seed": args.seed,
-        "workers": args.workers,
-        "threads": args.threads,
-    }
-    inputs = [*modelconfig.inputs(args.config), args.dataset, *filter(None, [args.backbone_weights])]
     plan = stage.Plan(
         "train",
-        requested,
-        inputs,
+        requested(args),
+        inputs(args),
         {"checkpoint": args.checkpoint, "history": args.history},
         work,
         ranks=args.devices,
         threads=args.threads,
         environment=machine.math_environment(),
         gpus=args.devices if args.device == "gpu" else 0,
+        kept=snapshots(args),
     )
     return stage.main(args, plan)
 

@@ -268,7 +268,8 @@ class CellTable:
             flags += ["--amp-level", row.level, "--amp-dtype", row.dtype]
         for key in ("iters", "batch_size", "seed", "workers", "threads"):
             flags += [f"--{key.replace('_', '-')}", str(requested[key])]
-        flags += ["--log-iters", str(train["log_iters"]), *_size_flags(size)]
+        flags += ["--log-iters", str(train["log_iters"]), "--snapshot-iters", str(train["snapshot_iters"])]
+        flags += _size_flags(size)
         return Cell(
             **self._base(model, row, "train"),
             name=row.name,

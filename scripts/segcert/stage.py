@@ -73,6 +73,7 @@ class Plan:
         threads: CPU threads of each worker process.
         environment: further variables for the worker.
         gpus: devices that the worker computes on; they are leased for it. With 0 it sees none.
+        kept: a folder that outlives failed attempts, for the next to go on from; it goes when one succeeds.
     """
 
     stage: str
@@ -84,6 +85,7 @@ class Plan:
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
+    kept: Path | None = None
 
 
 class Staging:
@@ -429,6 +431,8 @@ class _Supervisor:
         record.write(self.failure if status.red else self.record, content)
         if not status.red:
             self.failure.unlink(missing_ok=True)
+            if self.plan.kept:
+                shutil.rmtree(self.plan.kept, ignore_errors=True)
 
     def _publish_outputs(self, status: statuses.Status, reason: str | None) -> dict[str, str]:
         for name, final in self.plan.outputs.items():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import csv
+import itertools
 import math
+import pickle
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +24,7 @@ from paddleseg.core.train import loss_computation
 from segcert import components, record
 from segcert.device import use as use_device
 from segcert.errors import StageError
+from segcert.snapshots import Snapshots
 from segcert.stage import Result
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
@@ -32,6 +37,14 @@ RANK_TOLERANCE = 1e-3  # of a sum of absolute weights, which runs to thousands
 
 class NonFiniteLoss(StageError):
     """The loss became NaN or infinite."""
+
+
+class SnapshotPlan(NamedTuple):
+    """Folder of a training's snapshots, what it is the training of, and the iterations between two."""
+
+    folder: Path
+    identity: str
+    every: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ def train(
     log_iters: int,
     input_size: list[int] | None = None,
     backbone_weights: str | None = None,
+    snapshots: SnapshotPlan | None = None,
 ) -> Result:
     """Train a model and write its checkpoint and its history (on rank 0).
 
@@ -108,6 +122,7 @@ def train(
         batch_size: per rank.
         workers: data loader processes per rank.
         input_size: [width, height] of the crops, if not the configuration's.
+        snapshots: where to go on from and how often to save; None: start anew and save nothing.
 
     Raises:
         NonFiniteLoss: at the first loss that is not a number.
@@ -137,19 +152,29 @@ def train(
         )
     probe = DtypeProbe(model)
     parallel = paddle.DataParallel(model) if ranks > 1 else model
-    batches = _batches(build.train_dataset, batch_size, workers, seed)
+    saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
+    state = _State(model, optimizer, scaler)
     rows: list[dict[str, Any]] = []
+    if saved and (found := saved.latest()):
+        done, content = found
+        rows = content["rows"]
+        components.say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
+    batches = _batches(build.train_dataset, batch_size, workers, seed, len(rows))
+    first, resumed_at = len(rows) + 1, []
+    if rows:
+        state.restore(content["state"])
+        resumed_at = [*content["resumed_at"], done]
     shape: list[int] = []
     bar = components.progress(iters if rank == 0 else 0, Path(config_path).stem)
     started = time.perf_counter()
-    for iteration in range(1, iters + 1):
+    for iteration in range(first, iters + 1):
         begun = time.perf_counter()
         epoch, images, labels = next(batches)
         reader_cost = time.perf_counter() - begun
         shape = list(images.shape)
         scale = _scale(scaler)
         loss = _step(parallel, model, losses, optimizer, scaler, precision, images, labels)
-        if iteration == 1:
+        if iteration == first:
             probe.remove()
         value = float(loss)
         lr = optimizer.get_lr()
@@ -167,10 +192,12 @@ def train(
             )
         if iteration % log_iters == 0 or iteration == iters:
             components.say(_line(rows[-log_iters:], iters))
+        if saved and saved.due(iteration, iters):
+            saved.save(iteration, {"rows": rows, "state": state.content(), "resumed_at": resumed_at})
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = _metrics(rows, wall, model)
+    metrics = {**_metrics(rows, wall, model), "resumed_at": resumed_at}
     gates = [_rank_gate(model)] if ranks > 1 else []
     if device == "gpu":
         metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
@@ -189,8 +216,37 @@ def train(
     return Result(effective, metrics, gates)
 
 
-def _batches(dataset: Any, batch_size: int, workers: int, seed: int) -> Any:
-    """Endless (epoch, images N x 3 x H x W, labels N x H x W), each rank its own share, reproducible."""
+class _State:
+    """Everything that a training step changes.
+
+    The order of the data and their augmentation follow from the seed and the iteration, not from here.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, scaler: Any) -> None:
+        self._parts = {"model": model, "optimizer": optimizer}
+        self._scaler = scaler
+
+    def content(self) -> dict[str, Any]:
+        content = {name: part.state_dict() for name, part in self._parts.items()}
+        # Paddle's own generators: dropout draws from them. Its state has no form but a pickle.
+        random_state = base64.b64encode(pickle.dumps(paddle.get_rng_state())).decode()
+        return {**content, "scaler": self._scaler.state_dict(), "random": random_state}
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        for name, part in self._parts.items():
+            part.set_state_dict(content[name])
+        if self._scaler.is_enable():
+            self._scaler.load_state_dict(content["scaler"])
+        # A snapshot is loaded only where its hash is what the training wrote (Snapshots.latest).
+        paddle.set_rng_state(pickle.loads(base64.b64decode(content["random"])))  # noqa: S301
+
+
+def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0) -> Any:
+    """Endless (epoch, images N x 3 x H x W, labels N x H x W), each rank its own share, reproducible.
+
+    The first `done` batches are left out; those of the epoch that it ends in are read all the same,
+    because augmentation draws its random numbers in their order.
+    """
     rank, ranks = dist.get_rank(), dist.get_world_size()
     if len(dataset) < batch_size * ranks:
         raise StageError(
@@ -198,7 +254,7 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int) -> Any:
             "lower train.batch_size"
         )
     sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
-    epoch = 0
+    epoch, left_out = divmod(done, len(sampler))
 
     def seed_worker(worker: int) -> None:
         own = seed + 10007 * epoch + 101 * rank + worker
@@ -214,8 +270,9 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int) -> Any:
             dataset, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=seed_worker
         )
         epoch += 1
-        for batch in loader:
+        for batch in itertools.islice(loader, left_out, None):
             yield epoch, batch["img"], batch["label"].astype("int64")
+        left_out = 0
 
 
 def _step(

@@ -1,0 +1,89 @@
+"""An interrupted training goes on from its snapshot and ends where an undisturbed one ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from stages import CONFIG, MODEL, SIZE, losses, train
+
+from segcert import record
+from segcert.snapshots import Snapshots
+
+# Weights after the same steps in the same order differ in nothing but what threads round; here there is one.
+TOLERANCE = 1e-6
+
+
+def settings(workers, devices):
+    fixed = ["--iters", "9", "--batch-size", "2", "--log-iters", "1", "--snapshot-iters", "3"]
+    return [*fixed, "--workers", str(workers), "--devices", str(devices)]
+
+
+def start(folder, dataset, options):
+    command = [sys.executable, str(ROOT / "scripts/train.py"), *MODEL, "--config", CONFIG, "--dataset", str(dataset)]
+    command += ["--checkpoint", "model.pdparams", "--history", "history.csv", "--record", "train.json"]
+    command += ["--log", "train.log", *SIZE, *options]
+    return subprocess.Popen(command, cwd=folder, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+def wait_for_snapshot(folder, process):
+    for _ in range(1200):
+        if any(path.name.isdigit() for path in folder.glob(".train.snapshots/*")):
+            return
+        assert process.poll() is None, (folder / "train.log").read_text()[-2000:]
+        time.sleep(0.1)
+    raise AssertionError("no snapshot was made")
+
+
+@pytest.mark.parametrize(("workers", "devices"), [(1, 1), (0, 1), (1, 2)])
+def test_a_training_killed_at_any_moment_ends_like_an_undisturbed_one(dataset, tmp_path, workers, devices):
+    import paddle
+
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    done = train(calm, dataset, *settings(workers, devices))
+    assert done.returncode == 0, done.stderr
+    process = start(killed, dataset, settings(workers, devices))
+    wait_for_snapshot(killed, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.pdparams").exists() and not (killed / "train.json").exists()
+    done = train(killed, dataset, *settings(workers, devices))
+    assert done.returncode == 0, done.stderr
+    content = record.read(killed / "train.json")
+    assert content["metrics"]["resumed_at"] and set(content["metrics"]["resumed_at"]) <= {3, 6}
+    assert record.read(calm / "train.json")["metrics"]["resumed_at"] == []
+    assert "going on after iteration" in (killed / "train.log").read_text()
+    assert len(losses(killed)) == 9
+    np.testing.assert_allclose(losses(killed), losses(calm), rtol=TOLERANCE)
+    ours, theirs = (paddle.load(str(folder / "model.pdparams")) for folder in (killed, calm))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(ours[name].numpy(), theirs[name].numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+    assert not list(killed.glob(".train.*"))  # neither snapshots nor staging folders stay behind
+
+
+def test_a_snapshot_of_other_settings_or_with_other_bytes_is_not_used(tmp_path):
+    import paddle
+
+    one = Snapshots(tmp_path / "s", "one", every=2)
+    assert one.latest() is None
+    assert [iteration for iteration in range(1, 7) if one.due(iteration, 6)] == [2, 4]
+    one.save(2, {"rows": [1], "weight": paddle.ones([2])})
+    one.save(4, {"rows": [1, 2], "weight": paddle.ones([2])})
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["4"]
+    iteration, state = one.latest()
+    assert iteration == 4 and state["rows"] == [1, 2]
+    assert Snapshots(tmp_path / "s", "two", every=2).latest() is None
+    assert Snapshots(tmp_path / "s", "one", every=2, ranks=2).latest() is None
+    file = tmp_path / "s/4/rank0.pdstate"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    assert one.latest() is None
+    (tmp_path / "s/4/snapshot.json").write_text(json.dumps({"identity": "one"}))
+    assert one.latest() is None
