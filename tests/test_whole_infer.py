@@ -14,7 +14,7 @@ import yaml
 from conftest import copy_project, planned_jobs, snakemake
 from http_server import Answer, serving
 
-from segcert import cells, conclusions, machine, record, synthetic
+from segcert import cells, conclusions, machine, record, settings, synthetic
 
 MODEL = "pp_humanseg_lite"
 IMAGES = {"train": 6, "val": 2, "test": 7}  # more to infer on than a lite mode would take
@@ -157,6 +157,30 @@ def test_the_other_modes_train_and_take_no_released_weights(whole, mode):
     assert jobs["train"] == 1 and "take_released_weights" not in jobs and "fetch_weights" not in jobs
 
 
+MODES = {  # iterations of training, images of inference (None: the whole list), data set of street scenes
+    "lite_train_lite_infer": (50, 5, "cityscapes_20imgs"),
+    "lite_train_whole_infer": (50, None, "cityscapes_20imgs"),
+    "whole_train_whole_infer": (1000, None, "cityscapes"),
+    "whole_infer": (None, None, "cityscapes_20imgs"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_do_what_the_originals_do(root, mode):
+    shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+    chosen = {"mode": mode, "models": ["ocrnet_hrnetw18"]}
+    resolved = settings.resolve(settings.merge(shipped, chosen), chosen, "config")
+    table = cells.CellTable(resolved, machine.hardware("gpu"))
+    iters, images, dataset = MODES[mode]
+    assert table.dataset("ocrnet_hrnetw18") == dataset
+    found = {cell.requested.get("iters") for cell in table.planned("train")}
+    assert found == {iters}
+    flags = [list(cell.flags) for cell in table.planned("infer")]
+    assert flags
+    for words in flags:
+        assert (int(words[words.index("--images") + 1]) if "--images" in words else None) == images
+
+
 # -- what cannot be had -------------------------------------------------------------------------
 
 
@@ -190,8 +214,6 @@ def test_data_that_cannot_be_had_block_what_is_evaluated_on_them(tmp_path, monke
     """The weights are there, the data are not: no mark for anything that the data are needed for."""
     monkeypatch.chdir(tmp_path)
     shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
-    from segcert import settings
-
     overrides = {**TINY, "mode": "whole_infer"}
     table = cells.CellTable(
         settings.resolve(settings.merge(shipped, overrides), overrides, "config"),
