@@ -252,6 +252,14 @@ def test_a_broken_list_of_checksums_is_named(site, get, tmp_path):
     assert "checksums.yaml: is not a list of checksums" in refused(get, site.put("/data.zip", CONTENT))
 
 
+def test_the_bytes_are_the_files_own_whatever_encoding_the_server_claims(site, get):
+    """Servers label a .tar.gz as gzip-encoded; unpacking it on the way would spoil length and checksum."""
+    url = site.put("/data.tar.gz", gzip.compress(CONTENT))
+    site.misbehave("/data.tar.gz", Answer(headers={"Content-Encoding": "gzip"}))
+    assert get(url, sha256=sha256(site.files["/data.tar.gz"])) == site.files["/data.tar.gz"]
+    assert site.requests[0].headers["Accept-Encoding"] == "identity"
+
+
 def test_redirects_are_followed(site, get, tmp_path):
     site.put("/real/data.zip", CONTENT)
     site.misbehave("/data.zip", Answer(status=302, headers={"Location": "/real/data.zip"}))
@@ -497,6 +505,21 @@ def test_names_that_cannot_be_files_beside_each_other(tmp_path, kind, members):
     (tmp_path / "a").write_bytes(KINDS[kind](members))
     with pytest.raises(StageError, match="member"):
         archives.unpack(tmp_path / "a", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_gets_into_no_tar(tmp_path, kind):
+    (tmp_path / "a").write_bytes(KINDS[kind]([("a", b"1"), ("./a", b"2")]))
+    with pytest.raises(StageError, match="there twice"):
+        archives.to_tar(tmp_path / "a", tmp_path / "out.tar")
+
+
+def test_a_name_in_no_encoding(tmp_path):
+    content = zip_bytes([("\u00e9.txt", b"1")]).replace("\u00e9".encode(), b"\xff\xff")
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(StageError, match=r"a\.zip: cannot be read as an archive"):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
 def test_a_zip_that_hides_more_than_it_says(tmp_path):
