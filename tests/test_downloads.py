@@ -24,7 +24,7 @@ from http_server import Answer, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import archives, checkpoints, download, record, sources, synthetic
+from segcert import archives, checkpoints, download, record, sources, stage, synthetic
 from segcert.errors import StageError
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
@@ -244,7 +244,7 @@ def test_a_kept_file_that_changed_is_refused_and_left_alone(site, get, tmp_path)
     target.write_bytes(OTHER)
     message = refused(get, url)
     assert str(target.relative_to(tmp_path)) in message and "the file changed since" in message
-    assert target.read_bytes() == OTHER
+    assert target.read_bytes() == OTHER and "Delete it to fetch it again" in message
 
 
 def test_a_broken_list_of_checksums_is_named(site, get, tmp_path):
@@ -265,6 +265,21 @@ def test_redirects_are_followed(site, get, tmp_path):
     site.misbehave("/data.zip", Answer(status=302, headers={"Location": "/real/data.zip"}))
     assert get(site.url + "/data.zip") == CONTENT
     assert list(yaml.safe_load((tmp_path / "checksums.yaml").read_text())) == [site.url + "/data.zip"]
+
+
+def test_progress_is_lines_in_the_log_and_a_bar_on_a_terminal(site, get, monkeypatch, capfd):
+    monkeypatch.setattr(download, "LOG_S", -1)
+    url = site.put("/data.zip", CONTENT)
+    get(url)
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"{url}: ")]
+    assert lines[-1] == f"{url}: 1 of 1 MB" and all("\r" not in line for line in lines)
+    reading, writing = os.pipe()
+    monkeypatch.setenv(stage.PROGRESS_FD, str(writing))
+    get(site.put("/more.zip", CONTENT))
+    os.close(writing)
+    with os.fdopen(reading) as shown:
+        text = shown.read()
+    assert "more.zip: 100%" in text and "1.02M/1.02M" in text and "B/s" in text
 
 
 def test_a_full_disk_is_named(site, get, tmp_path):

@@ -176,7 +176,10 @@ def _kept(target: Path, args: argparse.Namespace, checksums: Checksums) -> File:
     """What was fetched, or put there, before."""
     sha256, says = _expected(args, checksums)
     say(f"{args.location}: taken from {target}")
-    return File(target, _checked(target, f"{target} ({args.location})", sha256, args.bytes, says))
+    try:
+        return File(target, _checked(target, f"{target} ({args.location})", sha256, args.bytes, says))
+    except StageError as error:
+        raise StageError(f"{error}. Delete it to fetch it again") from None
 
 
 def _fetched(target: Path, args: argparse.Namespace, checksums: Checksums) -> File:
