@@ -72,8 +72,10 @@ def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for mode, changes in settings["modes"].items():
         data = merge(settings["data"], changes.get("data", {}))
+        chosen = changes.get("models", "all")
         for model, entry in settings["model_zoo"].items():
-            if entry["data"] in data:
+            named = {"all", model, *entry.get("aliases", [])} & set([chosen] if isinstance(chosen, str) else chosen)
+            if named and entry["data"] in data:
                 modes = found.setdefault(("datasets", data[entry["data"]]), {}).setdefault(model, [])
                 modes.append(mode)
     words: dict[tuple[str, str], list[str]] = {}
