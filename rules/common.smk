@@ -18,7 +18,7 @@ ROOT = Path(str(workflow.current_basedir)).parent
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import cells, code, machine, modelconfig, record, settings
+from segcert import cells, code, machine, modelconfig, record, settings, sources
 from segcert.errors import ConfigError
 
 IN_CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
@@ -39,6 +39,7 @@ os.environ.update(
     STAGE_PYTHON=PYTHON,
     WORKFLOW_PYTHON=sys.executable,
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
+    **sources.environment(SETTINGS),
 )
 ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"
@@ -108,30 +109,6 @@ def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"
 
 
-def source_options(entry):
-    """Options for a file from elsewhere: an entry of `datasets` or `weights`."""
-    options = ["--source", entry["source"]]
-    if entry["source"] != "synthetic":
-        options += ["--location", entry[entry["source"]]]
-    if entry.get("sha256"):
-        options += ["--sha256", entry["sha256"]]
-    return options
-
-
-def local_source(entry):
-    """The file that an entry takes from this machine: an input, so that a newer one is noticed."""
-    return [entry["path"]] if entry["source"] == "path" else []
-
-
-def dataset_options(wildcards):
-    entry = SETTINGS["datasets"][wildcards.dataset]
-    options = ["--cell", wildcards.dataset, "--layout", entry["layout"], *source_options(entry)]
-    if entry["source"] == "synthetic":
-        options += ["--images", *(entry["images"][split] for split in ("train", "val", "test"))]
-        options += ["--seed", entry["seed"], *(["--size", *entry["size"]] if "size" in entry else [])]
-    return [str(option) for option in options]
-
-
 def backbone_weights(wildcards):
     """The backbone's pretrained weights as a list of no or one file."""
     name = TABLE.backbone(wildcards.model)
@@ -142,9 +119,8 @@ def backbone_options(wildcards):
     return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
 
 
-def released_options(wildcards):
-    name = TABLE.weights(wildcards.model, "released_weights")
-    return ["--weights-name", name, *source_options(SETTINGS["weights"][name])]
+def released_weights(wildcards):
+    return TABLE.weights(wildcards.model, "released_weights")
 
 
 def lost_records():

@@ -9,7 +9,7 @@ rule make_tarball:
     input:
         script=f"{SCRIPTS}/make_tarball.py",
         modules=modules("make_tarball.py"),
-        archive=lambda wildcards: local_source(SETTINGS["datasets"][wildcards.dataset]),
+        archive=lambda wildcards: sources.local(SETTINGS["datasets"][wildcards.dataset]),
     output:
         tarball="results/data/{dataset}.tar",
         record="results/data/{dataset}.tar.json",
@@ -26,7 +26,7 @@ rule make_tarball:
         runtime=240,
     params:
         python=SETTINGS["python"],
-        options=dataset_options,
+        options=lambda wildcards: sources.dataset_options(SETTINGS, wildcards.dataset),
     shell:
         '"$STAGE_PYTHON" {input.script:q} {params.options:q} --timeout-min 235'
         " --tarball {output.tarball:q} --record {output.record:q} --log {log:q}"
@@ -64,7 +64,7 @@ rule fetch_weights:
     input:
         script=f"{SCRIPTS}/fetch_weights.py",
         modules=modules("fetch_weights.py"),
-        archive=lambda wildcards: local_source(SETTINGS["weights"][wildcards.weights]),
+        archive=lambda wildcards: sources.local(SETTINGS["weights"][wildcards.weights]),
     output:
         weights="results/weights/{weights}.pdparams",
         record="results/weights/{weights}.json",
@@ -77,12 +77,12 @@ rule fetch_weights:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=120,
     params:
         python=SETTINGS["python"],
-        options=lambda wildcards: source_options(SETTINGS["weights"][wildcards.weights]),
+        options=lambda wildcards: sources.weights_options(SETTINGS, wildcards.weights),
     shell:
-        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.weights:q} --weights-name {wildcards.weights:q}'
+        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.weights:q}'
         " {params.options:q} --timeout-min 115"
         " --weights {output.weights:q} --record {output.record:q} --log {log:q}"

@@ -42,9 +42,7 @@ rule take_released_weights:
     input:
         script=f"{SCRIPTS}/fetch_weights.py",
         modules=modules("fetch_weights.py"),
-        archive=lambda wildcards: local_source(
-            SETTINGS["weights"][TABLE.weights(wildcards.model, "released_weights")]
-        ),
+        archive=lambda wildcards: sources.local(SETTINGS["weights"][released_weights(wildcards)]),
     output:
         checkpoint="results/{mode}/{model}/released/model.pdparams",
         record="results/{mode}/{model}/released/train.json",
@@ -57,12 +55,12 @@ rule take_released_weights:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=120,
     params:
         python=SETTINGS["python"],
         options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
-        source=released_options,
+        source=lambda wildcards: sources.weights_options(SETTINGS, released_weights(wildcards)),
     shell:
         '"$STAGE_PYTHON" {input.script:q} --stage train {params.options:q} {params.source:q}'
         " --weights {output.checkpoint:q} --record {output.record:q} --log {log:q}"

@@ -13,37 +13,39 @@ SUFFIX = ".pdparams"
 
 def take_out(file: Path, target: Path) -> str:
     """Copy the one weight file of an archive, or the file itself; the name it had there."""
-    if file.suffix == SUFFIX or not _is_archive(file):
+    if not archives.kind(file):
         shutil.copyfile(file, target)
         return file.name
     taken = None
-    for name, _, stream in archives.members(file):
-        if name.endswith(SUFFIX):
-            if taken:
-                raise StageError(f"{file}: holds two weight files, {taken} and {name}; name an archive with one")
-            taken = name
-            with target.open("wb") as out:
-                shutil.copyfileobj(stream, out)
+    for name, size, stream in archives.members(file):
+        own = name.rsplit("/", 1)[-1]
+        if name.startswith("__MACOSX/") or own.startswith("._") or not own.endswith(SUFFIX):
+            continue
+        if taken:
+            raise StageError(f"{file}: holds two weight files, {taken} and {name}; name an archive with one")
+        taken = name
+        with target.open("wb") as out:
+            archives.copy(file, name, size, stream, out)
     if not taken:
         raise StageError(f"{file}: holds no {SUFFIX} file")
     return taken
 
 
-def _is_archive(file: Path) -> bool:
-    import tarfile
-    import zipfile
-
-    return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
-
-
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    name = args.location.rsplit("/", 1)[-1]
-    folder = staging.path("download")
-    folder.mkdir()
-    file = download.obtain(args.source, args.location, args.sha256, folder / name)
-    member = take_out(file, staging.path("weights"))
-    size = staging.path("weights").stat().st_size
-    return stage.Result({"device": "cpu", "weights": args.weights_name}, {"member": member, "bytes": size})
+    from segcert import checkpoints
+
+    weights = staging.path("weights")
+    with download.obtained(args) as file:
+        member = take_out(file.path, weights)
+        arrays = checkpoints.check(weights, f"{file.path.name}: {member}")
+    metrics = {
+        "source_sha256": file.sha256,
+        "fetched_from": file.fetched_from,
+        "member": member,
+        "arrays": arrays,
+        "bytes": weights.stat().st_size,
+    }
+    return stage.Result({"device": "cpu", "weights": args.weights_name}, metrics)
 
 
 def main() -> int:

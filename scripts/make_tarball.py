@@ -7,7 +7,7 @@ from segcert import download, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import archives, record
+    from segcert import archives
 
     made = staging.path("tarball")
     if args.source == "synthetic":
@@ -17,8 +17,12 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         synthetic.write_tar(made, args.layout, images, args.seed, tuple(args.size) if args.size else None)
         metrics = {}
     else:
-        archive = download.obtain(args.source, args.location, args.sha256, staging.path("download"))
-        metrics = {"source_sha256": record.sha256(archive), "files": archives.to_tar(archive, made)}
+        with download.obtained(args) as file:
+            metrics = {
+                "source_sha256": file.sha256,
+                "fetched_from": file.fetched_from,
+                "files": archives.to_tar(file.path, made),
+            }
     return stage.Result({"source": args.source}, {**metrics, "bytes": made.stat().st_size})
 
 

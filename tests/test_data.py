@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tarfile
@@ -198,13 +199,15 @@ def fetch(root, folder, location, *arguments):
 
 
 def test_weights_are_taken_out_of_their_archive(root, tmp_path):
-    content = os.urandom(1000)
-    tar_of(tmp_path / "a.tar.gz", ("backbone/readme.txt", b"x"), ("backbone/model.pdparams", content), kind="w:gz")
+    content = pickle.dumps({"conv.weight": np.arange(6.0)}, protocol=4)
+    junk = ("__MACOSX/backbone/._model.pdparams", b"x")
+    tar_of(tmp_path / "a.tar.gz", junk, ("backbone/model.pdparams", content), kind="w:gz")
     assert fetch(root, tmp_path, "a.tar.gz").returncode == 0
     assert (tmp_path / "r/w.pdparams").read_bytes() == content
-    (tmp_path / "plain.pdparams").write_bytes(content[:10])
+    (tmp_path / "r/w.pdparams").unlink()
+    (tmp_path / "plain.pdparams").write_bytes(content)
     assert fetch(root, tmp_path, "plain.pdparams").returncode == 0
-    assert (tmp_path / "r/w.pdparams").read_bytes() == content[:10]
+    assert (tmp_path / "r/w.pdparams").read_bytes() == content
 
 
 def test_archives_without_one_weight_file_are_refused(root, tmp_path):

@@ -1,34 +1,62 @@
 """Archives of any common kind, made into one plain tar and unpacked, trusting nothing in them.
 
 A data set or a weight file needs no link, no device and no path outside its folder; an archive that
-holds one is refused whole, by name, before anything of it is used.
+holds one is refused whole, by name, before anything of it is used. So is one that unpacks to more
+than `Limits` admit. Whatever the bytes are, reading them raises StageError and nothing else.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from segcert.errors import StageError
 
-MAX_BYTES = 500 * 10**9  # unpacked; far above the largest data set here, far below "fills any disk"
-MAX_MEMBERS = 5_000_000
+BLOCK = 1 << 20
+MAX_HEADER = 16 << 20  # bytes that tarfile may ask for at once: a header's worth, held in memory
 UNREADABLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
+    struct.error,
     EOFError,
     OSError,
-    NotImplementedError,
-    RuntimeError,
+    ValueError,  # also UnicodeDecodeError: a name that is in no encoding
+    OverflowError,
+    NotImplementedError,  # a zip compression that Python has not
+    RuntimeError,  # an encrypted zip
 )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may unpack to.
+
+    Attributes:
+        bytes: of all files. Full Cityscapes has about 12 GB; far above that, far below "fills any disk".
+        members: entries of any kind. Full Cityscapes has about 30 000.
+        ratio: unpacked to packed bytes, above `ratio_from` unpacked bytes. Photographs and weights
+            hardly shrink, label maps in plain pixels may shrink a hundred times, bombs a thousand times and more.
+    """
+
+    bytes: int = 200 * 10**9
+    members: int = 1_000_000
+    ratio: int = 200
+    ratio_from: int = 10**9
+
+
+LIMITS = Limits()
 
 
 class Member:
@@ -42,6 +70,19 @@ class Member:
             return self._stream.read(size)
         except UNREADABLE as error:
             raise _unreadable(self._archive, error) from error
+
+
+class _Bounded:
+    """A stream of which no more is read at once than a header has: a header may claim any size."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.tell, self.seek = stream.tell, stream.seek
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
 
 
 def _unreadable(archive: Path, error: Exception) -> StageError:
@@ -59,27 +100,69 @@ def checked_name(name: str, archive: str) -> str:
     return path.as_posix()
 
 
-def members(archive: Path) -> Iterator[tuple[str, int, Member]]:
+def kind(file: Path) -> str | None:
+    """`zip` or `tar` (of any compression), or None where a file is neither.
+
+    By its first bytes: a tar whose last member is a zip ends like a zip.
+    """
+    with file.open("rb") as stream:
+        if stream.read(4) in (b"PK\3\4", b"PK\5\6"):
+            return "zip"
+    try:
+        _, tar = _open_tar(file)
+    except UNREADABLE:
+        return None
+    tar.close()
+    return "tar"
+
+
+def members(archive: Path, limits: Limits = LIMITS) -> Iterator[tuple[str, int, Member]]:
     """Name, size in bytes and content of every regular file of a tar (any compression) or zip.
 
     Raises:
-        StageError: not an archive, truncated, or it holds what a data set does not need.
+        StageError: not an archive, truncated, larger than the limits, or it holds what a data set does not need.
     """
+    packed = archive.stat().st_size
+    most = min(limits.bytes, max(limits.ratio_from, packed * limits.ratio))
     total = count = 0
-    source = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
-    for name, size, stream in source:
+    seen: set[str] = set()
+    for name, size, stream in _zip_members(archive) if kind(archive) == "zip" else _tar_members(archive):
         total, count = total + size, count + 1
-        if total > MAX_BYTES or count > MAX_MEMBERS:
-            raise StageError(f"{archive}: unpacks to more than {MAX_BYTES} bytes or {MAX_MEMBERS} files; it is refused")
-        yield checked_name(name, archive.name), size, stream
+        if total > most:
+            raise StageError(f"{archive}: {packed} bytes that unpack to more than {most}; it is refused")
+        if count > limits.members:
+            raise StageError(f"{archive}: holds more than {limits.members} members; it is refused")
+        checked = checked_name(name, archive.name)
+        if stream is None:
+            continue
+        if checked in seen or checked == ".":
+            raise StageError(f"{archive.name}: member {name!r} is there twice or has no name; it is refused")
+        seen.add(checked)
+        yield checked, size, stream
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
+def _open_tar(archive: Path) -> tuple[IO[bytes], tarfile.TarFile]:
+    """The unpacked stream and the tar in it."""
+    with archive.open("rb") as stream:
+        start = stream.read(6)
+    decompress: Any = open
+    for magic, function in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
+        if start.startswith(magic):
+            decompress = function
+    stream = decompress(archive, "rb")
     try:
-        tar = tarfile.open(archive, "r:*")  # noqa: SIM115  (closed below; opening alone is tried here)
+        return stream, tarfile.open(fileobj=_Bounded(stream), mode="r:")
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
+    try:
+        source, tar = _open_tar(archive)
     except UNREADABLE as error:
         raise _unreadable(archive, error) from error
-    with tar:
+    with source, tar:
         while True:
             try:
                 member = tar.next()
@@ -88,15 +171,16 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
                 raise _unreadable(archive, error) from error
             if member is None:
                 return
+            tar.members.clear()  # tarfile keeps every header, which is gigabytes for millions of files
             if member.isdir():
-                checked_name(member.name, archive.name)
+                yield member.name, 0, None
             elif stream is None:
                 raise StageError(f"{archive.name}: member {member.name!r} is a link or a device; it is refused")
             else:
                 yield member.name, member.size, Member(archive, stream)
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
     try:
         packed = zipfile.ZipFile(archive)
     except UNREADABLE as error:
@@ -104,7 +188,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
     with packed:
         for info in packed.infolist():
             if info.is_dir():
-                checked_name(info.filename, archive.name)
+                yield info.filename, 0, None
                 continue
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise StageError(f"{archive.name}: member {info.filename!r} is a link; it is refused")
@@ -116,6 +200,18 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member]]:
                 yield info.filename, info.file_size, Member(archive, stream)
 
 
+def copy(archive: Path, name: str, size: int, stream: Member, out: IO[bytes]) -> None:
+    """Copy a member, which must be as long as it says."""
+    written = 0
+    while block := stream.read(BLOCK):
+        written += len(block)
+        if written > size:
+            raise StageError(f"{archive.name}: member {name!r} is larger than it says; it is refused")
+        out.write(block)
+    if written != size:
+        raise StageError(f"{archive.name}: member {name!r} ends after {written} of {size} bytes; fetch it again")
+
+
 def add_file(tar: tarfile.TarFile, name: str, size: int, stream: Member | IO[bytes]) -> None:
     """Add a file with nothing of its origin but its name and content, so that equal data give equal bytes."""
     info = tarfile.TarInfo(name)
@@ -123,30 +219,30 @@ def add_file(tar: tarfile.TarFile, name: str, size: int, stream: Member | IO[byt
     tar.addfile(info, stream)
 
 
-def to_tar(archive: Path, destination: Path) -> int:
+def to_tar(archive: Path, destination: Path, limits: Limits = LIMITS) -> int:
     """Write the files of any archive into a plain tar; the number of files."""
     count = 0
     with tarfile.open(destination, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, size, stream in members(archive):
-            add_file(tar, name, size, stream)
+        for name, size, stream in members(archive, limits):
+            try:
+                add_file(tar, name, size, stream)
+            except (OSError, ValueError) as error:  # it ends too early, its name cannot be written, the disk is full
+                raise StageError(f"{archive}: member {name!r} cannot be copied: {error}") from error
+            tar.members.clear()
             count += 1
     if not count:
         raise StageError(f"{archive}: holds no file")
     return count
 
 
-def unpack(archive: Path, destination: Path) -> None:
+def unpack(archive: Path, destination: Path, limits: Limits = LIMITS) -> None:
     """Unpack every file below `destination`, which is made."""
     destination.mkdir(parents=True)
-    for name, size, stream in members(archive):
+    for name, size, stream in members(archive, limits):
         target = destination / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as out:
-            written = 0
-            while block := stream.read(1 << 20):
-                written += len(block)
-                if written > size:
-                    raise StageError(f"{archive.name}: member {name!r} is larger than it says; it is refused")
-                out.write(block)
-        if written != size:
-            raise StageError(f"{archive.name}: member {name!r} ends after {written} of {size} bytes; fetch it again")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as out:
+                copy(archive, name, size, stream, out)
+        except (OSError, ValueError) as error:  # a file where a folder should be, a name too long, the disk is full
+            raise StageError(f"{archive}: member {name!r} cannot be written: {error}") from error

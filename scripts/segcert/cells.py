@@ -176,11 +176,14 @@ class CellTable:
         ]
 
     def source_records(self, cell: Cell) -> list[str]:
-        """Records of the data set and the weights that a train cell is made from; of no other's."""
-        if cell.stage != "train" or cell.topology == "released":
+        """Records of the data set and the weights that a cell is made from first; of no other's.
+
+        Training needs the data; released weights need none, so there it is their evaluation.
+        """
+        if cell.stage != ("eval" if cell.topology == "released" else "train"):
             return []
         dataset = self.dataset(cell.model)
-        weights = self.backbone(cell.model)
+        weights = self.backbone(cell.model) if cell.stage == "train" else None
         records = [f"results/data/{dataset}.tar.json", f"results/data/{dataset}.json"]
         return records + ([f"results/weights/{weights}.json"] if weights else [])
 

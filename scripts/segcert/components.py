@@ -7,9 +7,7 @@ corrected ones under names of their own.
 
 from __future__ import annotations
 
-import os
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
 from segcert.errors import StageError
-from segcert.stage import PROGRESS_FD
+from segcert.progress import progress, say  # noqa: F401  (the stages take them from here)
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
@@ -228,19 +226,3 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     paddle.seed(seed)
-
-
-def progress(total: int, description: str) -> Any:
-    """A progress bar on the terminal where a person watches; silent otherwise, the log has plain lines."""
-    from tqdm import tqdm
-
-    try:
-        terminal = os.fdopen(os.dup(int(os.environ[PROGRESS_FD])), "w")
-    except (KeyError, ValueError, OSError):  # nobody watches, or the launcher of ranks closed the terminal
-        return tqdm(total=total, disable=True)
-    return tqdm(total=total, desc=description, file=terminal, dynamic_ncols=True, disable=not total)
-
-
-def say(text: str) -> None:
-    """A plain line in the log."""
-    print(text, file=sys.stderr, flush=True)

@@ -104,16 +104,15 @@ class PaddleEngine(Engine):
         if self.device == "gpu":
             return self._observe_gpu(batch)
         trace = onednn_trace(lambda: self.run(batch))
-        if not trace["convolutions"]:
-            # No convolution of oneDNN's ran: Paddle's own CPU kernels did, which exist in float32 alone.
+        work = Counter(trace["convolutions"]) + Counter(trace["products"])
+        if not work:
+            # Nothing that computes was oneDNN's: Paddle's own CPU kernels ran, which exist in float32 alone.
             effective = {"engine": "native", "precision": "fp32", "threads": self.config.cpu_math_library_num_threads()}
         else:
-            convolutions = trace["convolutions"]
-            low = convolutions.get("bf16", 0)
             effective = {
                 "engine": "onednn",
                 "threads": trace["threads"],
-                "precision": "bf16" if low > sum(convolutions.values()) / 2 else "fp32",
+                "precision": "bf16" if work["bf16"] > work.total() / 2 else "fp32",
             }
         return {"device": "cpu", **effective}, {"onednn": trace}
 
@@ -345,8 +344,9 @@ def onednn_trace(run: Any) -> dict[str, Any]:
     """What oneDNN executed while `run` ran, from its own verbose output.
 
     Returns:
-        primitives: how many were executed; kinds: by kind; convolutions: by the dtype of their
-        source; threads: as oneDNN reports them (None where it executed nothing).
+        primitives: how many were executed; kinds: by kind; convolutions, and products (of matrices, which
+        do the work of a transformer): by the dtype of their source; threads: as oneDNN reports them (None
+        where it executed nothing).
 
     Source of the format: oneDNN developer guide, "Verbose mode" (v1 lines, fields by commas).
     """
@@ -380,18 +380,21 @@ def parse_onednn_trace(text: str) -> dict[str, Any]:
     """The summary of verbose output that `onednn_trace` returns."""
     kinds: Counter[str] = Counter()
     convolutions: Counter[str] = Counter()
+    products: Counter[str] = Counter()
     for line in text.splitlines():
         fields = line.split(",")
         if len(fields) > 8 and fields[0] in ("onednn_verbose", "dnnl_verbose") and "exec" in fields[:4]:
             kind, layouts = fields[fields.index("exec") + 2], fields[fields.index("exec") + 5]
             kinds[kind] += 1
-            if kind == "convolution":
+            if kind in ("convolution", "inner_product", "matmul"):
                 source = re.search(r"src\w*:(\w+)", layouts)
-                convolutions[source[1] if source else "unknown"] += 1
+                counted = convolutions if kind == "convolution" else products
+                counted[source[1] if source else "unknown"] += 1
     threads = re.search(r"nthr:(\d+)", text)
     return {
         "primitives": sum(kinds.values()),
         "kinds": dict(kinds),
         "convolutions": dict(convolutions),
+        "products": dict(products),
         "threads": int(threads[1]) if threads else None,
     }

@@ -1,0 +1,251 @@
+"""Mode whole_infer for real: released weights and a data set over HTTP, then everything but training.
+
+The weights are trained here for three iterations and served as the original serves its own: a zip with
+a folder that holds model.pdparams. The data set comes as a zip in mini_supervisely's layout.
+"""
+
+import json
+import re
+import tarfile
+import zipfile
+
+import pytest
+import yaml
+from conftest import copy_project, planned_jobs, snakemake
+from http_server import Answer, serving
+
+from segcert import cells, conclusions, machine, record, settings, synthetic
+
+MODEL = "pp_humanseg_lite"
+IMAGES = {"train": 6, "val": 2, "test": 7}  # more to infer on than a lite mode would take
+ENGINES = 5
+FOLDER = f"results/whole_infer/{MODEL}/released"
+TINY = {
+    "hardware": "cpu",
+    "models": [MODEL],
+    "input_size": {"default": [64, 64]},
+    "train": {"iters": 3, "topologies": ["single"]},
+    "infer": {
+        "from_topologies": ["single"],
+        "cpu_threads": [1],
+        "min_samples": 4,
+        "min_seconds": 0,
+        "warmup": 1,
+        "max_warmup": 2,
+        "exclusive": False,
+    },
+    # as in mode smoke: after three iterations the classes of many pixels are nearly tied
+    "gates": {"pixel_agreement": {"bf16": 0.9}, "miou_drop": {"bf16": 0.05}},
+}
+
+
+def zipped(tar, wrapper, target):
+    with tarfile.open(tar) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for member in source:
+            packed.writestr(f"{wrapper}/{member.name}", source.extractfile(member).read())
+    return target.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A project after a whole run of mode whole_infer, the site that it fetched from, and what it printed."""
+    home = tmp_path_factory.mktemp("whole")
+    folder = copy_project(home / "project")
+    images = {"mini_supervisely_synthetic": {"images": IMAGES}}
+    (folder / "train.yaml").write_text(yaml.safe_dump({**TINY, "mode": "smoke", "datasets": images}))
+    checkpoint = f"results/smoke/{MODEL}/single_fp32/model.pdparams"
+    trained = snakemake(folder, checkpoint, "--configfile", "train.yaml")
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    with zipfile.ZipFile(home / "w.zip", "w") as packed:
+        packed.write(folder / checkpoint, "pphumanseg_lite_generic_192x192/model.pdparams")
+    synthetic.write_tar(home / "d.tar", "mini_supervisely", IMAGES, seed=3)
+    with serving() as site:
+        weights = site.put("/w/pphumanseg_lite_generic_192x192.zip", (home / "w.zip").read_bytes())
+        data = site.put("/d/mini_supervisely.zip", zipped(home / "d.tar", "mini_supervisely", home / "d.zip"))
+        site.misbehave("/d/mini_supervisely.zip", Answer(status=503), Answer(cut=10_000))
+        mine = {
+            **TINY,
+            "weights": {"pphumanseg_lite_generic": {"url": weights}},
+            "datasets": {"mini_supervisely": {"url": data}},
+        }
+        (folder / "mine.yaml").write_text(yaml.safe_dump(mine))
+        planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "--config", "mode=whole_infer")
+        assert site.requests == [], "a plan fetches nothing"
+        done = snakemake(folder, "--configfile", "mine.yaml", "--config", "mode=whole_infer")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield folder, site, planned.stdout + planned.stderr
+
+
+def test_nothing_is_trained(whole):
+    folder, _, plan = whole
+    assert planned_jobs(plan) == {
+        "make_tarball": 1,
+        "unpack_dataset": 1,
+        "take_released_weights": 1,
+        "evaluate": 1,
+        "export": 1,
+        "infer": ENGINES,
+        "write_run_config": 1,
+        "conclude": 1,
+    }
+    assert not list((folder / "results/whole_infer").rglob("history.csv"))
+
+
+def test_conclusions_are_green_and_say_what_ran(whole):
+    folder, site, _ = whole
+    found = json.loads((folder / "results/whole_infer/conclusions.json").read_text(encoding="utf-8"))
+    assert found["red"] is False and found["mode"] == "whole_infer"
+    ran = [cell for cell in found["cells"] if cell["status"] == "passed"]
+    bf16 = 0 if machine.cpu_has_bf16() else 1
+    assert len(ran) == 3 + ENGINES - bf16
+    assert {cell["status"] for cell in found["cells"]} == {"passed", "unverified"}
+    taken = next(cell for cell in ran if cell["stage"] == "train")
+    assert taken["requested"]["weights"] == "pphumanseg_lite_generic"
+    assert taken["metrics"]["member"] == "pphumanseg_lite_generic_192x192/model.pdparams"
+    assert taken["metrics"]["fetched_from"].startswith(site.url)
+    evaluated = next(cell for cell in ran if cell["stage"] == "eval")
+    assert 0 <= evaluated["metrics"]["miou"] <= 1
+    for name in ("conclusions.md", "conclusions.zh.md", "conclusions.csv"):
+        assert MODEL in (folder / "results/whole_infer" / name).read_text(encoding="utf-8")
+
+
+def test_inference_takes_the_whole_test_list(whole):
+    folder, _, _ = whole
+    listed = (folder / "results/data/mini_supervisely/test.txt").read_text().split("\n")
+    names = sorted(line.split()[0].removeprefix("Images/").removesuffix(".jpg") for line in listed if line)
+    assert len(names) == IMAGES["test"]
+    cells_run = [path for path in (folder / FOLDER / "infer").iterdir() if path.is_dir()]
+    assert len(cells_run) == ENGINES
+    for cell in (*cells_run, folder / FOLDER / "reference"):
+        assert sorted(path.stem for path in cell.glob("*.png")) == names
+
+
+def test_status_lines_have_the_originals_form(whole):
+    folder, _, _ = whole
+    text = (folder / "results/whole_infer/results_python.log").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == f"{'-' * 24} whole_infer {'-' * 24}"
+    form = re.compile(rf"\033\[33m Run successfully with command - {MODEL} - .+ - \S+\.log  \033\[0m")
+    lines = text.splitlines()[1:]
+    assert lines and all(form.fullmatch(line) for line in lines)
+    stages = [line["command"].split("/scripts/")[-1].split("scripts/")[-1].split()[0] for line in
+              conclusions.parse_status_lines(text)]  # fmt: skip
+    assert {stage: stages.count(stage) for stage in stages} == {
+        "fetch_weights.py": 1,
+        "evaluate.py": 1,
+        "export.py": 1,
+        "infer.py": ENGINES if machine.cpu_has_bf16() else ENGINES - 1,
+    }
+
+
+def test_every_byte_is_fetched_once_although_the_server_failed(whole):
+    folder, site, _ = whole
+    for path, content in site.files.items():
+        assert sum(request.sent for request in site.asked(path)) == len(content)
+    recorded = yaml.safe_load((folder / "results/checksums.yaml").read_text())
+    assert set(recorded) == {site.url + path for path in site.files}
+
+
+def test_offline_afterwards_nothing_is_to_do_and_nothing_is_missed(whole):
+    folder, site, _ = whole
+    asked = len(site.requests)
+    arguments = ("--configfile", "mine.yaml", "--config", "mode=whole_infer", "offline=true")
+    planned = snakemake(folder, "-n", *arguments)
+    assert planned_jobs(planned.stdout + planned.stderr) == {"write_run_config": 1, "conclude": 1}
+    # made again from what was fetched
+    again = snakemake(folder, "results/data/mini_supervisely.tar", "--force", *arguments)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(site.requests) == asked
+
+
+@pytest.mark.parametrize("mode", ["lite_train_lite_infer", "lite_train_whole_infer", "whole_train_whole_infer"])
+def test_the_other_modes_train_and_take_no_released_weights(whole, mode):
+    folder, _, _ = whole
+    planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "--config", f"mode={mode}")
+    jobs = planned_jobs(planned.stdout + planned.stderr)
+    assert jobs["train"] == 1 and "take_released_weights" not in jobs and "fetch_weights" not in jobs
+
+
+MODES = {  # iterations of training, images of inference (None: the whole list), data set of street scenes
+    "lite_train_lite_infer": (50, 5, "cityscapes_20imgs"),
+    "lite_train_whole_infer": (50, None, "cityscapes_20imgs"),
+    "whole_train_whole_infer": (1000, None, "cityscapes"),
+    "whole_infer": (None, None, "cityscapes_20imgs"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_do_what_the_originals_do(root, mode):
+    shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+    chosen = {"mode": mode, "models": ["ocrnet_hrnetw18"]}
+    resolved = settings.resolve(settings.merge(shipped, chosen), chosen, "config")
+    table = cells.CellTable(resolved, machine.hardware("gpu"))
+    iters, images, dataset = MODES[mode]
+    assert table.dataset("ocrnet_hrnetw18") == dataset
+    found = {cell.requested.get("iters") for cell in table.planned("train")}
+    assert found == {iters}
+    flags = [list(cell.flags) for cell in table.planned("infer")]
+    assert flags
+    for words in flags:
+        assert (int(words[words.index("--images") + 1]) if "--images" in words else None) == images
+
+
+# -- what cannot be had -------------------------------------------------------------------------
+
+
+def test_weights_and_data_that_cannot_be_had_turn_the_run_red(tmp_path):
+    folder = copy_project(tmp_path / "project")
+    with serving() as site:
+        mine = {
+            **TINY,
+            "mode": "whole_infer",
+            "models": [MODEL, "fcn_hrnet_w18"],
+            "weights": {"pphumanseg_lite_generic": {"url": site.url + "/w.zip"}},
+            "datasets": {"mini_supervisely": {"url": site.url + "/d.zip"}},
+        }
+        (folder / "mine.yaml").write_text(yaml.safe_dump(mine))
+        done = snakemake(folder, "--configfile", "mine.yaml")
+    assert done.returncode != 0
+    assert f"{site.url}/w.zip: the server answers 404" in done.stdout + done.stderr
+    found = json.loads((folder / "results/whole_infer/conclusions.json").read_text(encoding="utf-8"))
+    assert found["red"] is True
+    failed = {(cell["stage"], cell["cell"]): cell["reason"] for cell in found["cells"] if cell["status"] == "failed"}
+    assert failed.keys() == {("data", "mini_supervisely.tar"), ("train", "released")}
+    for name, reason in zip(("d.zip", "w.zip"), failed.values(), strict=True):
+        assert f"{site.url}/{name}: the server answers 404" in reason
+    lite = [cell for cell in found["cells"] if cell["model"] == MODEL and cell["stage"] not in ("train", "data")]
+    assert {cell["status"] for cell in lite} <= {"blocked", "unverified"}
+    without = [cell for cell in found["cells"] if cell["model"] == "fcn_hrnet_w18"]
+    assert [(cell["status"], cell["reason"]) for cell in without] == [("unverified", "no released weights")]
+
+
+def test_data_that_cannot_be_had_block_what_is_evaluated_on_them(tmp_path, monkeypatch, root):
+    """The weights are there, the data are not: no mark for anything that the data are needed for."""
+    monkeypatch.chdir(tmp_path)
+    shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+    overrides = {**TINY, "mode": "whole_infer"}
+    table = cells.CellTable(
+        settings.resolve(settings.merge(shipped, overrides), overrides, "config"),
+        machine.hardware("cpu"),
+    )
+    result = conclusions.conclude(table, ["results/data/mini_supervisely.tar.json"])
+    assert result.red
+    assert {cell["status"] for cell in result.select(model=MODEL, stage="eval")} == {"blocked"}
+    assert result.cells[0]["cell"] == "mini_supervisely.tar" and result.cells[0]["status"] == "failed"
+    assert record.attempts("results/data/mini_supervisely.tar.json") == []
+
+
+def test_offline_says_what_to_bring_and_where_to_put_it(tmp_path):
+    folder = copy_project(tmp_path / "project")
+    arguments = ("--config", "mode=whole_infer", f"models=[{MODEL}]", "hardware=cpu", "offline=true")
+    done = snakemake(folder, "results/data/mini_supervisely.tar", *arguments)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    url = "https://paddleseg.bj.bcebos.com/humanseg/data/mini_supervisely.zip"
+    where = re.search(
+        rf"{re.escape(url)}: `offline: true`.*put it at (results/downloads/\S+-mini_supervisely\.zip),", text
+    )
+    assert where, text
+    synthetic.write_tar(tmp_path / "d.tar", "mini_supervisely", {"train": 1, "val": 1, "test": 1}, seed=3)
+    zipped(tmp_path / "d.tar", "mini_supervisely", folder / where[1])
+    brought = snakemake(folder, "results/data/mini_supervisely.tar", *arguments)
+    assert brought.returncode == 0, brought.stdout + brought.stderr
