@@ -352,6 +352,7 @@ class Meaning:
     precisions: list[str]
     lines: Mapping[str, int]
     tails: tuple[str, ...] = ()
+    random_input: list[int] | None = None  # [width, height] of random_infer_input
 
 
 @dataclass
@@ -485,12 +486,22 @@ def understand(params: Params) -> tuple[Meaning | None, list[Problem]]:
         precisions=reader.among("precision", ("fp32", "fp16", "bf16", "int8")),
         lines={name: line.number for name, line in params.lines.items()},
         tails=tuple(params.tails),
+        random_input=_random_input(params),
     )
     if not meaning.infer_devices:
         reader.say(params["device"].number, f"{params['device'].key}: no value; cpu, gpu or both")
     _check_places(reader)
     problems = sorted(reader.problems, key=lambda problem: problem.line)
     return (None if any(problem.error for problem in problems) else meaning), problems
+
+
+def _random_input(params: Params) -> list[int] | None:
+    """[width, height] of `random_infer_input:[{float32,[3,HEIGHT,WIDTH]}]`, where it stands there so."""
+    for line in params.tails.get("infer_benchmark_params", ()):
+        found = re.match(r"\[\{float32,\[3,(\d{1,5}),(\d{1,5})\]\}\]\Z", line.value.replace(" ", ""), re.ASCII)
+        if found and int(found[1]) and int(found[2]):
+            return [int(found[2]), int(found[1])]
+    return None
 
 
 def _with_extra(command: Command | None, line: Line) -> Command | None:

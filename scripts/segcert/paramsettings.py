@@ -20,6 +20,7 @@ from segcert import modelconfig, params
 from segcert.errors import ConfigError
 from segcert.params import Command, Devices, Meaning, ParamsError, Problem, Trainer
 
+ROOT = Path(__file__).resolve().parents[2]
 PATTERN = "train_*infer_python*.txt"
 WHOLE_INFER = "whole_infer"
 # Options of each of PaddleSeg's tools: those that the settings take, and those that change nothing here.
@@ -252,7 +253,7 @@ def _unused(name: str, path: Path, taken: list[str]) -> str:
     """The model's name, or, for a second file of the same model, the name with the file's scenario."""
     if name not in taken:
         return name
-    scenario = re.sub(r"[^A-Za-z0-9]+", "_", path.stem.removeprefix("train_").removesuffix("_infer_python"))
+    scenario = re.sub(r"[^A-Za-z0-9]+", "_", path.stem.removeprefix("train_").partition("_infer_python")[0])
     first = f"{name}-{scenario}"
     return next(n for n in (first, *(f"{first}-{i}" for i in range(2, 1000))) if n not in taken)
 
@@ -306,10 +307,40 @@ def _place(
         section = section if isinstance(section, dict) else {}
         model.entry["algorithm"] = str(section.get("type") or model.meaning.model)
         _backbone(model, section)
-    reason = _data(model, command, content, file, folder, known, effective)
+    reason = _data(model, command, content, file, folder, known, effective) or _size(model, content, known, effective)
     if reason:
         model.entry.setdefault("data", next(iter(config["data"])))
         _skip_everything(model, effective, reason)
+
+
+def _size(model: _Model, content: Mapping[str, Any], known: str | None, effective: Mapping[str, Any]) -> str | None:
+    """See to it that the exported model has one input size; why it cannot be run where there is none.
+
+    PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
+    on models of one size: that of `random_infer_input`, or of the built-in configuration.
+    """
+    if model.settings.get("export") or _resize(content) or _of(effective["input_size"], known or model.meaning.model):
+        return None
+    size = model.meaning.random_input
+    if size is None and known:
+        built_in = Path(effective["model_zoo"][known]["config"])
+        size = _resize(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+    if size is None:
+        return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
+    model.settings["export"] = {"input_size": size}
+    model.note("norm_export", f"the exported model's size is open; {size[0]} x {size[1]} (width x height) is taken")
+    return None
+
+
+def _resize(content: Mapping[str, Any]) -> list[int] | None:
+    """[width, height] of the Resize in the transforms of the exported model."""
+    for section in ("export", "val_dataset"):
+        transforms = content.get(section)
+        transforms = transforms.get("transforms") if isinstance(transforms, Mapping) else None
+        if isinstance(transforms, list) and transforms:
+            found = [item for item in transforms if isinstance(item, Mapping) and item.get("type") == "Resize"]
+            return list(found[0].get("target_size", (512, 512))) if found else None
+    return None
 
 
 def _skip_everything(model: _Model, effective: Mapping[str, Any], reason: str) -> None:
