@@ -45,10 +45,6 @@ ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"
 )
 
-if workflow.is_main_process:
-    for note in SETTINGS.get("params", {}).get("notes", []):
-        print(f"note: {note}", file=sys.stderr)
-
 RUN_CONFIG = {
     "settings": SETTINGS,
     "hardware": vars(TABLE.hardware),

@@ -1,4 +1,10 @@
-"""What a run does at its end: conclusions also where jobs failed, and a summary for the terminal."""
+"""What a run says for itself: notes on params files at its start; at its end conclusions, also where jobs
+failed, and a summary for the terminal.
+"""
+
+if workflow.is_main_process:
+    for note in SETTINGS.get("params", {}).get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def lost_records():

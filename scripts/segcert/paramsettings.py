@@ -81,13 +81,14 @@ def files(named: str | list[str] | None) -> list[tuple[Path, bool]]:
 
 
 def lint(
-    named: str | list[str], config: Mapping[str, Any], root: str | None = None
+    named: str | list[str], config: Mapping[str, Any], root: str | None = None, mode: str | None = None
 ) -> tuple[list[tuple[Path, Meaning]], list[Problem]]:
     """What params files ask for, and everything that is wrong with them.
 
     Args:
         config: a configuration, for the models that it knows (`model_zoo`).
         root: PaddleSeg's folder, if it is not to be found from the files.
+        mode: look only for the files of commands that this mode runs; None: of all.
     """
     meanings: list[tuple[Path, Meaning]] = []
     problems: list[Problem] = []
@@ -105,15 +106,17 @@ def lint(
             continue
         problems += found
         if meaning:
-            problems += _missing_files(path, meaning, config, root)
+            problems += _missing_files(path, meaning, config, root, mode)
             meanings.append((path, meaning))
     return meanings, problems
 
 
-def _missing_files(path: Path, meaning: Meaning, config: Mapping[str, Any], root: str | None) -> Iterator[Problem]:
+def _missing_files(
+    path: Path, meaning: Meaning, config: Mapping[str, Any], root: str | None, mode: str | None
+) -> Iterator[Problem]:
     """Model configurations that cannot be found; a warning where the model is a known one."""
     known = canonical(config, meaning.model)
-    for command in _commands(meaning):
+    for command in _commands(meaning, mode):
         name = command.option("--config")
         if name is None:
             yield Problem(str(path), command.line, f"{command.script}: no --config", error=known is None)
@@ -130,10 +133,12 @@ def _missing_files(path: Path, meaning: Meaning, config: Mapping[str, Any], root
             yield Problem(str(path), command.line, str(error))
 
 
-def _commands(meaning: Meaning) -> list[Command]:
+def _commands(meaning: Meaning, mode: str | None) -> list[Command]:
     """The commands whose configuration is read, each line once."""
-    chosen = [trainer.command for trainer in meaning.trainers if _unsupported_training(trainer) is None]
-    chosen += [released.export for released in meaning.released if _unsupported_release(released) is None]
+    trainers = [] if mode == WHOLE_INFER else meaning.trainers
+    released = meaning.released if mode in (None, WHOLE_INFER) else []
+    chosen = [trainer.command for trainer in trainers if _unsupported_training(trainer) is None]
+    chosen += [item.export for item in released if _unsupported_release(item) is None]
     unique = {(command.line, command.option("--config")): command for command in chosen if command}
     return list(unique.values())
 
@@ -220,7 +225,7 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
         ParamsError: with every error of every file.
     """
     root = config["paddleseg_root"]
-    meanings, problems = lint(config["params_file"], config, root)
+    meanings, problems = lint(config["params_file"], config, root, config["mode"])
     if any(problem.error for problem in problems):
         raise ParamsError(problem for problem in problems if problem.error)
     known_files = {str(path) for path, _ in meanings}

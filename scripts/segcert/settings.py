@@ -69,12 +69,14 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     if mode not in modes:
         raise ConfigError(_message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}"))
     own = {key: _only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
+    chosen: dict[str, Any] = {}
     said: dict[str, Any] = {}
     if config["params_file"]:
         made, said["params"] = paramsettings.layer(config, merge(config, modes[mode], own))
         mine = {key: _only(config[key], overrides[key]) for key in overrides if key in config}
         config = merge(config, made, mine)
-    settings = merge(config, modes[mode], own)
+        chosen = {"models": made["models"]}
+    settings = merge(config, modes[mode], chosen, own)
     for name, entry in settings["model_zoo"].items():
         if "settings" in entry:
             user = overrides.get("model_zoo", {}).get(name, {}).get("settings", {})
