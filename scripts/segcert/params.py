@@ -436,9 +436,10 @@ class _Reader:
         return Command(line.number, words[0], _options(words[1:]))
 
 
-def whole(text: str) -> int:
-    """A whole number of at least 1, in digits that a person types; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+def whole(text: str, least: int = 1) -> int | None:
+    """A whole number of at least `least`, in digits as a person types them; None for anything else."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    return number if number >= least else None
 
 
 def _options(words: list[str]) -> dict[str, tuple[str, ...]]:
@@ -560,6 +561,8 @@ def _trainers(reader: _Reader) -> list[Trainer]:
     norm = ("norm", "norm_trainer", "norm_export")
     static = next(iter(params.tails.get("to_static_train_benchmark_params", ())), None)
     commands = {slot[part]: reader.command(params[slot[part]]) for slot in (norm, *slots.values()) for part in (1, 2)}
+    extra = params["train_extra"]
+    _check_options(reader, _with_extra(Command(extra.number, "", {}), extra))
     found: list[Trainer] = []
     for name in line.alternatives:
         if not NAME.match(name):
@@ -578,18 +581,36 @@ def _trainers(reader: _Reader) -> list[Trainer]:
             known = [params["norm_trainer"].key, *slots, *([static.key] if static else [])]
             reader.say(line.number, f"unknown trainer {name}; in this file: {', '.join(known)}")
             continue
+        _check_options(reader, command)
         for key in ("pretrained", "train_extra"):
             command = _with_extra(command, params[key])
-        _check_precision(reader, command)
+        _check_shape(reader, commands[export])
         found.append(Trainer(name, slot, number, command, commands[export], params[export].number))
     return found
 
 
-def _check_precision(reader: _Reader, command: Command | None) -> None:
+def _check_options(reader: _Reader, command: Command | None) -> None:
+    """Values of the options of a training."""
+    for option, least in (("--seed", 0), ("--num_workers", 0), ("--log_iters", 1), ("--iters", 1), ("--batch_size", 1)):
+        if command and option in command.options and whole(text := command.option(option) or "", least) is None:
+            reader.say(command.line, f"{option}: {_short(text)}: allowed: a whole number of at least {least}")
     for option, allowed in (("--precision", ("fp32", "fp16", "bf16")), ("--amp_level", ("O1", "O2"))):
         value = command and command.options.get(option)
         if command and value is not None and (len(value) != 1 or value[0] not in allowed):
             reader.say(command.line, f"{option}: {_short(' '.join(value))}: allowed: {', '.join(allowed)}")
+
+
+def shape(command: Command | None) -> list[int] | None:
+    """[width, height] of an export's `--input_shape N 3 HEIGHT WIDTH`; None where it has none, or no valid one."""
+    words = " ".join(command.options.get("--input_shape", ())).replace(",", " ").split() if command else []
+    sizes = [whole(word, 1) for word in words[2:]]
+    return [sizes[1], sizes[0]] if len(words) == 4 and sizes[0] and sizes[1] else None
+
+
+def _check_shape(reader: _Reader, command: Command | None) -> None:
+    if command and "--input_shape" in command.options and shape(command) is None:
+        text = " ".join(command.options["--input_shape"])
+        reader.say(command.line, f"--input_shape: {_short(text)}: allowed: N 3 HEIGHT WIDTH")
 
 
 def _released(reader: _Reader) -> list[Released]:
@@ -606,10 +627,13 @@ def _released(reader: _Reader) -> list[Released]:
     for flag in flags:
         if paths and flag not in ("True", "False"):
             reader.say(quant.number, f"infer_quant: {_short(flag)}: allowed: True, False")
-    return [
+    found = [
         Released(path, weights.number, reader.command(exports, export), flag == "True")
         for path, export, flag in zip(paths, exports.alternatives, flags, strict=False)
     ]
+    for released in found:
+        _check_shape(reader, released.export)
+    return found
 
 
 def _check_places(reader: _Reader) -> None:

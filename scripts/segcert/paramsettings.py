@@ -351,7 +351,7 @@ def _resize(content: Mapping[str, Any]) -> list[int] | None:
 def _skip_everything(model: _Model, effective: Mapping[str, Any], reason: str) -> None:
     """Every row that was to run, skipped for one reason."""
     if effective["mode"] == WHOLE_INFER:
-        if not any(item["stage"] == "train" for item in model.skipped):
+        if not any(item["name"] == "released" for item in model.skipped):
             model.skip("train", "released", "released", "released weights", reason)
         return
     train = model.settings["train"]
@@ -391,7 +391,7 @@ def _training(model: _Model, model_name: str, mode: str, effective: Mapping[str,
                     label = "_".join(filter(None, (trainer.name, autocast)))
                     line = trainer.line if not not_here else meaning.lines["gpu_list"]
                     model.skip(
-                        "train", topology, f"{prefix}_{label}", label, f"{reason} ({model.at(line)})",
+                        "train", topology, f"{prefix}_{label}", f"trainer {label}", f"{reason} ({model.at(line)})",
                         devices=entry.count, quant=trainer.quant,
                     )  # fmt: skip
                     continue
@@ -449,17 +449,9 @@ def _settings_of_training(
             train["devices"] = entry.count
     for option, key in (("--num_workers", "workers"), ("--log_iters", "log_iters")):
         if (text := command.option(option)) is not None:
-            train[key] = _number(model, command, option, text, 0 if key == "workers" else 1)
+            train[key] = int(text)
     if (text := command.option("--seed")) is not None:
-        model.settings["seed"] = _number(model, command, "--seed", text, 0)
-
-
-def _number(model: _Model, command: Command, option: str, text: str, least: int) -> int:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if number < least:
-        text = f"{option}: {text!r}: allowed: a whole number of at least {least}"
-        raise ParamsError([Problem(str(model.path), command.line, text)])
-    return number
+        model.settings["seed"] = int(text)
 
 
 def _with_autocast(command: Command | None, autocast: str | None) -> Command | None:
@@ -547,7 +539,7 @@ def _released(model: _Model, effective: Mapping[str, Any]) -> Command | None:
         if reason:
             name = f"released_{number + 1}" if command or number else "released"
             reason = f"{reason} ({model.at(released.line)})"
-            model.skip("train", "released", name, released.path, reason, quant=released.quant)
+            model.skip("train", "released", name, "released weights", reason, quant=released.quant)
             continue
         command = released.export
         _shape(model, command)
@@ -684,15 +676,8 @@ def _evaluation(model: _Model, training: Command | None) -> None:
 
 
 def _shape(model: _Model, command: Command | None) -> None:
-    """`--input_shape N 3 H W` of an export is the exported model's size."""
-    words = command.options.get("--input_shape") if command else None
-    if not words or not command:
-        return
-    numbers = [params.whole(word) for word in " ".join(words).replace(",", " ").split()]
-    if len(numbers) != 4 or not all(numbers[2:]):
-        text = f"--input_shape {' '.join(words)}: allowed: N 3 HEIGHT WIDTH"
-        raise ParamsError([Problem(str(model.path), command.line, text)])
-    model.settings["export"] = {"input_size": [numbers[3], numbers[2]]}
+    if size := params.shape(command):
+        model.settings["export"] = {"input_size": size}
 
 
 def _inference(model: _Model) -> None:
