@@ -14,6 +14,8 @@ rule matrix:
     benchmark:
         f"results/{MODE}/matrix.bench.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
