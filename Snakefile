@@ -3,6 +3,7 @@
 #   snakemake --cores 8 --resources gpu=4                     the mode that config/config.yaml names
 #   snakemake --cores 2 --config mode=smoke                   the whole matrix, small, offline
 #   snakemake --cores 2 results/smoke/conclusions.json ...    any file that a rule makes
+#   snakemake --cores 1 matrix                                what would be run, and what not, and why
 #
 # Files of a run:
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
@@ -30,6 +31,8 @@ include: "rules/evaluate.smk"
 include: "rules/export.smk"
 include: "rules/infer.smk"
 include: "rules/conclusions.smk"
+include: "rules/matrix.smk"
+include: "rules/ending.smk"
 
 
 rule all:

@@ -86,7 +86,7 @@ def of_cell(stage, attribute):
 def timed_threads(wildcards):
     """A cell's threads, or every core of this machine where a CPU cell is to be timed alone."""
     cell = planned_cell("infer", wildcards)
-    alone = SETTINGS["infer"]["exclusive"] and not cell.gpus and workflow.local_exec
+    alone = TABLE.section(cell.model, "infer")["exclusive"] and not cell.gpus and workflow.local_exec
     return max(cell.threads, workflow.resource_settings.cores or 1) if alone else cell.threads
 
 
@@ -121,26 +121,3 @@ def backbone_options(wildcards):
 
 def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
-
-
-def lost_records():
-    """Records of the jobs that failed in this run and left no record of the failure, fresh or at all."""
-    outputs = [job.output.get("record") for job in workflow.scheduler.failed] if workflow.scheduler else []
-    failures = {path: Path(path.removesuffix(".json") + ".failed.json") for path in outputs if path}
-    return [path for path, file in failures.items() if not file.exists() or file.stat().st_mtime < STARTED]
-
-
-def conclude_after_failure():
-    """Write the conclusions although jobs failed, and show what is red."""
-    run_config = f"results/{MODE}/run_config.yaml"
-    record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
-    command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
-    command += ["--json", f"results/{MODE}/conclusions.json"]
-    subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)
-
-
-def show_conclusions():
-    """Show the summary that the last conclusions printed, where this run made or kept some."""
-    log = Path(f"results/{MODE}/conclusions.log")
-    if log.exists():
-        print(log.read_text(encoding="utf-8"), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from segcert import download, stage
 
@@ -16,6 +17,10 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         images = dict(zip(("train", "val", "test"), args.images, strict=True))
         synthetic.write_tar(made, args.layout, images, args.seed, tuple(args.size) if args.size else None)
         metrics = {}
+    elif args.source == "folder":
+        from segcert import folders
+
+        metrics = {"files": folders.to_tar(Path(args.location), args.layout, dict(args.list), made)}
     else:
         with download.obtained(args) as file:
             metrics = {
@@ -29,7 +34,10 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
 def main() -> int:
     options = stage.parser(__doc__)
     options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
-    download.add_options(options, "synthetic")
+    download.add_options(options, "synthetic", "folder")
+    options.add_argument(
+        "--list", nargs=2, action="append", default=[], metavar=("SPLIT", "FILE"), help="folder: another list file"
+    )
     options.add_argument(
         "--images", nargs=3, type=int, metavar=("TRAIN", "VAL", "TEST"), help="synthetic: images by split"
     )

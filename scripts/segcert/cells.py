@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from segcert import statuses
+from segcert import matrix, statuses
 from segcert.machine import Hardware
-from segcert.settings import per_model
+from segcert.matrix import CPU, GPU
+from segcert.settings import MODEL_SECTIONS, of_model, per_model
 
-CPU, GPU = "cpu", "gpu"
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -117,10 +117,11 @@ class TrainCell:
     precision: str = "fp32"
     level: str | None = None
     dtype: str | None = None
+    named: str | None = None  # a row that is not run has a name of its own
 
     @property
     def name(self) -> str:
-        return "_".join(
+        return self.named or "_".join(
             filter(None, (self.topology, self.topology != "released" and self.precision, self.level, self.dtype))
         )
 
@@ -138,6 +139,13 @@ class CellTable:
         self.hardware = hardware
         self.mode: str = settings["mode"]
         self.trains = self.mode != "whole_infer"
+        self._sections = {
+            (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
+        }
+
+    def section(self, model: str, name: str) -> Any:
+        """A section of the settings as it is for one model."""
+        return self._sections[model, name]
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -189,14 +197,19 @@ class CellTable:
 
     def backbone(self, model: str) -> str | None:
         """The entry of `weights` that the model's training starts from, if any."""
-        return self.weights(model, "backbone_weights") if self.settings["train"]["pretrained_backbone"] else None
+        wanted = self.section(model, "train")["pretrained_backbone"]
+        return self.weights(model, "backbone_weights") if wanted else None
 
     def dataset(self, model: str) -> str:
         """The entry of `datasets` that the model works on in this mode."""
         return self.settings["data"][self.settings["model_zoo"][model]["data"]]
 
     def input_size(self, model: str) -> list[int] | None:
-        return per_model(self.settings["input_size"], model)
+        return per_model(self.section(model, "input_size"), model)
+
+    def export_size(self, model: str) -> list[int] | None:
+        """The size of the exported model, where it is not that of the training."""
+        return self.section(model, "export")["input_size"] or self.input_size(model)
 
     def weights(self, model: str, kind: str) -> str | None:
         """The entry of `weights` that is the model's `backbone_weights` or `released_weights`, if any."""
@@ -211,10 +224,38 @@ class CellTable:
             if train.planned:
                 yield self._eval(model, row, train)
         for row, train in rows:
-            if train.planned and self._is_exported(row):
+            if train.planned and self.is_exported(model, row):
                 export = self._export(model, row, train)
                 yield export
                 yield from self._infer(model, row, export)
+        for item in self._items(model):
+            row, left_out = self._left_out(model, item)
+            if item["name"] != "released":
+                yield left_out
+            if item.get("quant"):
+                yield from self._infer(model, row, left_out, why="quantised models are not done here yet")
+
+    def _items(self, model: str) -> list[Mapping[str, Any]]:
+        """What is asked for and not done, of this mode."""
+        items = self.settings["model_zoo"][model].get("skipped", [])
+        return [item for item in items if item["stage"] != "train" or (item["topology"] == "released") != self.trains]
+
+    def _left_out(self, model: str, item: Mapping[str, Any]) -> tuple[TrainCell, Cell]:
+        """A cell, and the row that it would stand in, for an item of the model's `skipped`."""
+        row = TrainCell(item["topology"], named=item["name"])
+        requested: dict[str, Any] = {"device": self._device(model), "devices": item.get("devices", 1)}
+        if item["stage"] == "infer":
+            requested |= {"engine": "native", "threads": 1, "batch_size": self._batch_sizes(model)[0]}
+        return row, Cell(
+            **self._base(model, row, item["stage"]),
+            name=item["name"],
+            requested={**requested, "precision": item["what"]},
+            status=statuses.SKIPPED.name,
+            reason=item["reason"],
+        )
+
+    def _batch_sizes(self, model: str) -> list[int]:
+        return self.section(model, "infer")["batch_sizes"]
 
     def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
         return {
@@ -230,22 +271,23 @@ class CellTable:
         if not self.trains:
             yield self._released(model)
             return
-        for topology in self.settings["train"]["topologies"]:
-            for precision in self.settings["train"]["precisions"]:
+        train = self.section(model, "train")
+        for topology in train["topologies"]:
+            for precision in train["precisions"]:
                 row = TrainCell(topology, **precision)
                 yield row, self._train(model, row)
 
     def _train(self, model: str, row: TrainCell) -> Cell:
-        train = self.settings["train"]
+        train = self.section(model, "train")
         devices = train["devices"] if row.topology == "multi" else 1
         status = reason = None
-        why_not = self.hardware.why_no_gpu("paddle")
-        device = CPU if why_not else GPU
-        if row.precision == "amp" and why_not:
+        device = self._device(model)
+        if row.precision == "amp" and device == CPU:
+            why = self.hardware.why_no_gpu("paddle") or "train.device is cpu"
             device = GPU
             status, reason = (
                 statuses.UNVERIFIED.name,
-                f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {why_not}",
+                f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {why}",
             )
         elif device == GPU and devices > self.hardware.gpus:
             status, reason = (
@@ -262,7 +304,7 @@ class CellTable:
             "iters": per_model(train["iters"], model),
             "batch_size": per_model(train["batch_size"], model),
             "input_size": size,
-            "seed": self.settings["seed"],
+            "seed": self.section(model, "seed"),
             "workers": train["workers"],
             "threads": train["threads"],
         }
@@ -283,7 +325,14 @@ class CellTable:
             reason=reason,
         )
 
+    def _device(self, model: str) -> str:
+        """Where the model is trained and evaluated."""
+        return CPU if self.section(model, "train")["device"] == CPU or self.hardware.why_no_gpu("paddle") else GPU
+
     def _released(self, model: str) -> tuple[TrainCell, Cell]:
+        for item in self._items(model):
+            if item["name"] == "released":
+                return self._left_out(model, item)
         row = TrainCell("released")
         weights = self.weights(model, "released_weights")
         known = weights is not None
@@ -291,37 +340,38 @@ class CellTable:
             **self._base(model, row, "train"),
             name=row.name,
             requested={"device": CPU, "weights": weights},
-            timeout_min=self.settings["export"]["timeout_min"],
+            timeout_min=self.section(model, "export")["timeout_min"],
             status=None if known else statuses.UNVERIFIED.name,
             reason=None if known else "no released weights",
         )
 
-    def _is_exported(self, row: TrainCell) -> bool:
+    def is_exported(self, model: str, row: TrainCell) -> bool:
+        """Whether the model is exported and run from this checkpoint."""
         if row.topology == "released":
             return True
-        infer = self.settings["infer"]
+        infer = self.section(model, "infer")
         wanted = infer["from_precision"]
         if wanted == "auto":
-            asked = {entry["precision"] for entry in self.settings["train"]["precisions"]}
-            wanted = "amp" if not self.hardware.why_no_gpu("paddle") and "amp" in asked else "fp32"
+            asked = {entry["precision"] for entry in self.section(model, "train")["precisions"]}
+            wanted = "amp" if self._device(model) == GPU and "amp" in asked else "fp32"
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
     def _eval(self, model: str, row: TrainCell, train: Cell) -> Cell:
-        evaluate = self.settings["evaluate"]
-        device = CPU if self.hardware.why_no_gpu("paddle") else GPU
-        size = self.input_size(model)
+        evaluate = self.section(model, "evaluate")
+        device = self._device(model)
+        size = self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model)
         requested = {
             "device": device,
             "precision": "fp32",
             "transforms": evaluate["transforms"],
             "images": evaluate["images"],
             "input_size": size,
-            "threads": self.settings["train"]["threads"],
+            "threads": self.section(model, "train")["threads"],
         }
         flags = ["--device", device, "--transforms", evaluate["transforms"], "--threads", str(requested["threads"])]
         flags += [
             *_limit_flags("--images", evaluate["images"]),
-            *_limit_flags("--reference-images", self.settings["infer"]["images"]),
+            *_limit_flags("--reference-images", self.section(model, "infer")["images"]),
         ]
         return Cell(
             **self._base(model, row, "eval"),
@@ -332,8 +382,8 @@ class CellTable:
         )
 
     def _export(self, model: str, row: TrainCell, train: Cell) -> Cell:
-        export = self.settings["export"]
-        size = self.input_size(model)
+        export = self.section(model, "export")
+        size = self.export_size(model)
         requested = {"device": CPU, "precision": "fp32", "input_size": size, "onnx": True, "opset": export["opset"]}
         return Cell(
             **self._base(model, row, "export"),
@@ -343,31 +393,41 @@ class CellTable:
             timeout_min=export["timeout_min"],
         )
 
-    def _infer(self, model: str, row: TrainCell, export: Cell) -> Iterator[Cell]:
-        infer = self.settings["infer"]
+    def _infer(self, model: str, row: TrainCell, export: Cell, why: str | None = None) -> Iterator[Cell]:
+        """The inference matrix of a checkpoint; `why`: of a quantised one, which is not run."""
+        infer = self.section(model, "infer")
         for batch_size in infer["batch_sizes"]:
             for entry in infer["cpu"]:
                 for threads in infer["cpu_threads"]:
-                    yield self._infer_cell(model, row, CPU, entry["engine"], entry["precision"], threads, batch_size)
+                    where = (CPU, entry["engine"], entry["precision"], threads, batch_size)
+                    yield self._infer_cell(model, row, *where, why)
             for entry in infer["gpu"]:
-                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size)
+                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size, why)
 
     def _infer_cell(
-        self, model: str, row: TrainCell, device: str, engine: str, precision: str, threads: int, batch_size: int
+        self,
+        model: str,
+        row: TrainCell,
+        device: str,
+        engine: str,
+        precision: str,
+        threads: int,
+        batch_size: int,
+        why: str | None = None,
     ) -> Cell:
-        infer = self.settings["infer"]
-        status = reason = None
+        infer = self.section(model, "infer")
+        status = None
+        reason = matrix.left_out(self.settings["rules"], device, engine, precision, quant=why is not None) or why
         why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle")
-        if device == GPU and why_not:
+        if reason:
+            status = statuses.SKIPPED.name
+        elif device == GPU and why_not:
             status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {why_not}"
         elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
             status, reason = (
                 statuses.UNVERIFIED.name,
                 "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not",
             )
-        else:
-            reason = _unsupported(device, engine, precision)
-            status = reason and statuses.SKIPPED.name
         requested = {
             "device": device,
             "engine": engine,
@@ -380,7 +440,7 @@ class CellTable:
         for key in ("warmup", "max_warmup", "min_samples", "min_seconds"):
             flags += [f"--{key.replace('_', '-')}", str(infer[key])]
         flags += [*_limit_flags("--images", infer["images"])]
-        gates = self.settings["gates"]
+        gates = self.section(model, "gates")
         flags += ["--min-agreement", str(gates["pixel_agreement"][precision])]
         flags += ["--max-miou-drop", str(gates["miou_drop"][precision])]
         flags += ["--logger", self.settings["benchmark"]["logger"]]
@@ -421,22 +481,6 @@ def infer_name(device: str, engine: str, precision: str, threads: int, batch_siz
 def pattern(names: Iterator[str] | list[str]) -> str:
     """A wildcard constraint that admits exactly these names."""
     return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
-
-
-def _unsupported(device: str, engine: str, precision: str) -> str | None:
-    """Why an engine cannot compute in a precision, as far as that is known beforehand."""
-    offered = {
-        (CPU, "native"): ("fp32",),
-        (CPU, "onednn"): ("fp32", "bf16"),
-        (CPU, "onnxruntime"): ("fp32",),
-        (CPU, "openvino"): ("fp32", "bf16"),
-        (GPU, "native"): ("fp32", "fp16"),
-        (GPU, "tensorrt"): ("fp32", "fp16"),
-        (GPU, "onnxruntime"): ("fp32",),
-    }[device, engine]
-    if precision in offered:
-        return None
-    return f"{engine} on {device} is offered in {', '.join(offered)} here, not in {precision}"
 
 
 def _size_flags(size: list[int] | None) -> list[str]:

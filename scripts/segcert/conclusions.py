@@ -88,7 +88,14 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
     # Data and weights are not in the matrix: they are told of where they keep cells of it from running.
     broken = [source for source in sources.values() if statuses.by_name(source["status"]).red]
     entries = list(known.values())
-    return Conclusions(table.mode, [*broken, *entries], certificates.certify(entries, table.settings["gates"]["amp"]))
+    certified = [
+        certificate
+        for model in table.settings["models"]
+        for certificate in certificates.certify(
+            [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
+        )
+    ]
+    return Conclusions(table.mode, [*broken, *entries], certified)
 
 
 def _source(path: str, lost: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,6 +37,30 @@ def config_chain(path: Path) -> list[Path]:
 
     visit(path, None, ())
     return chain
+
+
+def content(path: Path) -> dict[str, Any]:
+    """A configuration with what it inherits merged in, as PaddleSeg merges it; ConfigError as `config_chain`."""
+    config_chain(path)
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bases = own.pop("_base_", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged = _inherit(merged, content(path.parent / base))
+    return _inherit(merged, own)
+
+
+def _inherit(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` laid over `base`, mappings key by key; one with `_inherited_: false` replaces the base's."""
+    merged = dict(base)
+    for key, value in own.items():
+        if isinstance(value, dict) and value.get("_inherited_", True) and isinstance(merged.get(key), dict):
+            merged[key] = _inherit(merged[key], value)
+        elif isinstance(value, dict):
+            merged[key] = {name: item for name, item in value.items() if name != "_inherited_"}
+        else:
+            merged[key] = value
+    return merged
 
 
 def inputs(path: str) -> list[str]:

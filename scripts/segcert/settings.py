@@ -14,9 +14,12 @@ from typing import Any
 
 import yaml
 
+from segcert import paramsettings
 from segcert.errors import ConfigError
 
 SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
+# Sections that a model may have of its own, in `model_zoo.<model>.settings`.
+MODEL_SECTIONS = ("train", "evaluate", "export", "infer", "input_size", "seed", "gates")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
 MODE_SECTIONS = (
     "models",
@@ -53,7 +56,8 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
         source: name of the configuration file, for messages.
 
     Returns:
-        The same keys as the file, with the chosen mode applied and `models` a list of names.
+        The same keys as the file, with the chosen mode applied and `models` a list of names; with params
+        files also `params`: `files`, `notes` and `remarks`.
 
     Raises:
         ConfigError: with one line for each thing that is wrong.
@@ -65,11 +69,33 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     if mode not in modes:
         raise ConfigError(_message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}"))
     own = {key: _only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
-    settings = merge(config, modes[mode], own)
+    chosen: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    if config["params_file"]:
+        made, said["params"] = paramsettings.layer(config, merge(config, modes[mode], own))
+        mine = {key: _only(config[key], overrides[key]) for key in overrides if key in config}
+        config = merge(config, made, mine)
+        chosen = {"models": made["models"]}
+    settings = merge(config, modes[mode], chosen, own)
+    for name, entry in settings["model_zoo"].items():
+        if "settings" in entry:
+            user = overrides.get("model_zoo", {}).get(name, {}).get("settings", {})
+            entry["settings"] = merge(_without(entry["settings"], own), _only(entry["settings"], user))
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
-    return settings
+    return {**settings, **said}
+
+
+def of_model(settings: Mapping[str, Any], model: str, section: str) -> Any:
+    """A section of the settings as it is for one model: with the model's own `settings` laid over."""
+    own = settings["model_zoo"][model].get("settings", {})
+    if section not in own:
+        return settings[section]
+    # `input_size` is one value, also where it is written as a mapping by model.
+    if section == "input_size" or not isinstance(own[section], Mapping):
+        return own[section]
+    return merge(settings[section], own[section])
 
 
 def per_model(value: Any, model: str) -> Any:
@@ -84,6 +110,17 @@ def _only(tree: Any, keys: Any) -> Any:
     if isinstance(tree, Mapping) and isinstance(keys, Mapping):
         return {key: _only(tree[key], keys[key]) for key in keys if key in tree}
     return tree
+
+
+def _without(tree: Any, keys: Any) -> Any:
+    """A tree less what another tree has: a value there, or the same mapping, goes; mappings key by key."""
+    if not (isinstance(tree, Mapping) and isinstance(keys, Mapping)):
+        return tree
+    return {
+        key: _without(value, keys.get(key))
+        for key, value in tree.items()
+        if key not in keys or (isinstance(value, Mapping) and isinstance(keys[key], Mapping))
+    }
 
 
 def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,20 +292,24 @@ def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any],
         for key, value, table, table_name in _references(settings)
         if value not in table
     ]
-    missing = [t for t in settings["infer"]["from_topologies"] if t not in settings["train"]["topologies"]]
-    if missing and settings["mode"] != "whole_infer":
-        problems.append(
-            _message(
-                source,
-                overrides,
-                ["infer", "from_topologies"],
-                missing,
-                f"of train.topologies: {', '.join(settings['train']['topologies'])}",
-            )
-        )
-    if not settings["infer"]["cpu"] and not settings["infer"]["gpu"]:
-        problems.append(
-            _message(source, overrides, ["infer"], [], "an entry under infer.cpu or infer.gpu: the matrix is empty")
-        )
+    problems += [
+        problem for model in (None, *settings["models"]) for problem in _empty(settings, model, overrides, source)
+    ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[str, Any], source: str) -> Iterator[str]:
+    """What a matrix, that of all models or of one, cannot be made of."""
+    own = settings["model_zoo"][model].get("settings", {}) if model else {}
+    if model and not {"train", "infer"} & set(own):
+        return
+    train, infer = (of_model(settings, model, key) if model else settings[key] for key in ("train", "infer"))
+    place = ["model_zoo", model, "settings"] if model else []
+    missing = [topology for topology in infer["from_topologies"] if topology not in train["topologies"]]
+    if missing and settings["mode"] != "whole_infer":
+        allowed = f"of train.topologies: {', '.join(train['topologies'])}"
+        yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
+    if not infer["cpu"] and not infer["gpu"] and not (model and infer["from_topologies"] == []):
+        allowed = "an entry under infer.cpu or infer.gpu: the matrix is empty"
+        yield _message(source, overrides, [*place, "infer"], [], allowed)

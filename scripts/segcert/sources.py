@@ -20,7 +20,7 @@ def options(entry: Mapping[str, Any]) -> list[str]:
     """Options for a file from elsewhere: an entry of `datasets` or `weights`."""
     found = ["--source", entry["source"]]
     if entry["source"] != "synthetic":
-        found += ["--location", entry[entry["source"]]]
+        found += ["--location", entry["url" if entry["source"] == "url" else "path"]]
         for key in ("sha256", "bytes"):
             if entry.get(key) is not None:
                 found += [f"--{key}", str(entry[key])]
@@ -33,6 +33,7 @@ def dataset_options(settings: Settings, name: str) -> list[str]:
     if entry["source"] == "synthetic":
         found += ["--images", *(entry["images"][split] for split in ("train", "val", "test"))]
         found += ["--seed", entry["seed"], *(["--size", *entry["size"]] if "size" in entry else [])]
+    found += [item for split, name in entry.get("lists", {}).items() for item in ("--list", split, name)]
     return [str(option) for option in found]
 
 
@@ -41,8 +42,8 @@ def weights_options(settings: Settings, name: str) -> list[str]:
 
 
 def local(entry: Mapping[str, Any]) -> list[str]:
-    """The file that an entry takes from this machine: an input, so that a newer one is noticed."""
-    return [entry["path"]] if entry["source"] == "path" else []
+    """The file or the folder that an entry takes from this machine: an input, so that a newer one is noticed."""
+    return [entry["path"]] if entry["source"] in ("path", "folder") else []
 
 
 def addresses(settings: Settings, entry: Mapping[str, Any]) -> list[str]:

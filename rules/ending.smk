@@ -1,0 +1,30 @@
+"""What a run says for itself: notes on params files at its start; at its end conclusions, also where jobs
+failed, and a summary for the terminal.
+"""
+
+if workflow.is_main_process:
+    for note in SETTINGS.get("params", {}).get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+
+
+def lost_records():
+    """Records of the jobs that failed in this run and left no record of the failure, fresh or at all."""
+    outputs = [job.output.get("record") for job in workflow.scheduler.failed] if workflow.scheduler else []
+    failures = {path: Path(path.removesuffix(".json") + ".failed.json") for path in outputs if path}
+    return [path for path, file in failures.items() if not file.exists() or file.stat().st_mtime < STARTED]
+
+
+def conclude_after_failure():
+    """Write the conclusions although jobs failed, and show what is red."""
+    run_config = f"results/{MODE}/run_config.yaml"
+    record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+    command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
+    command += ["--json", f"results/{MODE}/conclusions.json"]
+    subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)
+
+
+def show_conclusions():
+    """Show the summary that the last conclusions printed, where this run made or kept some."""
+    log = Path(f"results/{MODE}/conclusions.log")
+    if log.exists():
+        print(log.read_text(encoding="utf-8"), file=sys.stderr)

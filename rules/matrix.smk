@@ -1,0 +1,25 @@
+"""The matrix of a run, explained: `snakemake matrix` prints every combination and what becomes of it.
+
+Inputs: the configuration alone. Outputs: none.
+"""
+
+
+rule matrix:
+    input:
+        script=f"{SCRIPTS}/matrix.py",
+        modules=modules("matrix.py"),
+        run_config=f"results/{MODE}/run_config.yaml",
+    log:
+        f"results/{MODE}/matrix.log",
+    benchmark:
+        f"results/{MODE}/matrix.bench.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=200,
+        runtime=5,
+    shell:
+        '"$WORKFLOW_PYTHON" {input.script:q} --run-config {input.run_config:q} 2> {log:q}'

@@ -1,0 +1,52 @@
+"""Print every combination of a run, and whether it is run, skipped or unverified, and why."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from segcert import cells, explain, machine, settings
+from segcert.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[1] / "config" / "config.yaml"
+
+
+def load(args: argparse.Namespace) -> tuple[dict, machine.Hardware]:
+    """Settings and hardware: of a run that was planned, or of a configuration."""
+    if args.run_config:
+        run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
+        return run["settings"], machine.Hardware(**run["hardware"])
+    given = {"mode": args.mode, "hardware": args.hardware, "rules": args.rules, "params_file": args.params_file}
+    overrides: dict = {}
+    for file in args.configfile:
+        overrides = settings.merge(overrides, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    overrides = settings.merge(overrides, {key: value for key, value in given.items() if value})
+    shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    resolved = settings.resolve(settings.merge(shipped, overrides), overrides, str(SHIPPED))
+    return resolved, machine.hardware(resolved["hardware"])
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    options.add_argument("--run-config", type=Path, help="run_config.yaml of a run; excludes the others")
+    options.add_argument("--configfile", type=Path, action="append", default=[], help="as snakemake's")
+    options.add_argument("--mode")
+    options.add_argument("--hardware", choices=["auto", "cpu", "gpu"])
+    options.add_argument("--rules", choices=["strict", "tipc"])
+    options.add_argument("--params-file", nargs="+", help="TIPC params files or folders of them")
+    args = options.parse_args()
+    try:
+        resolved, hardware = load(args)
+        print(explain.text(cells.CellTable(resolved, hardware)), flush=True)
+    except (ConfigError, ValueError, OSError, yaml.YAMLError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The rules of the inference matrix: which combinations are left out, and why.
+
+The ids are those under which the original's rules are listed in docs/matrix.md. `tipc` follows the
+original to the letter; `strict` corrects a rule where the original's own documentation, or what an engine
+really offers, says otherwise.
+"""
+
+from __future__ import annotations
+
+CPU, GPU = "cpu", "gpu"
+RULES = {
+    "tipc": {
+        "C1": "CPU: a quantised model without oneDNN is left out",
+        "C2": "CPU: fp16 without oneDNN is left out",
+        "C3": "CPU: a quantised model in another precision than int8 is left out",
+        "C4": "CPU: a model that is not quantised in another precision than fp32 is left out",
+        "G1": "GPU: int8 of a model that is not quantised is left out",
+        "G2": "GPU: fp16 and int8 without TensorRT are left out",
+        "G3": "GPU: a quantised model without TensorRT, or in int8, is left out",
+        "E1": "an engine that does not offer a precision is left out (no rule of the original's)",
+    },
+    "strict": {
+        "C1": "CPU: a quantised model on another engine than oneDNN is left out",
+        "C2": "CPU: fp16 and bf16 are left out on engines that do not offer them",
+        "C3": "CPU: a quantised model in another precision than int8 is left out",
+        "C4": "CPU: int8 of a model that is not quantised is left out",
+        "G1": "GPU: int8 of a model that is not quantised is left out",
+        "G2": "GPU: a precision that the engine does not offer is left out",
+        "G3": "GPU: a quantised model without TensorRT, or in another precision than int8, is left out",
+    },
+}
+# What each engine computes in, as far as that is known beforehand; int8 is only for quantised models.
+OFFERED = {
+    (CPU, "native"): ("fp32",),
+    (CPU, "onednn"): ("fp32", "bf16"),
+    (CPU, "onnxruntime"): ("fp32",),
+    (CPU, "openvino"): ("fp32", "bf16"),
+    (GPU, "native"): ("fp32", "fp16"),
+    (GPU, "tensorrt"): ("fp32", "fp16"),
+    (GPU, "onnxruntime"): ("fp32",),
+}
+
+
+def left_out(rules: str, device: str, engine: str, precision: str, quant: bool = False) -> str | None:
+    """The rule that leaves a combination out, with its id and in words; None where it is run.
+
+    Args:
+        rules: tipc | strict.
+        quant: whether the model is quantised.
+    """
+    rule = (_tipc if rules == "tipc" else _strict)(device, engine, precision, quant)
+    if rule is None:
+        return None
+    offered = ", ".join(OFFERED[device, engine])
+    told = rule in ("E1", "G2", "C2") and (rules == "strict" or rule == "E1")
+    why = f" ({engine} on {device} is offered in {offered} here, not in {precision})" if told else ""
+    return f"{rule}: {RULES[rules][rule]}{why}"
+
+
+def _tipc(device: str, engine: str, precision: str, quant: bool) -> str | None:
+    onednn, tensorrt = engine == "onednn", engine == "tensorrt"
+    if device == CPU:
+        tried = {
+            "C1": quant and not onednn,
+            "C2": precision == "fp16" and not onednn,
+            "C3": quant and precision != "int8",
+            "C4": not quant and precision != "fp32",
+        }
+    else:
+        tried = {
+            "G1": not quant and precision == "int8",
+            "G2": precision in ("fp16", "int8") and not tensorrt,
+            "G3": quant and (not tensorrt or precision == "int8"),
+            "E1": not quant and precision not in OFFERED[device, engine],
+        }
+    return next((rule for rule, holds in tried.items() if holds), None)
+
+
+def _strict(device: str, engine: str, precision: str, quant: bool) -> str | None:
+    offered = precision in OFFERED[device, engine]
+    if device == CPU:
+        tried = {
+            "C1": quant and engine != "onednn",
+            "C2": precision in ("fp16", "bf16") and not offered,
+            "C3": quant and precision != "int8",
+            "C4": not quant and precision == "int8",
+        }
+    else:
+        tried = {
+            "G1": not quant and precision == "int8",
+            "G2": precision != "int8" and not offered,
+            "G3": quant and (engine != "tensorrt" or precision != "int8"),
+        }
+    return next((rule for rule, holds in tried.items() if holds), None)
