@@ -2,7 +2,9 @@
 # make test         environment, then every test and check
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
+# make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
 # make env          the environment (.venv/) alone
+# make env-paddle-2.6    the stages' environment with that Paddle (.venv-paddle-2.6/): python: in the configuration
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
 # make format       format rules and Python
 
@@ -14,10 +16,11 @@ ARGS ?=
 LOGGER ?= $(shell test -t 2 && echo --logger rich)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
-	--no-deps --require-hashes --no-compile
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster env env-dev lock format
+.PHONY: run gpu-evidence test test-cluster test-generations env env-dev lock format
+# Not a file that is only on the way to another.
+.PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
 
 run: env
@@ -35,29 +38,44 @@ test-cluster: env-dev
 	  || { cat $(VENV)/slurm-install.log; exit 1; }
 	$(BIN)/python -m pytest tests/cluster
 
+test-generations: env-dev env-paddle-2.6
+	$(BIN)/python -m pytest tests/generations
+
 env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev
+env-paddle-%: .venv-paddle-%/.complete ;
 
-$(VENV)/.complete-cpu: envs/cpu.txt
+# The target's folder becomes a virtual environment with the pins of the first prerequisite.
+define FRESH_VENV
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
 	  sys.exit(None if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=/path/to/python3.11 ...")'
-	@echo "making the environment in $(VENV) (about 1 GB is downloaded)"
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r envs/cpu.txt
+	@echo "making the environment in $(@D) (about 1 GB is downloaded)"
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) -r $<
 	# Without compiled bytecode every start of Paddle costs several seconds more.
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > $(VENV)/compileall.log 2>&1 || true
+	$(@D)/bin/python -m compileall -q -j 0 $(@D)/lib > $(@D)/compileall.log 2>&1 || true
 	touch $@
+endef
+
+$(VENV)/.complete-cpu: envs/cpu.txt
+	$(FRESH_VENV)
+
+.venv-paddle-%/.complete: envs/paddle-%.txt
+	$(FRESH_VENV)
 
 $(VENV)/.complete-dev: envs/dev.txt $(VENV)/.complete-cpu
-	$(PIP) -r envs/dev.txt
+	$(BIN)/python $(PIP_INSTALL) -r envs/dev.txt
 	touch $@
 
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--upgrade --override overrides.txt
 lock:
-	cd envs && $(LOCK) --upgrade --override overrides.txt cpu.in -o cpu.txt
-	cd envs && $(LOCK) --upgrade --override overrides.txt dev.in -o dev.txt
-	cd envs && $(LOCK) --upgrade --no-deps gpu-onnxruntime.in -o gpu-onnxruntime.txt
+	cd envs && $(LOCK) --universal cpu.in -o cpu.txt
+	cd envs && $(LOCK) --universal dev.in -o dev.txt
+	cd envs && $(LOCK) --universal --no-deps gpu-onnxruntime.in -o gpu-onnxruntime.txt
+	# For Linux alone: what Paddle 2.6 asks for on Windows fits no current ONNX Runtime.
+	cd envs && for pins in paddle-*.in; do $(LOCK) --python-platform x86_64-unknown-linux-gnu $$pins -o $${pins%.in}.txt; done
 	$(PYTHON) envs/derive.py
 
 format: env-dev

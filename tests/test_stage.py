@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from segcert import record
+from segcert import machine, record
 
 SCRIPT = """
 import os, signal, sys, time
@@ -141,7 +141,7 @@ def test_what_cannot_be_exercised_is_unverified_and_not_red(script, tmp_path):
 
 
 def test_known_failures(script, tmp_path):
-    known = ("--known-failure", "moon", "moon is \\w+", "astronomy", "https://example.org/1")
+    known = ("--known-failure", "moon", "moon is \\w+", "astronomy", "https://example.org/1", "")
     assert run(script, tmp_path, "--what", "raise", *known).returncode == 0
     content, _, name = outcome(tmp_path)
     assert (content["status"], name) == ("known-failure", "c.json")
@@ -152,6 +152,18 @@ def test_known_failures(script, tmp_path):
     (tmp_path / "out/c.json").unlink(missing_ok=True)
     assert run(script, tmp_path, *known).returncode == 0
     assert "passes although listed" in record.read(tmp_path / "out/c.json")["reason"]
+
+
+def test_a_known_failure_of_another_paddle_is_no_excuse(script, tmp_path):
+    def known(paddle):
+        return ("--known-failure", "moon", "moon", "astronomy", "https://example.org/1", paddle)
+
+    version = machine.paddle_build()["full_version"]
+    assert run(script, tmp_path, "--what", "raise", *known(f"=={version}")).returncode == 0
+    assert run(script, tmp_path, "--what", "raise", *known(f"!={version}")).returncode == 1
+    (tmp_path / "out/c.json").unlink()
+    assert run(script, tmp_path, *known(f"!={version}")).returncode == 0
+    assert record.read(tmp_path / "out/c.json")["reason"] is None, "nor is it missed where it passes"
 
 
 def test_upstream_decides(script, tmp_path):

@@ -105,7 +105,8 @@ class Cell:
         options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
         options += ["--timeout-min", str(self.timeout_min)]
         for known in self.known_failures:
-            options += ["--known-failure", known["id"], known["error"], known["reason"], known["link"]]
+            fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", ""))
+            options += ["--known-failure", *fields]
         return options + list(self.flags)
 
 

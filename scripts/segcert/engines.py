@@ -109,11 +109,7 @@ class PaddleEngine(Engine):
             # Nothing that computes was oneDNN's: Paddle's own CPU kernels ran, which exist in float32 alone.
             effective = {"engine": "native", "precision": "fp32", "threads": self.config.cpu_math_library_num_threads()}
         else:
-            effective = {
-                "engine": "onednn",
-                "threads": trace["threads"],
-                "precision": "bf16" if work["bf16"] > work.total() / 2 else "fp32",
-            }
+            effective = {"engine": "onednn", "threads": trace["threads"], "precision": _precision_of(work)}
         return {"device": "cpu", **effective}, {"onednn": trace}
 
     def _observe_gpu(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,7 +194,8 @@ def executed_operators(predictor: Any, batch: np.ndarray) -> ExecutedOperators:
 
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+PRECISIONS = {"f32": "fp32", "bf16": "bf16"}
+PRECISION_HINTS = {ours: theirs for theirs, ours in PRECISIONS.items()}
 ONNX_DTYPES = {"float": "fp32", "float16": "fp16"}
 
 
@@ -311,21 +308,27 @@ class OpenVinoEngine(Engine):
             info = node.get_rt_info()
             if "layerType" in info and info["layerType"].astype(str) == "Convolution":
                 precisions[info["runtimePrecision"].astype(str)] += 1
-        low = precisions.get("bf16", 0)
         effective = {
             "device": "cpu",
             "engine": "openvino",
             "threads": self.compiled.get_property("INFERENCE_NUM_THREADS"),
-            "precision": "bf16"
-            if low > sum(precisions.values()) / 2
-            else "fp32"
-            if precisions.get("f32")
-            else "unknown",
+            "precision": _precision_of(precisions),
         }
         return effective, {
             "convolutions": dict(precisions),
             "plugin": str(self.compiled.get_property("EXECUTION_DEVICES")),
         }
+
+
+def _precision_of(convolutions: Mapping[str, int]) -> str:
+    """The precision that most convolutions computed in; `unknown` where none of those known does so.
+
+    Args:
+        convolutions: how many there were by dtype, as oneDNN and OpenVINO name it.
+    """
+    total = sum(convolutions.values())
+    names = (name for dtype, name in PRECISIONS.items() if convolutions.get(dtype, 0) > total / 2)
+    return next(names, "unknown")
 
 
 def create(engine: str, folder: Path, program: str, device: str, precision: str, threads: int) -> Engine:
@@ -348,7 +351,8 @@ def onednn_trace(run: Any) -> dict[str, Any]:
         do the work of a transformer): by the dtype of their source; threads: as oneDNN reports them (None
         where it executed nothing).
 
-    Source of the format: oneDNN developer guide, "Verbose mode" (v1 lines, fields by commas).
+    Source of the format: oneDNN developer guide, "Verbose mode": fields by commas; a memory is
+    `src:bf16::blocked:...` in the v1 lines of Paddle 3's oneDNN, `src_bf16::blocked:...` in Paddle 2's.
     """
     import paddle
 
@@ -387,7 +391,7 @@ def parse_onednn_trace(text: str) -> dict[str, Any]:
             kind, layouts = fields[fields.index("exec") + 2], fields[fields.index("exec") + 5]
             kinds[kind] += 1
             if kind in ("convolution", "inner_product", "matmul"):
-                source = re.search(r"src\w*:(\w+)", layouts)
+                source = re.search(r"\bsrc[:_]([a-z0-9]+):", layouts)
                 counted = convolutions if kind == "convolution" else products
                 counted[source[1] if source else "unknown"] += 1
     threads = re.search(r"nthr:(\d+)", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import time
 from pathlib import Path
@@ -114,9 +115,11 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
     import paddle2onnx
 
     target = folder / "model.onnx"
+    # The optimizer of paddle2onnx 2 installs packages into the running environment and takes most of a
+    # minute; the runtimes fold constants themselves. paddle2onnx 1 has another one, under another name.
+    has_tool = "optimize_tool" in inspect.signature(paddle2onnx.export).parameters
+    unoptimized = {"optimize_tool": "none"} if has_tool else {"enable_optimize": False}
     try:
-        # paddle2onnx's default optimizer installs packages into the running environment and takes most
-        # of a minute; the runtimes fold constants themselves.
         paddle2onnx.export(
             str(folder / program),
             str(folder / "model.pdiparams"),
@@ -124,7 +127,7 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
             opset_version=opset,
             auto_upgrade_opset=False,
             enable_onnx_checker=True,
-            optimize_tool="none",
+            **unoptimized,
         )
     except Exception as error:
         raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {error}") from error

@@ -230,6 +230,22 @@ def paddle_build(python: str = sys.executable) -> dict[str, Any]:
     return constants
 
 
+def paddle_is(specifier: str) -> bool:
+    """Whether the Paddle of this interpreter is one of the versions that a specifier names (`==3.2.*,!=3.2.1`).
+
+    An empty specifier names every version, and is the only one that an unknown version fits.
+    """
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion
+
+    if not specifier:
+        return True
+    try:
+        return SpecifierSet(specifier).contains(paddle_build().get("full_version", ""), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
 def package_version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)

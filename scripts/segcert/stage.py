@@ -133,11 +133,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--known-failure",
-        nargs=4,
+        nargs=5,
         action="append",
         default=[],
-        metavar=("ID", "ERROR", "REASON", "LINK"),
-        help="a failure whose message matches the regular expression ERROR is known-failure",
+        metavar=("ID", "ERROR", "REASON", "LINK", "PADDLE"),
+        help="a failure whose message matches the regular expression ERROR is known-failure, "
+        "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; empty: on all)",
     )
     return options
 
@@ -389,13 +390,17 @@ class _Supervisor:
     def _failed(
         self, reason: str, result: dict[str, Any], status: statuses.Status = statuses.FAILED
     ) -> tuple[statuses.Status, str, dict[str, Any]]:
-        for identifier, error, why, link in self.args.known_failure:
+        for identifier, error, why, link in self._known_failures():
             if re.search(error, reason):
                 return statuses.KNOWN_FAILURE, f"{identifier}: {why} ({link}) Seen: {reason}", result
         return status, reason, result
 
+    def _known_failures(self) -> list[list[str]]:
+        """Those of the Paddle that runs here: (id, error, reason, link)."""
+        return [known[:4] for known in self.args.known_failure if machine.paddle_is(known[4])]
+
     def _passing_remark(self) -> str | None:
-        listed = [known[0] for known in self.args.known_failure]
+        listed = [identifier for identifier, *_ in self._known_failures()]
         return f"passes although listed as known failure {', '.join(listed)}: take it off the list" if listed else None
 
     # -- publishing ---------------------------------------------------------------------------
