@@ -4,12 +4,14 @@
 #   snakemake --cores 2 --config mode=smoke                   the whole matrix, small, offline
 #   snakemake --cores 2 results/smoke/conclusions.json ...    any file that a rule makes
 #   snakemake --cores 1 matrix                                what would be run, and what not, and why
+#   snakemake compare --config baseline=old/conclusions.json  this mode's conclusions against others
 #
 # Files of a run:
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
 #   results/<mode>/<model>/<train cell>/{model.pdparams,train.json,eval.json,export/,export.json}
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,results_python.log,run_config.yaml}
+#   results/<mode>/compare.{md,json}
 
 import os
 
@@ -33,6 +35,7 @@ include: "rules/infer.smk"
 include: "rules/conclusions.smk"
 include: "rules/matrix.smk"
 include: "rules/ending.smk"
+include: "rules/compare.smk"
 
 
 rule all:
@@ -49,4 +52,5 @@ onsuccess:
 
 
 onerror:
-    conclude_after_failure()
+    if not only_compared():
+        conclude_after_failure()

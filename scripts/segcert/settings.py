@@ -32,6 +32,7 @@ MODE_SECTIONS = (
     "infer",
     "gates",
     "benchmark",
+    "compare",
 )
 
 

@@ -1,0 +1,54 @@
+"""This run's conclusions compared with another's, as they are: nothing is run again.
+
+Inputs: the baseline and the candidate that the configuration names (by default results/<mode>/conclusions.json).
+Outputs: results/<mode>/compare.md and compare.json, written also where the job fails because something got worse.
+"""
+
+
+def only_compared():
+    """Whether nothing failed but comparisons, which have no conclusions to write."""
+    failed = workflow.scheduler.failed if workflow.scheduler else []
+    return bool(failed) and all(job.rule.name == "compare" for job in failed)
+
+
+def compared_files(wildcards):
+    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
+    if SETTINGS["baseline"] is None:
+        raise WorkflowError(
+            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
+        )
+    sides = {
+        "--baseline": SETTINGS["baseline"],
+        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
+    }
+    return [
+        word
+        for option, files in sides.items()
+        for word in (option, *([files] if isinstance(files, str) else files))
+    ]
+
+
+# Without outputs of Snakemake's: it would delete those of a job that fails, and the failure is the finding.
+rule compare:
+    input:
+        script=f"{SCRIPTS}/compare.py",
+        modules=modules("compare.py"),
+    log:
+        f"results/{MODE}/compare.log",
+    benchmark:
+        f"results/{MODE}/compare.bench.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    params:
+        files=compared_files,
+        settings=json.dumps(SETTINGS["compare"]),
+        folder=f"results/{MODE}",
+    shell:
+        '"$WORKFLOW_PYTHON" {input.script:q} {params.files:q} --settings {params.settings:q}'
+        " --markdown {params.folder:q}/compare.md --json {params.folder:q}/compare.json 2>&1 | tee {log:q}"

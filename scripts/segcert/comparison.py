@@ -1,0 +1,625 @@
+"""Two runs of one mode compared: what got worse, what got better, what appeared or vanished.
+
+The two are contents of `conclusions.json`, from other commits, Paddle versions or machines. A status is worse
+where it says more against the cell. A figure is worse where it moved the wrong way by more than its tolerance
+and, where both sides know an interval of it, beyond what their noise explains. Each side may be several
+repeats of a run: then the interval is that of all of them, and every figure has one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from tabulate import tabulate
+
+from segcert import SCHEMA_VERSION, statuses
+from segcert.conclusions import precision_label
+from segcert.errors import ConfigError
+from segcert.record import finite
+
+WORSE, BETTER, CHANGED, APPEARED = "worse", "better", "changed", "appeared"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a record.
+
+    Attributes:
+        name: its key under `compare.tolerance` in the configuration.
+        label: with its unit, for tables.
+        path: of its value in a record, keys by dots.
+        lower_is_better: which way is worse.
+        of_machine: whether it tells as much of the machine as of the code, as every time does.
+        interval: path of the value's 95 % interval, where it has one.
+    """
+
+    name: str
+    label: str
+    path: str
+    lower_is_better: bool
+    of_machine: bool = False
+    interval: str | None = None
+
+
+METRICS = (
+    Metric("inference_ms", "inference ms", "metrics.inference_ms.p50", True, True, "metrics.inference_ms.p50_ci95"),
+    Metric("build_s", "build s", "metrics.build_s", True, True),
+    Metric("train_ips", "training images/s", "metrics.ips", False, True),
+    Metric("last_loss", "last loss", "metrics.last_loss", True),
+    Metric("miou", "mIoU", "metrics.miou", False),
+    Metric("pixel_agreement", "pixel agreement", "metrics.pixel_agreement", False),
+    Metric("model_mb", "model MB", "metrics.model_mb", True),
+    Metric("onnx_mb", "ONNX MB", "metrics.onnx_mb", True),
+    Metric("peak_rss_mb", "peak RSS MB", "peak_rss_mb", True),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+# How much a status says against a cell that was exercised; the others say nothing of it.
+BADNESS = {
+    statuses.PASSED.name: 0,
+    statuses.KNOWN_FAILURE.name: 1,
+    statuses.ACCURACY_FAILED.name: 2,
+    statuses.FAILED.name: 3,
+    statuses.BLOCKED.name: 3,
+}
+# Fields of `env` that make a machine: where they differ, times tell of it and not of the code.
+MACHINE = ("cpu", "cpu_cores", "gpu")
+OTHER_MACHINE = "not judged: other machine"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The section `compare` of the configuration.
+
+    Attributes:
+        lost_is_worse: whether a cell that passed, and now is not exercised or not there, is a regression.
+        judge_other_machines: whether times of different machines are judged.
+        tolerance: metric -> the changes that count for nothing: `relative` to the baseline, `absolute` in the
+            metric's unit, both where both are given. None: the metric is listed and not judged.
+    """
+
+    lost_is_worse: bool
+    judge_other_machines: bool
+    tolerance: Mapping[str, Mapping[str, float] | None]
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Rules:
+        """Raises ConfigError for a metric that is not known or has no tolerance."""
+        tolerance = section["tolerance"]
+        for name in (*tolerance, *BY_NAME):
+            if name not in tolerance or name not in BY_NAME:
+                raise ConfigError(f"compare.tolerance.{name}: has to be there; the metrics are {', '.join(BY_NAME)}")
+        return cls(section["lost"] == "regression", section["judge_other_machines"], tolerance)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between the two runs in one cell.
+
+    Attributes:
+        kind: worse | better | changed (neither) | appeared.
+        what: `status`, `cell`, `reason`, `observed`, or a metric's name.
+        before, after: the values; None where there is none.
+        note: why it counts as it does, or what the records say about it.
+    """
+
+    kind: str
+    model: str
+    stage: str
+    train_cell: str
+    cell: str
+    what: str
+    before: Any
+    after: Any
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        return _ratio(self.before, self.after) if self.what in BY_NAME else None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one cell that passed in both runs; `judged` is the kind, or why there is none."""
+
+    model: str
+    stage: str
+    train_cell: str
+    cell: str
+    label: str
+    metric: str
+    before: float
+    after: float
+    judged: str
+
+    @property
+    def ratio(self) -> float | None:
+        return _ratio(self.before, self.after)
+
+
+@dataclass
+class Comparison:
+    mode: str
+    baseline: dict[str, Any]
+    candidate: dict[str, Any]
+    environment: list[dict[str, Any]]
+    inputs: list[str]
+    changes: list[Change] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    cells_compared: int = 0
+
+    @property
+    def regressed(self) -> bool:
+        return any(change.kind == WORSE for change in self.changes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(change.kind for change in self.changes)
+        return {kind: found[kind] for kind in (WORSE, BETTER, CHANGED, APPEARED)}
+
+    def of_kind(self, kind: str) -> list[Change]:
+        return [change for change in self.changes if change.kind == kind]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "mode": self.mode,
+            "regressed": self.regressed,
+            "counts": self.counts,
+            "cells_compared": self.cells_compared,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "environment": self.environment,
+            "inputs": self.inputs,
+            "overall": overall(self),
+            "changes": [{**asdict(change), "ratio": change.ratio} for change in self.changes],
+            "figures": [{**asdict(figure), "ratio": figure.ratio} for figure in self.figures],
+        }
+
+
+def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], rules: Rules) -> Comparison:
+    """Compare two contents of `conclusions.json`.
+
+    Raises:
+        ConfigError: they are of different modes, or share no cell.
+    """
+    if baseline["mode"] != candidate["mode"]:
+        raise ConfigError(
+            f"the baseline is of mode {baseline['mode']} and the candidate of mode {candidate['mode']}: "
+            "only runs of one mode do the same work"
+        )
+    before, after = _by_key(baseline), _by_key(candidate)
+    common = [key for key in before if key in after]
+    if not common:
+        raise ConfigError("the baseline and the candidate have no cell in common: there is nothing to compare")
+    found = Comparison(
+        candidate["mode"],
+        _described(baseline),
+        _described(candidate),
+        _environment(baseline, candidate),
+        _inputs([(before[key], after[key]) for key in common]),
+        cells_compared=len(common),
+    )
+    for key in dict.fromkeys((*before, *after)):
+        if key not in after:
+            found.changes.append(_gone(key, before[key], rules))
+        elif key not in before:
+            found.changes.append(Change(APPEARED, *key, "cell", None, after[key]["status"], after[key]["reason"] or ""))
+        else:
+            found.changes += _statuses(key, before[key], after[key], rules)
+            for figure, change in _figures(key, before[key], after[key], rules):
+                found.figures.append(figure)
+                found.changes += [change] if change else []
+    return found
+
+
+# -- repeats ----------------------------------------------------------------------------------
+
+
+def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Repeats of a run as one: in each cell the worst status, and of each metric the median and its range.
+
+    The range of a metric (`ranges` of the cell) spans the values of all repeats and the intervals that they have.
+
+    Raises:
+        ConfigError: the runs are of different modes.
+    """
+    first, *others = runs
+    if not others:
+        return first
+    if len({run["mode"] for run in runs}) > 1:
+        raise ConfigError(f"repeats of one run have one mode, not {', '.join(run['mode'] for run in runs)}")
+    cells: dict[Key, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for key, cell in _by_key(run).items():
+            cells.setdefault(key, []).append(cell)
+    pooled = [_pooled(repeats) for repeats in cells.values()]
+    return {**first, "cells": pooled, "counts": dict(Counter(cell["status"] for cell in pooled)), "runs": len(runs)}
+
+
+def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    worst = max(repeats, key=lambda cell: BADNESS.get(cell["status"], -1))
+    times = sum(cell["status"] == worst["status"] for cell in repeats)
+    reason = worst["reason"]
+    if times < len(repeats):
+        reason = f"in {times} of {len(repeats)} runs: {reason or worst['status']}"
+    ranges = {}
+    for metric in METRICS:
+        values = [value for cell in repeats if _is_number(value := _value(cell, metric.path))]
+        bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
+        if len(values) > 1:
+            ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
+    return {**worst, "reason": reason, "ranges": ranges}
+
+
+def _figure(cell: Mapping[str, Any], metric: Metric) -> Any:
+    """The value of a metric, over the repeats where there are some."""
+    pooled = cell.get("ranges", {}).get(metric.name)
+    return pooled["median"] if pooled else _value(cell, metric.path)
+
+
+def _interval(cell: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
+    """(low, high) of a metric: of the repeats, else of the samples within the run, else the value alone."""
+    pooled = cell.get("ranges", {}).get(metric.name)
+    within = metric.interval and _value(cell, metric.interval)
+    low, high = pooled["range"] if pooled else within or [_figure(cell, metric)] * 2
+    return low, high
+
+
+Key = tuple[str, str, str, str]
+
+
+def _by_key(conclusions: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
+    """Cells by what they are: model, stage, train cell, name. Data sets have no model and no train cell."""
+    return {
+        (cell["model"] or "", cell["stage"], cell.get("train_cell") or "", cell["cell"]): cell
+        for cell in conclusions["cells"]
+    }
+
+
+def _value(cell: Mapping[str, Any], path: str) -> Any:
+    value: Any = cell
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+# -- statuses ---------------------------------------------------------------------------------
+
+
+def _gone(key: Key, before: Mapping[str, Any], rules: Rules) -> Change:
+    lost = before["status"] == statuses.PASSED.name and rules.lost_is_worse
+    return Change(WORSE if lost else CHANGED, *key, "cell", before["status"], None, "not in the candidate's matrix")
+
+
+def _statuses(key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules) -> Iterator[Change]:
+    """What a cell's status, reason and observations say."""
+    old, new = before["status"], after["status"]
+    reason = after["reason"] or (before["reason"] if old != new else None) or ""
+    if old != new:
+        yield Change(_status_kind(old, new, rules), *key, "status", old, new, reason)
+    elif BADNESS.get(new) and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
+        yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new}")
+    elif _both_passed(before, after):
+        seen = _moves(before.get("effective") or {}, after.get("effective") or {}) + _recorded_once(before, after)
+        if seen:
+            yield Change(CHANGED, *key, "observed", None, None, "; ".join(seen))
+
+
+def _status_kind(old: str, new: str, rules: Rules) -> str:
+    if old in BADNESS and new in BADNESS:
+        difference = BADNESS[new] - BADNESS[old]
+        return WORSE if difference > 0 else BETTER if difference < 0 else CHANGED
+    if old == statuses.PASSED.name:
+        return WORSE if rules.lost_is_worse else CHANGED
+    if new == statuses.PASSED.name:
+        return BETTER
+    # Not exercised before: what it is now is a new finding, not a worse one; and the other way round.
+    return CHANGED
+
+
+def _without_numbers(text: str | None) -> str:
+    """A reason without process ids, addresses and measured values, which differ every time."""
+    return re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", text or "")
+
+
+def _moves(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """In words, each field that both have, with another value."""
+    return [f"{key}: {before[key]} -> {after[key]}" for key in before if key in after and before[key] != after[key]]
+
+
+def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """In words, each metric that only one of the two records has: it cannot be compared."""
+    only = []
+    for metric in METRICS:
+        there = [_is_number(_figure(cell, metric)) for cell in (before, after)]
+        if there[0] != there[1]:
+            only.append(f"{metric.name} is in the {'baseline' if there[0] else 'candidate'} alone")
+    return only
+
+
+def _both_passed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return before["status"] == after["status"] == statuses.PASSED.name
+
+
+# -- figures ----------------------------------------------------------------------------------
+
+
+def _figures(
+    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules
+) -> Iterator[tuple[Figure, Change | None]]:
+    """Every metric that both records have, where both cells passed."""
+    if not _both_passed(before, after):
+        return
+    why_not = _incomparable(before, after)
+    for metric in METRICS:
+        old, new = _figure(before, metric), _figure(after, metric)
+        if not _is_number(old) or not _is_number(new):
+            continue
+        kind, note = ("", why_not) if why_not else _judge(metric, before, after, rules)
+        yield (
+            Figure(*key, cell_label(after), metric.name, old, new, kind or note),
+            Change(kind, *key, metric.name, old, new, note) if kind in (WORSE, BETTER) else None,
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _incomparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """In words, why the figures of the two cells are of different work; empty where they are not."""
+    asked = _moves(before["requested"], after["requested"])
+    if asked:
+        return "not judged: asked for differently: " + "; ".join(asked)
+    shapes = [_value(cell, "metrics.input_shape") for cell in (before, after)]
+    return f"not judged: input shape {shapes[0]} -> {shapes[1]}" if shapes[0] != shapes[1] else ""
+
+
+def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules) -> tuple[str, str]:
+    """(worse | better | "", why)."""
+    tolerance = rules.tolerance[metric.name]
+    if tolerance is None:
+        return "", "not judged: compare.tolerance says so"
+    if metric.of_machine and not rules.judge_other_machines and _machine(before) != _machine(after):
+        return "", OTHER_MACHINE
+    old, new = _figure(before, metric), _figure(after, metric)
+    moved = abs(new - old)
+    if moved <= tolerance.get("absolute", 0) or moved <= tolerance.get("relative", 0) * abs(old):
+        return "", "within its tolerance"
+    (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
+    if new_low <= high and low <= new_high:
+        return "", "within its noise"
+    note = f"{low:.4g} to {high:.4g}, now {new_low:.4g} to {new_high:.4g}" if low < high or new_low < new_high else ""
+    return (WORSE if (new > old) == metric.lower_is_better else BETTER), note
+
+
+def _machine(cell: Mapping[str, Any]) -> list[Any]:
+    env = cell.get("env") or {}
+    return [env.get(key) for key in MACHINE]
+
+
+def _ratio(before: Any, after: Any) -> float | None:
+    return finite(after / before) if before else None
+
+
+# -- the two runs -----------------------------------------------------------------------------
+
+
+def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
+    ran = [cell for cell in conclusions["cells"] if cell.get("env")]
+    paddles = dict.fromkeys(f"{cell['env'].get('paddle')} ({cell['env'].get('paddle_commit')})" for cell in ran)
+    started = sorted(cell["started"] for cell in ran)
+    return {
+        "runs": conclusions.get("runs", 1),
+        "paddle": ", ".join(paddles) or None,
+        "cpu": ", ".join(dict.fromkeys(f"{c['env'].get('cpu')}, {c['env'].get('cpu_cores')} cores" for c in ran)),
+        "started": started[0] if started else None,
+        "red": conclusions["red"],
+        "counts": conclusions["counts"],
+    }
+
+
+def _environment(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Fields of `env` whose values differ; a run on several machines has several."""
+    values = [_env_values(conclusions) for conclusions in (baseline, candidate)]
+    keys = dict.fromkeys((*values[0], *values[1]))
+    sides = [{key: ", ".join(found.get(key, {"": None})) for key in keys} for found in values]
+    return [
+        {"field": key, "baseline": sides[0][key], "candidate": sides[1][key]}
+        for key in keys
+        if sides[0][key] != sides[1][key]
+    ]
+
+
+def _env_values(conclusions: Mapping[str, Any]) -> dict[str, dict[str, None]]:
+    """Field -> the texts of its values, in order, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in conclusions["cells"]:
+        for key, value in (cell.get("env") or {}).items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            found.setdefault(key, {})[text] = None
+    return found
+
+
+def _inputs(pairs: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """Files from outside the runs (data, weights, configurations) that both read, with other content."""
+    made = {path for pair in pairs for cell in pair for path in cell.get("outputs", {})}
+    other = {
+        path
+        for before, after in pairs
+        for path, digest in before.get("inputs", {}).items()
+        if path not in made and after.get("inputs", {}).get(path, digest) != digest
+    }
+    return sorted(other)
+
+
+def overall(comparison: Comparison) -> list[dict[str, Any]]:
+    """For each metric: cells, and the smallest, median and largest ratio of candidate to baseline.
+
+    The median over many cells shows what is common to all of them, such as a busier machine.
+    """
+    rows = []
+    for metric in METRICS:
+        ratios = [f.ratio for f in comparison.figures if f.metric == metric.name and f.ratio is not None]
+        if ratios:
+            rows.append(
+                {
+                    "metric": metric.name,
+                    "cells": len(ratios),
+                    "min": min(ratios),
+                    "median": finite(median(ratios)),
+                    "max": max(ratios),
+                }
+            )
+    return rows
+
+
+def cell_label(cell: Mapping[str, Any]) -> str:
+    """What tells a cell from its model's others, short enough for the head of a column."""
+    asked = cell["requested"]
+    if cell["stage"] != "infer":
+        return " ".join(filter(None, (cell["stage"], cell.get("train_cell"))))
+    threads = f"{asked.get('threads')} thr." if asked.get("device") == "cpu" else "gpu"
+    return f"{asked.get('engine')} {precision_label(asked)}, {threads}, batch {asked.get('batch_size')}"
+
+
+# -- as text ----------------------------------------------------------------------------------
+
+
+def summary(comparison: Comparison) -> str:
+    """A few lines for a terminal: the verdict, and what got worse."""
+    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
+    lines = [f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}"]
+    lines += [f"  worse: {_where(change)}: {_in_words(change)}" for change in comparison.of_kind(WORSE)]
+    lines.append("REGRESSED" if comparison.regressed else "no regression")
+    return "\n".join(line if len(line) < 300 else line[:297] + "..." for line in lines)
+
+
+def markdown(comparison: Comparison) -> str:
+    """compare.md."""
+    verdict = "regressed" if comparison.regressed else "no regression"
+    parts = [f"# Comparison, mode {comparison.mode}: {verdict}"]
+    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
+    parts.append(f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}.")
+    sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
+    rows = [
+        [
+            name,
+            run["runs"],
+            run["paddle"],
+            run["cpu"],
+            run["started"],
+            ", ".join(f"{n} {s}" for s, n in run["counts"].items()),
+        ]
+        for name, run in sides
+    ]
+    parts.append(_table(rows, ["", "runs", "Paddle", "CPU", "started", "cells"]))
+    parts += _environment_text(comparison)
+    for kind, title in ((WORSE, "Worse"), (BETTER, "Better"), (CHANGED, "Changed"), (APPEARED, "New")):
+        parts += _changes_text(title, comparison.of_kind(kind))
+    parts += _figures_text(comparison)
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: list[list[Any]], head: list[str]) -> str:
+    escaped = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    return tabulate(escaped, head, "pipe", floatfmt=".4g", missingval="")
+
+
+ASIDES = {
+    OTHER_MACHINE: " (times tell of the machine; `compare: {judge_other_machines: true}` judges them all the same)"
+}
+
+
+def _environment_text(comparison: Comparison) -> list[str]:
+    parts = ["## What differs between the runs"]
+    rows = [[row["field"], row["baseline"], row["candidate"]] for row in comparison.environment]
+    parts.append(_table(rows, ["", "baseline", "candidate"]) if rows else "The environments are equal.")
+    if comparison.inputs:
+        parts.append(
+            "Files that both read, with other content: " + ", ".join(f"`{path}`" for path in comparison.inputs)
+        )
+    for reason, count in Counter(f.judged for f in comparison.figures if f.judged.startswith("not judged")).items():
+        parts.append(f"**{count} figures are listed and {reason}**{ASIDES.get(reason, '')}.")
+    return parts
+
+
+def _changes_text(title: str, changes: list[Change]) -> list[str]:
+    if not changes:
+        return []
+    of_status = [change for change in changes if change.what not in BY_NAME]
+    of_figures = [change for change in changes if change.what in BY_NAME]
+    parts = [f"## {title}"]
+    groups: dict[tuple[str, str], list[Change]] = {}
+    for change in of_status:
+        groups.setdefault((_in_words(change), change.note), []).append(change)
+    lines = []
+    for (words, note), group in groups.items():
+        lines.append(f"- {words}: {len(group)} cell{'s'[: len(group) > 1]}{': ' + note if note else ''}")
+        lines += [f"  - {_where(change)}" for change in group]
+    parts += ["\n".join(lines)] if lines else []
+    rows = [
+        [c.model, f"{c.stage} `{c.cell}`", BY_NAME[c.what].label, c.before, c.after, c.ratio, c.note]
+        for c in of_figures
+    ]
+    head = ["model", "cell", "figure", "baseline", "candidate", "ratio", ""]
+    parts += [_table(rows, head)] if rows else []
+    return parts
+
+
+def _figures_text(comparison: Comparison) -> list[str]:
+    parts = ["## Figures, candidate / baseline"]
+    rows = [
+        [BY_NAME[row["metric"]].label, row["cells"], row["min"], row["median"], row["max"]]
+        for row in overall(comparison)
+    ]
+    parts.append(_table(rows, ["", "cells", "smallest", "median", "largest"]) if rows else "No cell passed in both.")
+    for metric in METRICS:
+        figures = [figure for figure in comparison.figures if figure.metric == metric.name]
+        if figures:
+            parts += [f"### {metric.label}", _ratios(figures)]
+    parts.append("A ratio in **bold** is judged worse, in *italics* better; the others are within tolerance or noise.")
+    return parts
+
+
+def _ratios(figures: list[Figure]) -> str:
+    """A row per model and checkpoint, a column per kind of cell."""
+    columns = list(dict.fromkeys(_column(figure) for figure in figures))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for figure in figures:
+        rows.setdefault((figure.model, figure.train_cell), {})[_column(figure)] = _marked(figure)
+    body = [[*row, *(cells.get(column, "") for column in columns)] for row, cells in rows.items()]
+    return tabulate(body, ["model", "checkpoint", *columns], "pipe", disable_numparse=True)
+
+
+def _column(figure: Figure) -> str:
+    return figure.label if figure.stage == "infer" else figure.stage
+
+
+def _marked(figure: Figure) -> str:
+    text = f"{figure.before:.4g} -> {figure.after:.4g}" if figure.ratio is None else f"{figure.ratio:.3g}"
+    return {WORSE: f"**{text}**", BETTER: f"*{text}*"}.get(figure.judged, text)
+
+
+def _where(change: Change) -> str:
+    return " ".join(filter(None, (change.model, change.stage, change.train_cell, f"`{change.cell}`")))
+
+
+def _in_words(change: Change) -> str:
+    if change.what in BY_NAME:
+        ratio = f" (x {change.ratio:.3g})" if change.ratio else ""
+        return f"{BY_NAME[change.what].label} {change.before:.4g} -> {change.after:.4g}{ratio}"
+    if change.what == "cell":
+        return f"new, {change.after}" if change.before is None else f"gone, was {change.before}"
+    if change.what == "reason":
+        return f"another reason: {change.before} -> {change.after}"
+    if change.what == "observed":
+        return "observed"
+    return f"{change.before} -> {change.after}"

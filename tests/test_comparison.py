@@ -1,0 +1,413 @@
+"""Two runs compared: every kind of change, noise that is none, and the exit code."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, snakemake
+
+from segcert import comparison, settings, stats, statuses
+from segcert.errors import ConfigError
+
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+ENV = {"paddle": "3.2.2", "paddle_commit": "abc", "cpu": "One", "cpu_cores": 2, "gpu": None, "kernel": "6.1"}
+INFER = "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
+
+
+def rules(**section):
+    return comparison.Rules.of(settings.merge(CONFIG["compare"], section))
+
+
+def timing(median_ms, spread=0.02):
+    return {"p50": median_ms, "p50_ci95": [median_ms * (1 - spread), median_ms * (1 + spread)]}
+
+
+def cell(stage="infer", name=INFER, status="passed", reason=None, **more):
+    ran = status in {item.name for item in statuses.EXERCISED}
+    asked = {"device": "cpu", "engine": "onednn", "precision": "fp32", "threads": 1, "batch_size": 1}
+    metrics = {
+        "train": {"ips": 10.0, "last_loss": 0.5},
+        "eval": {"miou": 0.7},
+        "export": {"model_mb": 20.0, "onnx_mb": 20.0},
+        "infer": {
+            "inference_ms": timing(10.0), "build_s": 4.0, "pixel_agreement": 1.0, "input_shape": [1, 3, 64, 64],
+        },
+    }[stage]  # fmt: skip
+    base = {
+        "schema_version": 1, "model": "pp_humanseg_lite", "algorithm": "ConnectNet", "mode": "smoke", "stage": stage,
+        "train_cell": "single_fp32", "cell": name, "status": status, "reason": reason, "requested": asked,
+        "record": "r.json",
+    }  # fmt: skip
+    seen = {"device": "cpu", "engine": "onednn"}
+    run = {"env": dict(ENV), "metrics": metrics, "started": "2026-01-01T00:00:00Z", "effective": seen}
+    run |= {"peak_rss_mb": 400.0, "inputs": {"config/models/a.yml": "1", "results/x/export": "2"}, "outputs": {}}
+    return copy.deepcopy({**base, **(run if ran else {}), **more})
+
+
+def run(*cells, mode="smoke"):
+    names = [item["status"] for item in cells]
+    counts = {name: names.count(name) for name in dict.fromkeys(names)}
+    red = statuses.is_red(names)
+    return {"schema_version": 1, "mode": mode, "red": red, "counts": counts, "cells": list(cells)}
+
+
+def compared(before, after, **section):
+    return comparison.compare(run(*before), run(*after), rules(**section))
+
+
+def only(found):
+    assert len(found.changes) == 1, found.changes
+    return found.changes[0]
+
+
+WHOLE = tuple(
+    cell(stage, INFER if stage == "infer" else "single_fp32") for stage in ("train", "eval", "export", "infer")
+)
+
+
+def with_metric(stage, path, value):
+    """The whole run with one figure replaced."""
+    changed = copy.deepcopy(WHOLE)
+    target = next(item for item in changed if item["stage"] == stage)
+    *keys, last = path.split(".")
+    for key in keys:
+        target = target[key]
+    target[last] = value
+    return changed
+
+
+# -- statuses ---------------------------------------------------------------------------------
+
+
+def test_a_run_is_as_good_as_itself():
+    found = compared(WHOLE, WHOLE)
+    assert found.changes == [] and not found.regressed and found.cells_compared == 4
+    assert {figure.metric for figure in found.figures} == set(comparison.BY_NAME)
+    assert all(figure.ratio == 1 for figure in found.figures)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("passed", "failed", "worse"),
+        ("passed", "accuracy-failed", "worse"),
+        ("passed", "known-failure", "worse"),
+        ("passed", "blocked", "worse"),
+        ("passed", "unverified", "worse"),
+        ("passed", "not-run", "worse"),
+        ("known-failure", "failed", "worse"),
+        ("accuracy-failed", "failed", "worse"),
+        ("failed", "blocked", "changed"),
+        ("failed", "known-failure", "better"),
+        ("failed", "passed", "better"),
+        ("known-failure", "passed", "better"),
+        ("unverified", "passed", "better"),
+        ("unverified", "failed", "changed"),
+        ("failed", "unverified", "changed"),
+        ("skipped", "not-run", "changed"),
+    ],
+)
+def test_changes_of_status(before, after, kind):
+    found = compared([cell(status=before)], [cell(status=after, reason="because")])
+    change = only(found)
+    assert (change.kind, change.what, change.before, change.after) == (kind, "status", before, after)
+    assert "because" in change.note and found.regressed == (kind == "worse")
+    assert found.figures == []
+
+
+def test_what_is_lost_may_be_reported_only():
+    for lost in ([cell(status="unverified"), cell("train", "t")], [cell("train", "t")]):
+        whole = [cell(), cell("train", "t")]
+        assert compared(whole, lost).regressed
+        change = only(compared(whole, lost, lost="report"))
+        assert change.kind == "changed" and change.before == "passed"
+
+
+def test_new_cells_are_no_regression():
+    for status in ("passed", "failed"):
+        found = compared([cell("train", "t")], [cell("train", "t"), cell(status=status, reason="moon")])
+        assert only(found).kind == "appeared" and not found.regressed
+        assert f"new, {status}" in comparison.markdown(found)
+
+
+def test_a_data_set_that_newly_fails_is_shown():
+    broken = cell("train", "people.tar", "failed", "no such host", model=None, train_cell=None)
+    broken["stage"] = "data"
+    found = compared(WHOLE, [*WHOLE, broken])
+    assert (only(found).stage, only(found).after) == ("data", "failed")
+
+
+def test_another_reason_is_told_and_other_numbers_are_not():
+    def failing(reason):
+        return [cell(status="failed", reason=reason), cell("train", "t")]
+
+    assert compared(failing("killed at 0x7f, 12.5 s"), failing("killed at 0x8a, 3 s")).changes == []
+    change = only(compared(failing("killed"), failing("not supported")))
+    assert (change.kind, change.what) == ("changed", "reason")
+
+
+def test_what_is_observed_otherwise_is_told():
+    changed = with_metric("export", "effective", {"device": "cpu", "engine": "native"})
+    assert only(compared(WHOLE, changed)).note == "engine: onednn -> native"
+    del changed[2]["metrics"]["onnx_mb"]
+    assert "onnx_mb is in the baseline alone" in only(compared(WHOLE, changed)).note
+
+
+# -- figures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "worse", "better"),
+    [
+        ("infer", "metrics.inference_ms", timing(20), timing(5)),
+        ("infer", "metrics.build_s", 12.0, 1.0),
+        ("infer", "metrics.pixel_agreement", 0.9, None),
+        ("train", "metrics.ips", 5.0, 20.0),
+        ("train", "metrics.last_loss", 0.8, 0.2),
+        ("eval", "metrics.miou", 0.6, 0.8),
+        ("export", "metrics.model_mb", 30.0, 10.0),
+        ("export", "metrics.onnx_mb", 30.0, 10.0),
+        ("eval", "peak_rss_mb", 900.0, 100.0),
+    ],
+)
+def test_each_metric_knows_which_way_is_worse(stage, path, worse, better):
+    for value, kind in ((worse, "worse"), (better, "better")):
+        if value is not None:
+            found = compared(WHOLE, with_metric(stage, path, value))
+            assert only(found).kind == kind and found.regressed == (kind == "worse")
+            assert only(found).what in comparison.BY_NAME
+            name = only(found).what
+            assert not compared(WHOLE, with_metric(stage, path, value), tolerance={name: None}).regressed
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "value"),
+    [
+        ("infer", "metrics.inference_ms", timing(11.9)),  # less than the smallest effect
+        ("infer", "metrics.inference_ms", timing(20, spread=0.6)),  # the intervals overlap
+        ("infer", "metrics.build_s", 5.9),  # half as much again, but less than two seconds
+        ("eval", "metrics.miou", 0.69),
+        ("eval", "peak_rss_mb", 480.0),
+    ],
+)
+def test_small_changes_are_none(stage, path, value):
+    assert compared(WHOLE, with_metric(stage, path, value)).changes == []
+
+
+def test_both_tolerances_have_to_be_passed():
+    fast = with_metric("infer", "metrics.inference_ms", timing(0.2))
+    slower = with_metric("infer", "metrics.inference_ms", timing(0.5))
+    assert not compared(fast, slower).regressed, "three tenths of a millisecond are nothing"
+    assert compared(fast, slower, tolerance={"inference_ms": {"absolute": 0.1}}).regressed
+
+
+def sampled(generator, median_ms):
+    """A timing as a run has it: lognormal samples with outliers, summarized by the code of the stages."""
+    samples = median_ms * generator.lognormal(0, 0.15, 20)
+    samples[generator.integers(20, size=2)] *= 3
+    return stats.summarize(samples)
+
+
+def test_noise_alone_is_no_finding_and_a_slowdown_is_one():
+    generator = np.random.default_rng(7)
+
+    def repeats(factor):
+        return [
+            compared(
+                with_metric("infer", "metrics.inference_ms", sampled(generator, 10)),
+                with_metric("infer", "metrics.inference_ms", sampled(generator, 10 * factor)),
+            ).regressed
+            for _ in range(200)
+        ]
+
+    assert sum(repeats(1)) == 0
+    assert sum(repeats(2)) == 200
+
+
+def test_the_interval_tells_more_than_the_effect():
+    """Without the intervals, wide noise would be taken for a change."""
+    generator = np.random.default_rng(7)
+    noisy = [stats.summarize(10 * generator.lognormal(0, 0.8, 20)) for _ in range(100)]
+    moved = [abs(b["p50"] / a["p50"] - 1) > 0.25 for a, b in zip(noisy[::2], noisy[1::2], strict=True)]
+    found = [
+        compared(
+            with_metric("infer", "metrics.inference_ms", a), with_metric("infer", "metrics.inference_ms", b)
+        ).changes
+        for a, b in zip(noisy[::2], noisy[1::2], strict=True)
+    ]
+    assert sum(moved) > 10 > 3 >= sum(map(bool, found))
+
+
+def test_times_of_another_machine_are_listed_and_not_judged():
+    other = with_metric("infer", "metrics.inference_ms", timing(50))
+    other[1]["metrics"]["miou"] = 0.1  # that tells of no machine
+    for item in other:
+        item["env"]["cpu"] = "Another"
+    found = compared(WHOLE, other)
+    assert [change.what for change in found.changes] == ["miou"]
+    listed = next(figure for figure in found.figures if figure.metric == "inference_ms")
+    assert listed.ratio == 5 and listed.judged == comparison.OTHER_MACHINE
+    assert {"field": "cpu", "baseline": "One", "candidate": "Another"} in found.environment
+    assert "3 figures are listed and not judged: other machine" in comparison.markdown(found)
+    judged = compared(WHOLE, other, judge_other_machines=True)
+    assert {change.what for change in judged.changes} == {"miou", "inference_ms"}
+
+
+def test_another_kernel_or_paddle_is_listed_and_judged():
+    other = with_metric("infer", "metrics.inference_ms", timing(50))
+    for item in other:
+        item["env"] |= {"paddle": "9.9.9", "kernel": "7.0"}
+    found = compared(WHOLE, other)
+    assert found.regressed and [row["field"] for row in found.environment] == ["paddle", "kernel"]
+
+
+def test_other_work_is_not_judged():
+    for path, value in (("requested.batch_size", 8), ("metrics.input_shape", [1, 3, 512, 512])):
+        slow = with_metric("infer", "metrics.inference_ms", timing(50))
+        target, key = slow[3][path.split(".")[0]], path.split(".")[1]
+        target[key] = value
+        found = compared(WHOLE, slow)
+        assert found.changes == []
+        assert all(figure.judged.startswith("not judged") for figure in found.figures if figure.stage == "infer")
+
+
+def test_inputs_from_outside_are_told_apart_from_what_the_run_made():
+    changed = with_metric("infer", "inputs", {"config/models/a.yml": "9", "results/x/export": "9"})
+    changed[2]["outputs"] = {"results/x/export": "9"}
+    assert compared(WHOLE, changed).inputs == ["config/models/a.yml"]
+
+
+# -- repeats ----------------------------------------------------------------------------------
+
+
+def repeats(*medians):
+    return comparison.pool([run(*with_metric("infer", "metrics.inference_ms", timing(value))) for value in medians])
+
+
+def test_repeats_tell_a_noisy_machine_from_a_slow_paddle():
+    def judge(before, after):
+        return comparison.compare(before, after, rules())
+
+    assert judge(repeats(10), repeats(20)).regressed
+    assert not judge(repeats(10, 19.8, 10), repeats(20, 21, 22)).regressed, "one repeat was as slow"
+    assert judge(repeats(10, 12, 11), repeats(20, 21, 22)).regressed
+    one_sided = judge(repeats(10, 21, 10), repeats(20))
+    assert not one_sided.regressed
+    assert one_sided.baseline["runs"] == 3 and one_sided.candidate["runs"] == 1
+    assert next(f for f in one_sided.figures if f.metric == "inference_ms").before == 10
+
+
+def test_repeats_have_the_worst_status_of_all():
+    flaky = comparison.pool([run(*WHOLE), run(*WHOLE[:3], cell(status="failed", reason="moon"))])
+    change = only(comparison.compare(run(*WHOLE), flaky, rules()))
+    assert (change.after, change.note) == ("failed", "in 1 of 2 runs: moon")
+
+
+# -- what cannot be compared ------------------------------------------------------------------
+
+
+def test_runs_that_have_nothing_in_common_are_refused():
+    with pytest.raises(ConfigError, match="mode smoke and the candidate of mode other"):
+        comparison.compare(run(*WHOLE), run(*WHOLE, mode="other"), rules())
+    with pytest.raises(ConfigError, match="no cell in common"):
+        comparison.compare(run(WHOLE[0]), run(WHOLE[1]), rules())
+    with pytest.raises(ConfigError, match="repeats of one run"):
+        comparison.pool([run(*WHOLE), run(*WHOLE, mode="other")])
+
+
+def test_every_metric_needs_a_tolerance():
+    for tolerance in ({"moons": None}, None):
+        section = settings.merge(CONFIG["compare"], {"tolerance": tolerance} if tolerance else {})
+        if not tolerance:
+            del section["tolerance"]["miou"]
+        with pytest.raises(ConfigError, match=r"compare.tolerance.(moons|miou)"):
+            comparison.Rules.of(section)
+
+
+# -- the command ------------------------------------------------------------------------------
+
+
+def command(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts/compare.py"), *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def strict(path):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_exit_codes_and_files(tmp_path):
+    slow = with_metric("infer", "metrics.inference_ms", timing(20))
+    slow[0]["metrics"]["last_loss"] = 0.0  # no ratio to that, and none of what follows may need one
+    for name, content in (("fast", WHOLE), ("slow", slow)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(run(*content)))
+    files = ("--markdown", "out/compare.md", "--json", "out/compare.json")
+    done = command(tmp_path, "--baseline", "fast.json", "--candidate", "slow.json", *files)
+    assert done.returncode == 1, done.stderr
+    assert "REGRESSED" in done.stdout and "inference ms 10 -> 20 (x 2)" in done.stdout
+    content = strict(tmp_path / "out/compare.json")
+    assert content["regressed"] is True and content["counts"]["worse"] == 1
+    assert [change["ratio"] for change in content["changes"] if change["kind"] == "worse"] == [2]
+    text = (tmp_path / "out/compare.md").read_text()
+    assert "mode smoke: regressed" in text and "**2**" in text
+    back = command(tmp_path, "--baseline", "slow.json", "--candidate", "fast.json", *files)
+    assert "worse: pp_humanseg_lite train" in back.stdout and back.returncode == 1, "0 -> 0.5 is a worse loss"
+    assert strict(tmp_path / "out/compare.json")["changes"][0]["ratio"] is None
+    same = command(tmp_path, "--baseline", "fast.json", "fast.json", "--candidate", "fast.json")
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "no regression")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["gone/smoke/conclusions.json", "--config mode=smoke"]),
+        ("{", ["not strict JSON"]),
+        ('{"schema_version": 1, "cells": [], "x": NaN}', ["NaN"]),
+        ('{"schema_version": 99, "cells": []}', ["schema_version 1"]),
+        ("[]", ["not the conclusions"]),
+    ],
+)
+def test_a_file_that_cannot_be_compared_is_named(tmp_path, content, words):
+    path = tmp_path / "gone/smoke/conclusions.json"
+    if content is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    (tmp_path / "base.json").write_text(json.dumps(run(*WHOLE)))
+    done = command(tmp_path, "--baseline", "base.json", "--candidate", str(path))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert str(path) in done.stderr and all(word in done.stderr for word in words)
+
+
+def test_as_a_target_of_the_workflow(project):
+    """The candidate is compared as it is: not made, not changed, and a regression is the exit code."""
+    refused = snakemake(project, "compare", "--config", "mode=smoke")
+    assert refused.returncode != 0 and "--config baseline=" in refused.stdout + refused.stderr
+    (project / "old é.json").write_text(json.dumps(run(*WHOLE)))
+    asked = ("compare", "--config", "mode=smoke", "baseline=old é.json")
+    missing = snakemake(project, *asked)
+    assert missing.returncode != 0
+    assert "results/smoke/conclusions.json: cannot be read" in missing.stdout + missing.stderr
+    assert not (project / "results/data").exists() and not (project / "results/smoke/conclusions.json").exists()
+
+    folder = project / "results/smoke"
+    slow = json.dumps(run(*with_metric("infer", "metrics.inference_ms", timing(20))))
+    (folder / "conclusions.json").write_text(slow)
+    worse = snakemake(project, *asked)
+    assert worse.returncode != 0 and "REGRESSED" in worse.stdout + worse.stderr
+    assert strict(folder / "compare.json")["regressed"] is True and (folder / "compare.md").is_file()
+    assert (folder / "conclusions.json").read_text() == slow and not (folder / "run_config.yaml").exists()
+
+    lenient = snakemake(project, *asked, "compare={tolerance: {inference_ms: {relative: 2}}}")
+    assert lenient.returncode == 0, lenient.stdout + lenient.stderr
+    assert strict(folder / "compare.json")["regressed"] is False
+    other = snakemake(project, *asked, "candidate=[old é.json, old é.json]")
+    assert other.returncode != 0, "the same file twice is no repeat"
