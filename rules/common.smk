@@ -121,3 +121,20 @@ def backbone_options(wildcards):
 
 def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
+
+
+def compared_files(wildcards):
+    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
+    if SETTINGS["baseline"] is None:
+        raise WorkflowError(
+            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
+        )
+    sides = {
+        "--baseline": SETTINGS["baseline"],
+        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
+    }
+    return [
+        word
+        for option, files in sides.items()
+        for word in (option, *([files] if isinstance(files, str) else files))
+    ]

@@ -5,29 +5,6 @@ Outputs: results/<mode>/compare.md and compare.json, written also where the job 
 """
 
 
-def only_compared():
-    """Whether nothing failed but comparisons, which have no conclusions to write."""
-    failed = workflow.scheduler.failed if workflow.scheduler else []
-    return bool(failed) and all(job.rule.name == "compare" for job in failed)
-
-
-def compared_files(wildcards):
-    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
-    if SETTINGS["baseline"] is None:
-        raise WorkflowError(
-            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
-        )
-    sides = {
-        "--baseline": SETTINGS["baseline"],
-        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
-    }
-    return [
-        word
-        for option, files in sides.items()
-        for word in (option, *([files] if isinstance(files, str) else files))
-    ]
-
-
 # Without outputs of Snakemake's: it would delete those of a job that fails, and the failure is the finding.
 rule compare:
     input:

@@ -14,6 +14,12 @@ def lost_records():
     return [path for path, file in failures.items() if not file.exists() or file.stat().st_mtime < STARTED]
 
 
+def only_compared():
+    """Whether nothing failed but comparisons, which have no conclusions to write."""
+    failed = workflow.scheduler.failed if workflow.scheduler else []
+    return bool(failed) and all(job.rule.name == "compare" for job in failed)
+
+
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config = f"results/{MODE}/run_config.yaml"

@@ -23,12 +23,28 @@ def test_the_lock_holds_every_direct_requirement_at_its_version():
         assert versions <= locked.get(name, set()), name
 
 
-@pytest.mark.parametrize("lock", ["cpu.txt", "dev.txt", "gpu.txt"])
+OTHER_PADDLES = ["paddle-2.6", "paddle-3.3"]
+
+
+@pytest.mark.parametrize("lock", ["cpu.txt", "dev.txt", "gpu.txt", *(f"{name}.txt" for name in OTHER_PADDLES)])
 def test_locks_have_a_hash_for_every_pin(lock):
     text = (ENVS / lock).read_text()
     for entry in re.split(r"\n(?=\S)", text.strip()):
         if not entry.startswith("#"):
             assert "==" in entry and "--hash=sha256:" in entry, entry[:80]
+
+
+@pytest.mark.parametrize("name", OTHER_PADDLES)
+def test_environments_of_other_paddles_differ_in_paddle_alone(name):
+    """What the stages import has the versions of cpu.txt, but for what the generation itself needs."""
+    stages, own = pins((ENVS / "stages.in").read_text()), pins((ENVS / f"{name}.in").read_text())
+    cpu, locked = pins((ENVS / "cpu.txt").read_text()), pins((ENVS / f"{name}.txt").read_text())
+    for package, versions in stages.items():
+        assert cpu[package] == locked[package] == versions, package
+    for package, versions in own.items():
+        assert locked[package] == versions, package
+    assert own.keys() - {"paddlepaddle", "paddle2onnx", "onnx", "scipy", "scikit-learn"} == set()
+    assert next(iter(own["paddlepaddle"])).startswith(name.removeprefix("paddle-"))
 
 
 def test_development_pins_do_not_disagree():

@@ -1,0 +1,120 @@
+"""The same chain on two generations of Paddle: every engine proves itself on both, and they agree.
+
+Needs the environment that `make env-paddle-2.6` makes; `make test-generations` makes it first.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from conftest import ROOT, copy_project, snakemake
+
+from segcert import machine, record
+
+OLD = ROOT / ".venv-paddle-2.6/bin/python"
+CONFIG = {
+    "mode": "smoke",
+    "hardware": "cpu",
+    "models": ["pp_humanseg_lite"],
+    "input_size": {"default": [64, 64]},
+    "train": {"iters": 3, "topologies": ["single"]},
+    "infer": {"images": 2, "min_samples": 4, "warmup": 1},
+    "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
+    # Four samples of a tiny model say nothing of speed, and a fresh process nothing of memory.
+    "compare": {"tolerance": dict.fromkeys(("inference_ms", "build_s", "train_ips", "peak_rss_mb"))},
+}
+GENERATIONS = {"3.2": ("auto", "model.json"), "2.6": (str(OLD), "model.pdmodel")}
+ENGINES = {("native", "fp32"), ("onednn", "fp32"), ("onnxruntime", "fp32"), ("openvino", "fp32")}
+if machine.cpu_has_bf16():
+    ENGINES.add(("onednn", "bf16"))
+
+
+@pytest.fixture(scope="session")
+def chains(tmp_path_factory):
+    """Generation -> a copy of the project after a whole run on it."""
+    assert OLD.exists(), f"{OLD} is not there: make env-paddle-2.6"
+    folders = {}
+    for generation, (python, _) in GENERATIONS.items():
+        folder = folders[generation] = copy_project(tmp_path_factory.mktemp(generation) / "project")
+        (folder / "mine.yaml").write_text(yaml.safe_dump({**CONFIG, "python": python}))
+        done = snakemake(folder, "--configfile", "mine.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folders
+
+
+def conclusions(folder):
+    return json.loads((folder / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
+
+
+def stage(folder, name):
+    return [cell for cell in conclusions(folder)["cells"] if cell["stage"] == name and cell["status"] == "passed"]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_every_stage_ran_on_that_paddle(chains, generation):
+    folder = chains[generation]
+    assert conclusions(folder)["red"] is False
+    for name, count in (("train", 1), ("eval", 1), ("export", 1), ("infer", len(ENGINES))):
+        cells = stage(folder, name)
+        assert len(cells) == count, name
+        for cell in cells:
+            assert cell["env"]["paddle"].startswith(f"{generation}.")
+            assert cell["command"].split()[0] == (sys.executable if generation == "3.2" else str(OLD))
+            assert record.differences(cell["requested"], cell["effective"]) == []
+            assert cell["reason"] is None
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_the_export_is_of_that_generation(chains, generation):
+    export = stage(chains[generation], "export")[0]
+    program = GENERATIONS[generation][1]
+    folder = chains[generation] / "results/smoke/pp_humanseg_lite/single_fp32/export"
+    assert export["effective"]["program"] == program and export["effective"]["converted"] == "traced"
+    assert yaml.safe_load((folder / "deploy.yaml").read_text())["Deploy"]["model"] == program
+    assert (folder / program).is_file() and (folder / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_engines_prove_themselves_on_both(chains, generation):
+    evidence = {
+        (cell["effective"]["engine"], cell["effective"]["precision"]): cell["metrics"]["evidence"]
+        for cell in stage(chains[generation], "infer")
+    }
+    assert set(evidence) == ENGINES
+    assert evidence["native", "fp32"]["onednn"]["primitives"] == 0
+    for precision, dtype in (("fp32", "f32"), ("bf16", "bf16")):
+        if ("onednn", precision) in ENGINES:
+            trace = evidence["onednn", precision]["onednn"]
+            assert set(trace["convolutions"]) == {dtype} and trace["threads"] == 1
+    assert set(evidence["openvino", "fp32"]["convolutions"]) == {"f32"}
+
+
+def test_the_generations_agree(chains):
+    """From equal seeds: equal losses, equal label maps; and the comparison finds what does differ."""
+    import numpy as np
+
+    from segcert import metrics
+
+    old, new = (chains[generation] / "results/smoke" for generation in ("2.6", "3.2"))
+    done = snakemake(
+        chains["3.2"], "compare", "--configfile", "mine.yaml", "--config", f"baseline={old}/conclusions.json"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((new / "compare.json").read_text(encoding="utf-8"))
+    assert found["cells_compared"] == len(conclusions(chains["3.2"])["cells"])
+    assert {row["field"] for row in found["environment"]} >= {"paddle", "paddle_commit", "paddle2onnx"}
+    assert "program: model.pdmodel -> model.json" in [change["note"] for change in found["changes"]]
+    loss = next(figure for figure in found["figures"] if figure["metric"] == "last_loss")
+    assert loss["ratio"] == pytest.approx(1, abs=1e-3)
+    reference = "pp_humanseg_lite/single_fp32/reference"
+    names = sorted(path.name for path in (old / reference).glob("*.png"))
+    assert len(names) == CONFIG["infer"]["images"]
+    agreement = [
+        metrics.agreement(*(metrics.read_label(folder / reference / name) for folder in (old, new))) for name in names
+    ]
+    assert np.mean(agreement) > 0.999
