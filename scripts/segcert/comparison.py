@@ -80,8 +80,8 @@ class Rules:
     Attributes:
         lost_is_worse: whether a cell that passed, and now is not exercised or not there, is a regression.
         judge_other_machines: whether times of different machines are judged.
-        tolerance: metric -> the changes that count for nothing: `relative` to the baseline, `absolute` in the
-            metric's unit, both where both are given. None: the metric is listed and not judged.
+        tolerance: metric -> the changes that count for nothing: `relative` to the smaller value, so that it is the
+            same both ways, and `absolute` in the metric's unit. None: the metric is listed and not judged.
     """
 
     lost_is_worse: bool
@@ -391,7 +391,7 @@ def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], 
         return "", OTHER_MACHINE
     old, new = _figure(before, metric), _figure(after, metric)
     moved = abs(new - old)
-    if moved <= tolerance.get("absolute", 0) or moved <= tolerance.get("relative", 0) * abs(old):
+    if moved <= tolerance.get("absolute", 0) or moved <= tolerance.get("relative", 0) * min(abs(old), abs(new)):
         return "", "within its tolerance"
     (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
     if new_low <= high and low <= new_high:
