@@ -39,9 +39,9 @@ def cell(stage="infer", name=INFER, status="passed", reason=None, **more):
         },
     }[stage]  # fmt: skip
     base = {
-        "schema_version": 1, "mode": "lite_train_lite_infer", "stage": stage,
-        "model": "pp_humanseg_lite", "algorithm": "ConnectNet", "train_cell": "single_fp32", "cell": name, "status": status, "reason": reason, "requested": asked,
-        "record": "r.json",
+        "schema_version": 1, "mode": "lite_train_lite_infer", "stage": stage, "record": "r.json",
+        "model": "pp_humanseg_lite", "algorithm": "ConnectNet", "train_cell": "single_fp32", "cell": name,
+        "status": status, "reason": reason, "requested": asked,
     }  # fmt: skip
     seen = {"device": "cpu", "engine": "onednn"}
     run = {"env": dict(ENV), "metrics": metrics, "started": "2026-01-01T00:00:00Z", "effective": seen}
