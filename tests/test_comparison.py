@@ -72,7 +72,7 @@ WHOLE = tuple(
 
 def with_metric(stage, path, value):
     """The whole run with one figure replaced."""
-    changed = copy.deepcopy(WHOLE)
+    changed = copy.deepcopy(list(WHOLE))
     target = next(item for item in changed if item["stage"] == stage)
     *keys, last = path.split(".")
     for key in keys:
@@ -241,6 +241,30 @@ def test_the_interval_tells_more_than_the_effect():
         for a, b in zip(noisy[::2], noisy[1::2], strict=True)
     ]
     assert sum(moved) > 10 > 3 >= sum(map(bool, found))
+
+
+def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
+    def timed(median_ms, cpu_s, device="cpu"):
+        cells = with_metric("infer", "metrics.inference_ms", timing(median_ms))
+        cells[3] |= {"cpu_s": cpu_s, "wall_s": 10.0, "effective": {"device": device, "engine": "onednn"}}
+        return cells
+
+    found = compared(timed(10, 9.0), timed(30, 3.0))  # a third of the share, three times the time
+    assert found.changes == [] and "1 times moved beyond" in comparison.markdown(found)
+    assert found.candidate["core_share"] == 0.3
+    assert only(compared(timed(10, 9.0), timed(30, 7.0))).kind == "worse", "the share explains 13 of them"
+    assert only(compared(timed(10, 9.0), timed(30, 9.5))).kind == "worse"
+    assert only(compared(timed(30, 3.0), timed(9, 3.0))).kind == "better"
+    assert compared(timed(10, 3.0), timed(10, 9.0)).changes == [], "what did not move needs no explanation"
+    assert compared(timed(30, 3.0), timed(10, 9.0)).changes == [], "nor is it faster for having a core to itself"
+    assert only(compared(timed(10, 9.0, "gpu"), timed(30, 3.0, "gpu"))).kind == "worse", "a GPU's times are its own"
+    slow = copy.deepcopy(list(WHOLE))
+    fast = with_metric("train", "metrics.ips", 30.0)
+    slow[0] |= {"cpu_s": 3.0, "wall_s": 10.0}
+    fast[0] |= {"cpu_s": 9.0, "wall_s": 10.0}
+    assert compared(fast, slow).changes == [] == compared(slow, fast).changes
+    slow[0]["cpu_s"] = 9.0
+    assert only(compared(fast, slow)).kind == "worse"
 
 
 def test_times_of_another_machine_are_listed_and_not_judged():

@@ -2,8 +2,8 @@
 
 The two are contents of `conclusions.json`, from other commits, Paddle versions or machines. A status is worse
 where it says more against the cell. A figure is worse where it moved the wrong way by more than its tolerance
-and, where both sides know an interval of it, beyond what their noise explains. Each side may be several
-repeats of a run: then the interval is that of all of them, and every figure has one.
+and beyond what the noise explains: the intervals of medians, and the share of a core that each process had.
+Each side may be several repeats of a run: then the interval is that of all of them, and every figure has one.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ BADNESS = {
 # Fields of `env` that make a machine: where they differ, times tell of it and not of the code.
 MACHINE = ("cpu", "cpu_cores", "gpu")
 OTHER_MACHINE = "not judged: other machine"
+WAITED = "explained by waiting for a core"
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,8 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
         if len(values) > 1:
             ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
-    return {**worst, "reason": reason, "ranges": ranges}
+    shares = [share for cell in repeats if (share := _core_share(cell))]
+    return {**worst, "reason": reason, "ranges": ranges, "core_share": median(shares) if shares else None}
 
 
 def _figure(cell: Mapping[str, Any], metric: Metric) -> Any:
@@ -390,14 +392,43 @@ def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], 
     if metric.of_machine and not rules.judge_other_machines and _machine(before) != _machine(after):
         return "", OTHER_MACHINE
     old, new = _figure(before, metric), _figure(after, metric)
-    moved = abs(new - old)
-    if moved <= tolerance.get("absolute", 0) or moved <= tolerance.get("relative", 0) * min(abs(old), abs(new)):
+    if not _beyond(old, new, tolerance):
         return "", "within its tolerance"
+    if metric.of_machine:
+        explained = new * _had_more_of_a_core(before, after) ** (-1 if metric.lower_is_better else 1)
+        if not _beyond(old, explained, tolerance) or (explained > old) != (new > old):
+            return "", WAITED
     (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
     if new_low <= high and low <= new_high:
         return "", "within its noise"
     note = f"{low:.4g} to {high:.4g}, now {new_low:.4g} to {new_high:.4g}" if low < high or new_low < new_high else ""
     return (WORSE if (new > old) == metric.lower_is_better else BETTER), note
+
+
+def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
+    moved = abs(new - old)
+    relative = tolerance.get("relative", 0) * min(abs(old), abs(new))
+    return moved > tolerance.get("absolute", 0) and moved > relative
+
+
+def _had_more_of_a_core(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+    """How many times as much of the clock's time the first cell computed; 1 on a GPU, where the CPU tells nothing.
+
+    A process that shares its cores with others waits for them: its times grow as its share shrinks, whatever
+    Paddle does. Of two runs of one Paddle, one on a machine with eight times as much to do as it had cores, the
+    ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together.
+    """
+    shares = [_core_share(cell) for cell in (before, after)]
+    return shares[0] / shares[1] if all(shares) else 1.0
+
+
+def _core_share(cell: Mapping[str, Any]) -> float | None:
+    """CPU time over wall time of the stage that a cell is; None on a GPU or where it is not recorded."""
+    if "core_share" in cell:
+        return cell["core_share"]
+    on_cpu = (cell.get("effective") or {}).get("device") == "cpu"
+    measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
+    return cell["cpu_s"] / cell["wall_s"] if on_cpu and measured else None
 
 
 def _machine(cell: Mapping[str, Any]) -> list[Any]:
@@ -416,10 +447,12 @@ def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
     ran = [cell for cell in conclusions["cells"] if cell.get("env")]
     paddles = dict.fromkeys(f"{cell['env'].get('paddle')} ({cell['env'].get('paddle_commit')})" for cell in ran)
     started = sorted(cell["started"] for cell in ran)
+    shares = [share for cell in ran if cell["stage"] == "infer" and (share := _core_share(cell))]
     return {
         "runs": conclusions.get("runs", 1),
         "paddle": ", ".join(paddles) or None,
         "cpu": ", ".join(dict.fromkeys(f"{c['env'].get('cpu')}, {c['env'].get('cpu_cores')} cores" for c in ran)),
+        "core_share": finite(median(shares)) if shares else None,
         "started": started[0] if started else None,
         "red": conclusions["red"],
         "counts": conclusions["counts"],
@@ -515,12 +548,13 @@ def markdown(comparison: Comparison) -> str:
             run["runs"],
             run["paddle"],
             run["cpu"],
+            run["core_share"],
             run["started"],
             ", ".join(f"{n} {s}" for s, n in run["counts"].items()),
         ]
         for name, run in sides
     ]
-    parts.append(_table(rows, ["", "runs", "Paddle", "CPU", "started", "cells"]))
+    parts.append(_table(rows, ["", "runs", "Paddle", "CPU", "of a core", "started", "cells"]))
     parts += _environment_text(comparison)
     for kind, title in ((WORSE, "Worse"), (BETTER, "Better"), (CHANGED, "Changed"), (APPEARED, "New")):
         parts += _changes_text(title, comparison.of_kind(kind))
@@ -548,6 +582,12 @@ def _environment_text(comparison: Comparison) -> list[str]:
         )
     for reason, count in Counter(f.judged for f in comparison.figures if f.judged.startswith("not judged")).items():
         parts.append(f"**{count} figures are listed and {reason}**{ASIDES.get(reason, '')}.")
+    waited = sum(figure.judged == WAITED for figure in comparison.figures)
+    if waited:
+        parts.append(
+            f"**{waited} times moved beyond their tolerance and are no findings**: the processes' shares of a core "
+            "moved with them, as they do where something else computes on the machine."
+        )
     return parts
 
 
