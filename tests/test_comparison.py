@@ -258,6 +258,14 @@ def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
     assert compared(timed(10, 3.0), timed(10, 9.0)).changes == [], "what did not move needs no explanation"
     assert compared(timed(30, 3.0), timed(10, 9.0)).changes == [], "nor is it faster for having a core to itself"
     assert only(compared(timed(10, 9.0, "gpu"), timed(30, 3.0, "gpu"))).kind == "worse", "a GPU's times are its own"
+    loop = timed(30, 9.0)  # the stage had its core, and the batches had not
+    loop[3]["metrics"]["load"] = {"own_cores": 0.3}
+    alone = timed(10, 9.0)
+    alone[3]["metrics"]["load"] = {"own_cores": 1.0}
+    assert compared(alone, loop).changes == []
+    assert (
+        comparison.compare(comparison.pool([run(*alone)] * 2), comparison.pool([run(*loop)] * 2), rules()).changes == []
+    )
     slow = copy.deepcopy(list(WHOLE))
     fast = with_metric("train", "metrics.ips", 30.0)
     slow[0] |= {"cpu_s": 3.0, "wall_s": 10.0}

@@ -43,7 +43,7 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     assert found["status"] == "passed" and record.unproven("infer", found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
-    assert {"other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
+    assert {"own_cores", "other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
 
 
 @pytest.mark.parametrize(

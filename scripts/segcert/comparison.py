@@ -37,6 +37,8 @@ class Metric:
         lower_is_better: which way is worse.
         of_machine: whether it tells as much of the machine as of the code, as every time does.
         interval: path of the value's 95 % interval, where it has one.
+        cores: path of how many cores the process computed on while this was measured, where that is known
+            apart from the whole stage.
     """
 
     name: str
@@ -45,10 +47,19 @@ class Metric:
     lower_is_better: bool
     of_machine: bool = False
     interval: str | None = None
+    cores: str | None = None
 
 
 METRICS = (
-    Metric("inference_ms", "inference ms", "metrics.inference_ms.p50", True, True, "metrics.inference_ms.p50_ci95"),
+    Metric(
+        "inference_ms",
+        "inference ms",
+        "metrics.inference_ms.p50",
+        True,
+        True,
+        "metrics.inference_ms.p50_ci95",
+        "metrics.load.own_cores",
+    ),
     Metric("build_s", "build s", "metrics.build_s", True, True),
     Metric("train_ips", "training images/s", "metrics.ips", False, True),
     Metric("last_loss", "last loss", "metrics.last_loss", True),
@@ -256,8 +267,12 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
         if len(values) > 1:
             ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
-    shares = [share for cell in repeats if (share := _core_share(cell))]
-    return {**worst, "reason": reason, "ranges": ranges, "core_share": median(shares) if shares else None}
+    shares = {}
+    for path in (None, *(metric.cores for metric in METRICS if metric.cores)):
+        known = [share for cell in repeats if (share := _core_share(cell, path))]
+        if known:
+            shares[path or ""] = median(known)
+    return {**worst, "reason": reason, "ranges": ranges, "core_shares": shares}
 
 
 def _figure(cell: Mapping[str, Any], metric: Metric) -> Any:
@@ -395,7 +410,7 @@ def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], 
     if not _beyond(old, new, tolerance):
         return "", "within its tolerance"
     if metric.of_machine:
-        explained = new * _had_more_of_a_core(before, after) ** (-1 if metric.lower_is_better else 1)
+        explained = new * _had_more_of_a_core(metric, before, after) ** (-1 if metric.lower_is_better else 1)
         if not _beyond(old, explained, tolerance) or (explained > old) != (new > old):
             return "", WAITED
     (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
@@ -411,24 +426,34 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
     return moved > tolerance.get("absolute", 0) and moved > relative
 
 
-def _had_more_of_a_core(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+def _had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
     """How many times as much of the clock's time the first cell computed; 1 on a GPU, where the CPU tells nothing.
 
     A process that shares its cores with others waits for them: its times grow as its share shrinks, whatever
     Paddle does. Of two runs of one Paddle, one on a machine with eight times as much to do as it had cores, the
     ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together.
     """
-    shares = [_core_share(cell) for cell in (before, after)]
-    return shares[0] / shares[1] if all(shares) else 1.0
+    for path in (metric.cores, None):
+        shares = [_core_share(cell, path) for cell in (before, after)]
+        if all(shares):
+            return shares[0] / shares[1]
+    return 1.0
 
 
-def _core_share(cell: Mapping[str, Any]) -> float | None:
-    """CPU time over wall time of the stage that a cell is; None on a GPU or where it is not recorded."""
-    if "core_share" in cell:
-        return cell["core_share"]
-    on_cpu = (cell.get("effective") or {}).get("device") == "cpu"
+def _core_share(cell: Mapping[str, Any], path: str | None = None) -> float | None:
+    """CPU time over wall time; None on a GPU or where it is not recorded.
+
+    Args:
+        path: of this share in a record; None: of the whole stage.
+    """
+    if "core_shares" in cell:
+        return cell["core_shares"].get(path or "")
+    if (cell.get("effective") or {}).get("device") != "cpu":
+        return None
+    if path:
+        return _value(cell, path)
     measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
-    return cell["cpu_s"] / cell["wall_s"] if on_cpu and measured else None
+    return cell["cpu_s"] / cell["wall_s"] if measured else None
 
 
 def _machine(cell: Mapping[str, Any]) -> list[Any]:
