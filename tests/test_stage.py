@@ -43,7 +43,7 @@ options = stage.parser("test")
 options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
 args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("infer", {{"engine": "onednn"}}, [], {{"thing": args.thing}}, work)))
+sys.exit(stage.main(args, stage.Plan("data", {{"engine": "onednn"}}, [], {{"thing": args.thing}}, work)))
 """
 
 
