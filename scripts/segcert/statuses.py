@@ -12,16 +12,25 @@ class Status:
     red: bool
     symbol: str
     zh: str
+    zh_meaning: str
 
 
-PASSED = Status("passed", "ran, effective = requested, its gates hold", False, "✓", "通过")
-ACCURACY_FAILED = Status("accuracy-failed", "ran, a numerical gate does not hold", True, "≠", "精度不达标")
-FAILED = Status("failed", "ran and broke", True, "✗", "失败")
-KNOWN_FAILURE = Status("known-failure", "failed as the configuration says it does", False, "⚠", "已知问题")
-BLOCKED = Status("blocked", "something it is made from failed", False, "⛔", "被阻塞")
-UNVERIFIED = Status("unverified", "could not be exercised on this hardware", False, "?", "未验证")
-SKIPPED = Status("skipped", "the matrix rules exclude it", False, "–", "跳过")
-NOT_RUN = Status("not-run", "in the matrix, not asked for in this run", False, "·", "未运行")
+PASSED = Status(
+    "passed", "ran, effective = requested, its gates hold", False, "✓", "通过", "实际运行，所用与所求一致，各项检查成立"
+)
+ACCURACY_FAILED = Status(
+    "accuracy-failed", "ran, a numerical gate does not hold", True, "≠", "精度不达标", "实际运行，但某项数值检查不成立"
+)
+FAILED = Status("failed", "ran and broke", True, "✗", "失败", "运行了，但出错")
+KNOWN_FAILURE = Status(
+    "known-failure", "failed as the configuration says it does", False, "⚠", "已知问题", "按配置中的说明失败"
+)
+BLOCKED = Status("blocked", "something it is made from failed", False, "⛔", "被阻塞", "所依赖的某一步失败")
+UNVERIFIED = Status("unverified", "could not be exercised on this hardware", False, "?", "未验证", "本机硬件无法验证")
+SKIPPED = Status("skipped", "the matrix rules exclude it", False, "–", "跳过", "被矩阵规则排除")
+NOT_RUN = Status(
+    "not-run", "in the matrix, not asked for in this run", False, "·", "未运行", "在矩阵中，但本次没有要求运行"
+)
 
 ALL = (PASSED, ACCURACY_FAILED, FAILED, KNOWN_FAILURE, BLOCKED, UNVERIFIED, SKIPPED, NOT_RUN)
 BY_NAME = {status.name: status for status in ALL}

@@ -1,0 +1,226 @@
+"""The page's plots, as specifications that plotly.js draws: plain dictionaries, so that nothing heavy is imported.
+
+A text of a specification is {"en": ..., "zh": ...}; the page takes the one of its language, `in_language`
+does the same here.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segcert import record, statuses
+from segcert.conclusions import precision_label
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, each with a symbol of its own.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "x")
+MOST_POINTS = 400  # of a curve: more than a plot has pixels
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "PingFang SC", "Microsoft YaHei", sans-serif'
+SHOWN = {status.name for status in statuses.EXERCISED}
+
+
+def in_language(value: Any, language: str) -> Any:
+    """A specification with each of its texts in one language."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"en", "zh"}:
+            return value[language]
+        return {key: in_language(item, language) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_language(item, language) for item in value]
+    return value
+
+
+def _layout(height: int, **more: Any) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 16, "t": 8, "b": 8},
+        "font": {"family": FONT, "size": 12, "color": "#1f2933"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "dragmode": False,
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        **more,
+    }
+
+
+def _axis(title: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    grid = {"gridcolor": "#e4e7eb", "zerolinecolor": "#9aa5b1", "linecolor": "#9aa5b1", "automargin": True}
+    return {**grid, "fixedrange": True, **({"title": {"text": title, "standoff": 8}} if title else {}), **more}
+
+
+# -- latency ----------------------------------------------------------------------------------
+
+
+def latency_points(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of inference cells that were timed: engine, threads, median and its interval, all in milliseconds."""
+    points = []
+    for cell in cells:
+        timing = (cell.get("metrics") or {}).get("inference_ms") or {}
+        if cell["status"] in SHOWN and timing.get("p50") is not None:
+            requested = cell["requested"]
+            points.append(
+                {
+                    "cell": cell,
+                    "status": statuses.by_name(cell["status"]),
+                    "engine": _engine_name(requested),
+                    "threads": requested.get("threads") if requested.get("device") != "gpu" else None,
+                    "batch_size": requested.get("batch_size"),
+                    "p50": timing["p50"],
+                    "ci": timing.get("p50_ci95") or [None, None],
+                    "p95": timing.get("p95"),
+                    "p99": timing.get("p99"),
+                    "count": timing.get("count"),
+                    "ips": cell["metrics"].get("throughput_ips"),
+                }
+            )
+    return points
+
+
+def _engine_name(requested: Mapping[str, Any]) -> str:
+    device = "GPU " if requested.get("device") == "gpu" else ""
+    return f"{device}{requested.get('engine')} {requested.get('precision')}"
+
+
+def latency(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """Median latency by engine, a colour and a symbol for each number of threads, with intervals.
+
+    Args:
+        points: as `latency_points` returns them, of one model and checkpoint.
+    """
+    several_sizes = len({point["batch_size"] for point in points}) > 1
+    labels = [_row_label(point, several_sizes) for point in points]
+    traces = []
+    threads = sorted({point["threads"] for point in points}, key=lambda number: (number is None, number))
+    for index, number in enumerate(threads):
+        chosen = [(label, p) for label, p in zip(labels, points, strict=True) if p["threads"] == number]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": _threads_name(number),
+                "x": [point["p50"] for _, point in chosen],
+                "y": [label for label, _ in chosen],
+                "error_x": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [_distance(p["ci"][1], p["p50"]) for _, p in chosen],
+                    "arrayminus": [_distance(p["p50"], p["ci"][0]) for _, p in chosen],
+                    "thickness": 2,
+                    "width": 5,
+                },
+                "marker": {
+                    "size": 10,
+                    "color": COLOURS[index % len(COLOURS)],
+                    "symbol": SYMBOLS[index % len(SYMBOLS)],
+                },
+                "text": [_latency_hover(point) for _, point in chosen],
+                "hovertemplate": "%{text}<extra></extra>",
+            }
+        )
+    rows = list(dict.fromkeys(labels))
+    return {
+        "data": traces,
+        "layout": _layout(
+            92 + 30 * len(rows) + (24 if len(threads) > 1 else 0),
+            showlegend=len(threads) > 1,
+            xaxis=_axis(
+                {"en": "median latency of a batch, ms", "zh": "单批推理延迟中位数（毫秒）"}, rangemode="tozero"
+            ),
+            yaxis=_axis(type="category", categoryorder="array", categoryarray=rows[::-1]),
+        ),
+    }
+
+
+def _row_label(point: Mapping[str, Any], several_sizes: bool) -> str:
+    size = f" · batch {point['batch_size']}" if several_sizes else ""
+    return f"{point['engine']}{size} {point['status'].symbol} "
+
+
+def _threads_name(number: int | None) -> Any:
+    if number is None:
+        return "GPU"
+    return {"en": f"{number} thread{'s' if number != 1 else ''}", "zh": f"{number} 线程"}
+
+
+def _distance(high: float | None, low: float | None) -> float:
+    return max(0.0, high - low) if high is not None and low is not None else 0.0
+
+
+def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
+    low, high = point["ci"]
+    interval = f"[{low:.4g}, {high:.4g}]" if low is not None else "-"
+    median = f"{point['p50']:.4g}"
+    status = point["status"]
+    return {
+        "en": f"{point['engine']}: {status.symbol} {status.name}<br>median {median} ms, 95 % interval {interval}"
+        f"<br>{point['count']} samples",
+        "zh": f"{point['engine']}：{status.symbol} {status.zh}<br>中位数 {median} 毫秒，95% 置信区间 {interval}"
+        f"<br>{point['count']} 个样本",
+    }
+
+
+# -- loss -------------------------------------------------------------------------------------
+
+
+def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float]] | None:
+    """Iterations and losses of a training that ran; None where its history is not the one that its record names."""
+    if cell["status"] not in SHOWN:
+        return None
+    path = Path(cell["record"]).with_name("history.csv")
+    digest = (cell.get("outputs") or {}).get(path.as_posix())
+    if digest is None or not path.is_file() or record.sha256(path) != digest:
+        return None
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [int(row["iter"]) for row in rows], [float(row["loss"]) for row in rows]
+
+
+def loss(curves: list[tuple[dict[str, Any], list[int], list[float]]]) -> dict[str, Any]:
+    """Loss by iteration: fp32 and mixed precision in different colours, several devices dashed.
+
+    Args:
+        curves: (train cell, iterations, losses) of one model.
+    """
+    precisions = sorted(
+        {precision_label(cell["requested"]) for cell, _, _ in curves}, key=lambda name: (name != "fp32", name)
+    )
+    traces = []
+    for cell, iterations, losses in curves:
+        label = precision_label(cell["requested"])
+        index = precisions.index(label)
+        step = max(1, -(-len(losses) // MOST_POINTS))
+        few = len(losses) <= 30
+        topology = {"single": {"en": "single", "zh": "单卡"}, "multi": {"en": "multi", "zh": "多卡"}}.get(
+            cell["topology"], {"en": cell["topology"], "zh": cell["topology"]}
+        )
+        name = {language: f"{label}, {topology[language]}" for language in ("en", "zh")}
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if few else "lines",
+                "name": name,
+                "x": iterations[::step],
+                "y": losses[::step],
+                "line": {
+                    "color": COLOURS[index % len(COLOURS)],
+                    "width": 2,
+                    "dash": "dash" if cell["topology"] == "multi" else "solid",
+                },
+                "marker": {"size": 6, "symbol": SYMBOLS[index % len(SYMBOLS)]},
+                "hovertemplate": "%{y:.5g} (%{x})",
+            }
+        )
+    return {
+        "data": traces,
+        "layout": _layout(
+            260,
+            showlegend=True,
+            hovermode="x unified",
+            xaxis=_axis({"en": "iteration", "zh": "迭代"}, rangemode="tozero"),
+            yaxis=_axis({"en": "loss", "zh": "损失"}),
+        ),
+    }
