@@ -10,7 +10,7 @@
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
 #   results/<mode>/<model>/<train cell>/{model.pdparams,train.json,eval.json,export/,export.json}
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
-#   results/<mode>/{conclusions.*,results_python.log,run_config.yaml}
+#   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
 
 import os
@@ -24,6 +24,9 @@ CONFIG = "config/config.yaml"
 
 
 configfile: CONFIG if os.path.exists(CONFIG) else os.path.join(workflow.basedir, CONFIG)
+
+
+report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
@@ -42,6 +45,7 @@ rule all:
     default_target: True
     input:
         f"results/{MODE}/conclusions.json",
+        f"results/{MODE}/conclusions.html",
         # every output by name: Snakemake makes a missing file again only where a target asks for it
         [path for cell in PLANNED for path in cell.outputs],
     localrule: True

@@ -1,7 +1,8 @@
 """The conclusions of a run, from the records of its cells.
 
 Inputs: the record of every planned cell.
-Outputs: results/<mode>/conclusions.{md,csv,json}, conclusions.zh.md, results_python.log, run_config.yaml.
+Outputs: results/<mode>/conclusions.{md,csv,json,html}, conclusions.zh.md, junit.xml, results_python.log,
+run_config.yaml.
 """
 
 
@@ -24,19 +25,45 @@ rule write_run_config:
         record.write_text(output[0], yaml.safe_dump(json.loads(params.run), allow_unicode=True))
 
 
+def templates(folder):
+    """The files of a folder of templates, not those of its subfolders."""
+    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+
+
 rule conclude:
     input:
         script=f"{SCRIPTS}/conclude.py",
         modules=modules("conclude.py"),
-        templates=sorted(
-            f"{SCRIPTS}/segcert/templates/{name}" for name in os.listdir(f"{SCRIPTS}/segcert/templates")
-        ),
+        templates=templates("templates"),
         run_config="results/{mode}/run_config.yaml",
         records=[cell.record for cell in PLANNED],
     output:
         json="results/{mode}/conclusions.json",
-        others=multiext("results/{mode}/conclusions", ".md", ".zh.md", ".csv"),
-        status_lines="results/{mode}/results_python.log",
+        markdown=report(
+            "results/{mode}/conclusions.md",
+            caption="../report/tables.rst",
+            category="Conclusions",
+            labels={"file": "tables"},
+        ),
+        chinese=report(
+            "results/{mode}/conclusions.zh.md",
+            caption="../report/tables_zh.rst",
+            category="Conclusions",
+            labels={"file": "tables in Chinese"},
+        ),
+        table=report(
+            "results/{mode}/conclusions.csv",
+            caption="../report/cells.rst",
+            category="Conclusions",
+            labels={"file": "every cell"},
+        ),
+        junit="results/{mode}/junit.xml",
+        status_lines=report(
+            "results/{mode}/results_python.log",
+            caption="../report/status_lines.rst",
+            category="Conclusions",
+            labels={"file": "status lines"},
+        ),
     log:
         "results/{mode}/conclusions.log",
     benchmark:
@@ -52,3 +79,35 @@ rule conclude:
     shell:
         '"$WORKFLOW_PYTHON" {input.script:q} --run-config {input.run_config:q}'
         " --json {output.json:q} 2> {log:q}"
+
+
+rule page:
+    input:
+        script=f"{SCRIPTS}/make_page.py",
+        modules=modules("make_page.py"),
+        templates=templates("templates/page"),
+        run_config="results/{mode}/run_config.yaml",
+        # made again whenever a record changed; the logs and pictures beside the records are then as new
+        conclusions="results/{mode}/conclusions.json",
+    output:
+        page=report(
+            "results/{mode}/conclusions.html",
+            caption="../report/page.rst",
+            category="Conclusions",
+            labels={"file": "the page"},
+        ),
+    log:
+        "results/{mode}/page.log",
+    benchmark:
+        "results/{mode}/page.bench.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        '"$WORKFLOW_PYTHON" {input.script:q} --conclusions {input.conclusions:q}'
+        " --run-config {input.run_config:q} --page {output.page:q} 2> {log:q}"

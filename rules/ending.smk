@@ -27,10 +27,18 @@ def conclude_after_failure():
     command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
     command += ["--json", f"results/{MODE}/conclusions.json"]
     subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)
+    command = [sys.executable, f"{SCRIPTS}/make_page.py", "--run-config", run_config]
+    command += [
+        "--conclusions",
+        f"results/{MODE}/conclusions.json",
+        "--page",
+        f"results/{MODE}/conclusions.html",
+    ]
+    subprocess.run(command, check=False)
 
 
 def show_conclusions():
-    """Show the summary that the last conclusions printed, where this run made or kept some."""
-    log = Path(f"results/{MODE}/conclusions.log")
-    if log.exists():
-        print(log.read_text(encoding="utf-8"), file=sys.stderr)
+    """Show the summary that the last conclusions printed, and the page, where this run made or kept them."""
+    for log in (Path(f"results/{MODE}/conclusions.log"), Path(f"results/{MODE}/page.log")):
+        if log.exists():
+            print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")

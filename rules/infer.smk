@@ -15,7 +15,13 @@ rule infer:
         reference="results/{mode}/{model}/{train_cell}/reference",
         evaluated="results/{mode}/{model}/{train_cell}/eval.json",
     output:
-        log="results/{mode}/{model}/{train_cell}/infer/{cell}.log",
+        log=report(
+            "results/{mode}/{model}/{train_cell}/infer/{cell}.log",
+            caption="../report/benchmark_log.rst",
+            category="Inference",
+            subcategory="{model}",
+            labels={"checkpoint": "{train_cell}", "cell": "{cell}"},
+        ),
         predictions=directory("results/{mode}/{model}/{train_cell}/infer/{cell}"),
         record="results/{mode}/{model}/{train_cell}/infer/{cell}.json",
     log:

@@ -15,7 +15,13 @@ rule train:
         weights=backbone_weights,
     output:
         checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
-        history="results/{mode}/{model}/{train_cell}/history.csv",
+        history=report(
+            "results/{mode}/{model}/{train_cell}/history.csv",
+            caption="../report/history.rst",
+            category="Training",
+            subcategory="{model}",
+            labels={"checkpoint": "{train_cell}", "file": "loss by iteration"},
+        ),
         record="results/{mode}/{model}/{train_cell}/train.json",
     log:
         "results/{mode}/{model}/{train_cell}/train.log",

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "README.md")
+PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report", "README.md")
 
 
 @pytest.fixture(scope="session")

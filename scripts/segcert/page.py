@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -115,7 +116,7 @@ def render(conclusions: Conclusions, certificates: list[dict[str, Any]], configu
         autoescape=True,
     )
     environment.globals.update(t=say, both=both)
-    environment.filters.update(number=number, file_link=lambda path: link_to(path, folder))
+    environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)
     strips, strips_left_out = _strips(conclusions)
@@ -174,6 +175,11 @@ def number(value: Any, digits: int = 4) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def share(value: float | None) -> str:
+    """A share as it is shown: rounded down, so that only a whole one reads 1.00000."""
+    return "–" if value is None else f"{math.floor(value * 1e5) / 1e5:.5f}"
 
 
 def link_to(path: str, folder: Path) -> str:

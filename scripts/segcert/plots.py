@@ -127,9 +127,7 @@ def latency(points: list[dict[str, Any]]) -> dict[str, Any]:
         "layout": _layout(
             92 + 30 * len(rows) + (24 if len(threads) > 1 else 0),
             showlegend=len(threads) > 1,
-            xaxis=_axis(
-                {"en": "median latency of a batch, ms", "zh": "单批推理延迟中位数（毫秒）"}, rangemode="tozero"
-            ),
+            xaxis=_axis({"en": "median latency, ms", "zh": "延迟中位数（毫秒）"}, rangemode="tozero"),
             yaxis=_axis(type="category", categoryorder="array", categoryarray=rows[::-1]),
         ),
     }

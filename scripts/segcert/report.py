@@ -10,18 +10,19 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from segcert import conclusions as work
-from segcert import record, statuses
+from segcert import junit, logs, record, statuses
 from segcert.conclusions import Conclusions
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write(conclusions: Conclusions, folder: Path) -> None:
-    """Write conclusions.{md,csv,json}, conclusions.zh.md and results_python.log."""
+    """Write conclusions.{md,csv,json}, conclusions.zh.md, junit.xml and results_python.log."""
     record.write_text(folder / "conclusions.md", markdown(conclusions))
     record.write_text(folder / "conclusions.zh.md", chinese(conclusions))
     record.write_text(folder / "conclusions.csv", cells_frame(conclusions).to_csv(index=False))
     record.write_text(folder / "results_python.log", work.status_lines(conclusions))
+    record.write_text(folder / "junit.xml", junit.junit(conclusions))
     record.write_json(folder / "conclusions.json", conclusions.as_json())  # last: its presence says that all is there
 
 
@@ -274,19 +275,72 @@ def _chinese_infer(cells: list[dict[str, Any]]) -> str:
     return f"部分支持（{rest}）" if counts["passed"] else rest
 
 
+# -- the end of a run -------------------------------------------------------------------------
+
+SCREEN_LINES = 24
+SCREEN_COLUMNS = 100
+SUMMARY_ROWS = SCREEN_LINES - 4  # left over: the path of the page, and what Snakemake says last
+
+
 def summary(conclusions: Conclusions, folder: Path) -> str:
-    """One screen for the end of a run: what is green, what is red with its cause and log, what is open."""
-    lines = [", ".join(f"{number} {name}" for name, number in conclusions.counts.items())]
-    for group in _reasons(conclusions, "failed", "accuracy-failed"):
-        for cell in group["cells"]:
-            lines.append(
-                f"  {group['status'].symbol} {cell['model'] or 'all'} {cell['stage']} {cell['cell']}: {cell['reason']}"
-            )
-            lines.append(f"    log: {cell.get('log', 'none')}")
-    for group in _reasons(conclusions, "known-failure", "unverified"):
-        lines.append(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {group['reason']}")
-    for cell in conclusions.cells:
-        if cell["status"] == "passed" and cell["reason"]:
-            lines.append(f"  ! {cell['model']} {cell['cell']}: {cell['reason']}")
-    lines.append(f"{'RED' if conclusions.red else 'green'}; conclusions: {folder / 'conclusions.md'}")
-    return "\n".join(line if len(line) < 400 else line[:397] + "..." for line in lines)
+    """One screen for the end of a run: what is green, what is red with its cause and log, what is open.
+
+    However many cells there are, it takes SUMMARY_ROWS rows of a terminal of SCREEN_COLUMNS columns at
+    most. Red cells of one reason stand together, with the log of the first; paths are never cut.
+    """
+    head = [
+        f"{'RED' if conclusions.red else 'green'}, mode {conclusions.mode}: "
+        + ", ".join(f"{statuses.by_name(name).symbol} {number} {name}" for name, number in conclusions.counts.items())
+    ]
+    foot = [f"conclusions: {folder / 'conclusions.md'}"]
+    room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
+    red = [_red_lines(group) for group in _reasons(conclusions, "failed", "accuracy-failed")]
+    surprised = [cell for cell in conclusions.cells if cell["status"] == "passed" and cell["reason"]]
+    others = [
+        [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
+        for group in _reasons(conclusions, "blocked", "known-failure", "unverified")
+    ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in surprised]
+    # What is red comes first; what else there is to say keeps a few rows where there is much of it.
+    kept, left_out = _fitting(red, room - min(4, len(others)))
+    more, others_left_out = _fitting(others, room - _rows(kept))
+    if left_out or others_left_out:
+        parts = [f"{left_out} causes of red cells"] * bool(left_out) + [f"{others_left_out} lines"] * bool(
+            others_left_out
+        )
+        more.append(f"  … and {' and '.join(parts)} more in the conclusions")
+    return "\n".join([*head, *kept, *more, *foot])
+
+
+def _red_lines(group: dict[str, Any]) -> list[str]:
+    first = group["cells"][0]
+    which = f"{first['model'] or 'all models'} {first['stage']} {first['cell']}"
+    count = f"{group['count']} {group['status'].name}, first " if group["count"] > 1 else ""
+    return [
+        _cut(f"  {group['status'].symbol} {count}{which}:"),
+        _cut(f"    {_one_line(group['reason'])}", 2),
+        f"    log: {first.get('log', 'none')}",
+    ]
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join(logs.plain(text or "").split())
+
+
+def _cut(line: str, rows: int = 1) -> str:
+    longest = rows * SCREEN_COLUMNS
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _rows(lines: list[str]) -> int:
+    """Rows of the terminal that the lines take."""
+    return sum(max(1, -(-len(line) // SCREEN_COLUMNS)) for line in lines)
+
+
+def _fitting(blocks: list[list[str]], rows: int) -> tuple[list[str], int]:
+    """The lines of as many blocks as fit, and how many blocks do not; the first one is always there."""
+    lines: list[str] = []
+    for index, block in enumerate(blocks):
+        if lines and _rows(lines) + _rows(block) > rows:
+            return lines, len(blocks) - index
+        lines += block
+    return lines, 0
