@@ -3,6 +3,7 @@
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
 # make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
+# make test-browser the conclusions page in a real browser (Debian, root; installs chromium)
 # make env          the environment (.venv/) alone
 # make env-paddle-2.6    the stages' environment with that Paddle (.venv-paddle-2.6/): python: in the configuration
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster test-generations env env-dev lock format
+.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -40,6 +41,11 @@ test-cluster: env-dev
 
 test-generations: env-dev env-paddle-2.6
 	$(BIN)/python -m pytest tests/generations
+
+test-browser: env-dev
+	{ command -v chromium && command -v chromedriver; } > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } > $(VENV)/chromium-install.log 2>&1 \
+	  || { cat $(VENV)/chromium-install.log; exit 1; }
+	$(BIN)/python -m pytest tests/browser
 
 env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev

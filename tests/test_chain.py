@@ -111,6 +111,8 @@ def test_files_stand_where_the_contract_says(chain):
         "conclusions.csv",
         "conclusions.json",
         "conclusions.zh.md",
+        "conclusions.html",
+        "junit.xml",
         "results_python.log",
         "run_config.yaml",
     ):
@@ -238,24 +240,29 @@ def test_deleted_log_makes_its_cell_and_the_conclusions(chain):
     away = log.with_suffix(".away")
     log.rename(away)
     try:
-        assert plan(chain) == {"infer": 1, "conclude": 1}
+        assert plan(chain) == {"infer": 1, "conclude": 1, "page": 1}
     finally:
         away.rename(log)
 
 
 def test_other_batch_sizes_make_inference_cells_only(chain):
-    assert plan(chain, "infer={batch_sizes: [2]}") == {"infer": 2 * CELLS, "write_run_config": 1, "conclude": 1}
+    assert plan(chain, "infer={batch_sizes: [2]}") == {
+        "infer": 2 * CELLS,
+        "write_run_config": 1,
+        "conclude": 1,
+        "page": 1,
+    }
 
 
 def test_another_learning_rate_makes_that_models_chain_only(chain):
     with changed(chain / "config/models/pp_humanseg_lite.yml", lambda text: text.replace("0.0075", "0.005")):
-        assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1}
+        assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
 
 
 @pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/engines.py", "scripts/segcert/stats.py"])
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1}
+        assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
 
 
 def test_edited_readme_makes_nothing(chain):
@@ -265,7 +272,7 @@ def test_edited_readme_makes_nothing(chain):
 
 def test_edited_cell_table_makes_the_conclusions_only(chain):
     with changed(chain / "scripts/segcert/cells.py", lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"conclude": 1}
+        assert plan(chain) == {"conclude": 1, "page": 1}
 
 
 # -- lies -------------------------------------------------------------------------------------

@@ -50,6 +50,10 @@ class Words:
     def __init__(self, table: Mapping[str, list[str]]) -> None:
         self._table = table
 
+    @property
+    def keys(self) -> list[str]:
+        return list(self._table)
+
     def __call__(self, key: str, **values: Any) -> Markup:
         """Both languages, of which the page shows one."""
         pair = self.pair(key, **values)

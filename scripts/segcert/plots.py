@@ -164,8 +164,12 @@ def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
 # -- loss -------------------------------------------------------------------------------------
 
 
-def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float]] | None:
-    """Iterations and losses of a training that ran; None where its history is not the one that its record names."""
+def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
+    """Iterations and losses of a training that ran; a loss that is not finite is None, which leaves a gap.
+
+    Returns:
+        None where the history is not there, or is not the one that the record names.
+    """
     if cell["status"] not in SHOWN:
         return None
     path = Path(cell["record"]).with_name("history.csv")
@@ -174,10 +178,10 @@ def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float]] | Non
         return None
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [int(row["iter"]) for row in rows], [float(row["loss"]) for row in rows]
+    return [int(row["iter"]) for row in rows], [record.finite(float(row["loss"])) for row in rows]
 
 
-def loss(curves: list[tuple[dict[str, Any], list[int], list[float]]]) -> dict[str, Any]:
+def loss(curves: list[tuple[dict[str, Any], list[int], list[float | None]]]) -> dict[str, Any]:
     """Loss by iteration: fp32 and mixed precision in different colours, several devices dashed.
 
     Args:
@@ -191,6 +195,8 @@ def loss(curves: list[tuple[dict[str, Any], list[int], list[float]]]) -> dict[st
         label = precision_label(cell["requested"])
         index = precisions.index(label)
         step = max(1, -(-len(losses) // MOST_POINTS))
+        last = len(losses) - 1
+        drawn = [i for i, value in enumerate(losses) if i % step == 0 or i == last or value is None]
         few = len(losses) <= 30
         topology = {"single": {"en": "single", "zh": "单卡"}, "multi": {"en": "multi", "zh": "多卡"}}.get(
             cell["topology"], {"en": cell["topology"], "zh": cell["topology"]}
@@ -201,8 +207,8 @@ def loss(curves: list[tuple[dict[str, Any], list[int], list[float]]]) -> dict[st
                 "type": "scatter",
                 "mode": "lines+markers" if few else "lines",
                 "name": name,
-                "x": iterations[::step],
-                "y": losses[::step],
+                "x": [iterations[i] for i in drawn],
+                "y": [losses[i] for i in drawn],
                 "line": {
                     "color": COLOURS[index % len(COLOURS)],
                     "width": 2,

@@ -1,0 +1,375 @@
+"""What is shown of a run: the page, junit.xml, the summary. None says more than the records do."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pages
+import plotly.graph_objects
+import pytest
+from junitparser import Failure, JUnitXml, Skipped
+from PIL import Image
+
+from segcert import conclusions as work
+from segcert import logs, page, pictures, plots, report, statuses
+from segcert.conclusions import Conclusions
+
+TICK = statuses.PASSED.symbol
+
+
+class Reader(HTMLParser):
+    """The elements of a page with their attributes, and its text outside of scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.inside = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag in ("script", "style"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and tag == self.inside[-1]:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.text.append(data)
+
+    def of(self, tag, css_class=None):
+        return [
+            a for t, a in self.elements if t == tag and (css_class is None or css_class in a.get("class", "").split())
+        ]
+
+
+def rendered(folder, conclusions, certificates=()):
+    return page.render(conclusions, list(certificates), "mode: smoke\n", folder)
+
+
+# -- the page ---------------------------------------------------------------------------------
+
+
+def test_text_of_records_and_logs_stays_text(tmp_path):
+    certificate = {"model": pages.EVIL, "topology": pages.EVIL, "amp": pages.EVIL, "twin": None, "verdict": "failed",
+                   "reason": pages.EVIL, "bf16_inference": [{pages.EVIL: pages.EVIL}]}  # fmt: skip
+    conclusions = pages.every_status(tmp_path, pages.EVIL)
+    found = Reader(page.render(conclusions, [certificate], pages.EVIL, tmp_path))
+    kinds = [attributes.get("type") for attributes in found.of("script")]
+    assert kinds == ["application/json"] * 3 + [None, None]
+    assert not [a for _, a in found.elements if a.get("id") == "evil" or a.get("src") == "x" or "onerror" in a]
+    shown = "".join(found.text)
+    # as the reason of each cell, in its command, in its log, in the configuration, ...
+    assert shown.count(pages.EVIL) > 20
+
+
+def test_only_its_own_scripts_may_run(tmp_path):
+    text = rendered(tmp_path, pages.every_status(tmp_path))
+    (policy,) = [a["content"] for t, a in Reader(text).elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "img-src data:;" in policy
+    (scripts,) = re.findall(r"script-src ([^;]*);", policy)
+    assert re.fullmatch(r"('sha256-[A-Za-z0-9+/=]+' ){2}blob:", scripts)
+
+
+def test_every_status_has_a_symbol_a_word_in_two_languages_and_a_colour(tmp_path):
+    text = rendered(tmp_path, pages.every_status(tmp_path))
+    shown = "".join(Reader(text).text)
+    for status in statuses.ALL:
+        assert f".s-{status.name} {{" in text
+        assert all(word in shown for word in (status.symbol, status.name, status.zh, status.zh_meaning))
+
+
+def test_an_entry_is_ticked_only_where_its_cell_passed(tmp_path):
+    conclusions = pages.every_status(tmp_path)
+    text = rendered(tmp_path, conclusions)
+    anchors = page.anchors_of(conclusions.cells)
+    passed = {anchors[cell["record"]] for cell in conclusions.select(status="passed")}
+    chips = re.findall(r'<a class="chip s-([a-z-]+)" href="#([^"]+)".*?aria-hidden="true">(.)</span>', text)
+    assert len(chips) == 2 + len(statuses.ALL)
+    for status, anchor, symbol in chips:
+        assert (symbol == TICK) == (status == "passed") == (anchor in passed)
+
+
+def test_a_training_is_no_better_than_its_evaluation_and_leads_to_it(tmp_path):
+    conclusions = pages.every_status(tmp_path)
+    (evaluated,) = conclusions.select(stage="eval")
+    evaluated |= {"status": "failed", "reason": "no such image"}
+    text = rendered(tmp_path, conclusions)
+    anchor = page.anchors_of(conclusions.cells)[evaluated["record"]]
+    assert f'<a class="chip s-failed" href="#{anchor}" title="failed: no such image">' in text
+    assert 'class="chip s-passed" href="#cell-model_-b-single_fp32-train' not in text
+
+
+def test_every_link_on_the_page_leads_somewhere(tmp_path):
+    found = Reader(rendered(tmp_path, pages.every_status(tmp_path, "see https://example.org/a?b=1&c=2")))
+    ids = [a["id"] for _, a in found.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for a in found.of("a")]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    for link in links:
+        if not link.startswith(("#", "https://example.org/")):
+            from urllib.parse import unquote
+
+            assert (tmp_path / unquote(link)).is_file(), link
+
+
+def test_what_did_not_run_has_no_command_and_no_log(tmp_path):
+    conclusions = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", reason="needs a GPU")])
+    text = rendered(tmp_path, conclusions)
+    assert 'class="command"' not in text and 'class="log"' not in text and "Red: nothing passed" in text
+    assert "No inference cell was timed" in text and "no environment was seen" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_plots_are_what_plotly_takes(tmp_path, language):
+    conclusions = pages.every_status(tmp_path)
+    text = rendered(tmp_path, conclusions)
+    specifications = json.loads(re.search(r'id="plots">(.*?)</script>', text, re.DOTALL)[1])
+    assert {name.split("-")[0] for name in specifications} == {"loss", "latency"}
+    for specification in specifications.values():
+        plotly.graph_objects.Figure(plots.in_language(specification, language))
+
+
+def test_latency_is_drawn_with_the_interval_of_its_median(tmp_path):
+    cells = [
+        pages.of_engine(tmp_path, "m", "passed", threads=1),
+        pages.of_engine(tmp_path, "m", "accuracy-failed", threads=2),
+        pages.of_engine(tmp_path, "m", "unverified", device="gpu"),
+        pages.of_engine(tmp_path, "m", "failed", threads=4),
+    ]
+    points = plots.latency_points(cells)
+    assert [point["threads"] for point in points] == [1, 2]
+    one, two = plots.latency(points)["data"]
+    assert (one["x"], one["error_x"]["arrayminus"], one["error_x"]["array"]) == ([4.5], [0.5], [1.5])
+    assert one["y"][0].strip().endswith(TICK) and two["y"][0].strip().endswith(statuses.ACCURACY_FAILED.symbol)
+
+
+def test_amp_and_fp32_curves_differ_in_colour_and_a_foreign_history_is_not_shown(tmp_path):
+    def train(name, **requested):
+        return pages.cell(tmp_path, "m", "train", name, "passed", train_cell=name, device="gpu", **requested)
+
+    fp32 = train("single_fp32", precision="fp32")
+    amp = train("single_amp_O1_float16", precision="amp", level="O1", dtype="float16")
+    pages.history(fp32, [3.0, 2.0])
+    path = pages.history(amp, [3.1, float("nan")])
+    curves = [(cell, *plots.read_history(cell)) for cell in (amp, fp32)]
+    one, two = plots.loss(curves)["data"]
+    assert one["name"]["en"] == "AMP O1 float16, single" and two["name"]["zh"] == "fp32, 单卡"
+    assert one["line"]["color"] != two["line"]["color"] and one["marker"]["symbol"] != two["marker"]["symbol"]
+    path.write_text("iter,loss\n1,0.1\n")
+    assert plots.read_history(amp) is None and plots.read_history({**fp32, "status": "not-run"}) is None
+
+
+def test_a_loss_that_is_not_finite_leaves_a_gap(tmp_path):
+    train = pages.cell(tmp_path, "m", "train", "single_fp32", "failed", precision="fp32")
+    pages.history(train, [3.0, float("nan"), float("inf"), 1.0])
+    text = rendered(tmp_path, Conclusions("smoke", [train]))
+    data = re.search(r'id="plots">(.*?)</script>', text, re.DOTALL)[1]
+    (curve,) = json.loads(data, parse_constant=lambda name: pytest.fail(name))["loss-0"]["data"]
+    assert curve["y"] == [3.0, None, None, 1.0]
+
+
+def test_certificates_are_shown_where_there_are_some(tmp_path):
+    conclusions = pages.every_status(tmp_path)
+    assert "Certificates" not in rendered(tmp_path, conclusions)
+    certificate = {
+        "model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32",
+        "verdict": "passed", "reason": "follows its twin", "loss": {"iter": [1], "amp": [1.0], "fp32": [1.0]},
+        "loss_distance": 0.0123, "nonfinite": 0, "loss_scale": {"first": 32768.0, "last": 65536.0, "min": 16384.0,
+        "decreases": 1}, "skipped_steps": 2, "ips_ratio": 1.75, "memory_ratio": 0.61, "miou_amp": 0.71,
+        "miou_fp32": 0.72, "miou_difference": -0.01, "bf16_inference": [{"cell": "onednn", "agreement": 0.99}],
+    }  # fmt: skip
+    shown = "".join(Reader(rendered(tmp_path, conclusions, [certificate])).text)
+    for part in (
+        "0.0123",
+        "32768 → 65536, least 16384, lowered 1 times",
+        "1.75",
+        "0.61",
+        "0.71 / 0.72",
+        "agreement 0.99",
+    ):
+        assert part in shown, part
+
+
+def test_the_page_stays_small_with_a_large_matrix(tmp_path):
+    log = "x" * 300 + "\n"
+    cells = [
+        pages.of_engine(tmp_path, "m", "failed", threads=number, reason=f"reason {number}", log=log * 100)
+        for number in range(1, 801)
+    ]
+    text = rendered(tmp_path, Conclusions("smoke", cells))
+    assert len(text) < 15_000_000
+    assert "Not on the page, to keep it small" in text and text.count('class="log"') > 100
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"plotly.*envs/cpu\.in"):
+        rendered(tmp_path, pages.every_status(tmp_path))
+
+
+def test_every_sentence_has_two_languages():
+    say = page.words()
+    for key in say.keys:
+        pair = say.pair(key)
+        assert pair["en"].strip() and pair["zh"].strip(), key
+        filled = {language: sorted(re.findall(r"\{\w+\}", text)) for language, text in pair.items()}
+        assert filled["en"] == filled["zh"], key
+
+
+# -- pictures ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    """Two engines on a data set of two images; the second differs on one of them in two pixels."""
+    data = tmp_path / "data/set"
+    (data / "images").mkdir(parents=True)
+    labels = np.zeros((600, 800), np.uint8)
+    labels[100:300, 200:500] = 1
+    for name in ("a", "b"):
+        Image.new("RGB", (800, 600), "orange").save(data / f"images/{name}.jpg")
+        Image.fromarray(labels).save(data / f"images/{name}.png")
+    pairs = [[f"images/{name}.jpg", f"images/{name}.png"] for name in ("a", "b")]
+    (data / "manifest.json").write_text(json.dumps({"splits": {"train": [], "val": [], "test": pairs}}))
+    cells = []
+    small = labels[::2, ::2].copy()
+    for engine, worst in (("native", 1.0), ("onednn", 0.99)):
+        one = pages.of_engine(tmp_path, "m", "passed", engine=engine)
+        one["metrics"] |= {"images": 2, "worst_image": "b.png", "worst_agreement": worst}
+        one["inputs"] = {(data / "manifest.json").as_posix(): "0"}
+        folder = tmp_path / one["record"].removesuffix(".json")
+        reference = folder.parent.parent / "reference"
+        for target in (folder, reference):
+            target.mkdir(exist_ok=True)
+            for name in ("a", "b"):
+                Image.fromarray(small).save(target / f"{name}.png")
+        if engine == "onednn":
+            other = small.copy()
+            other[5, 5] = other[200, 300] = 1
+            Image.fromarray(other).save(folder / "b.png")
+        cells.append(one)
+    return cells
+
+
+def opened(url):
+    import base64
+    import io
+
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def test_predictions_lie_over_the_photo_on_the_worst_image(predicted):
+    strip = pictures.strip(predicted)
+    assert strip.image == "b.jpg" and max(strip.width, strip.height) <= pictures.WIDTH
+    assert [tile.what for tile in strip.tiles] == ["photo", "truth", "checkpoint", "engine", "engine"]
+    photo, truth, _, native, onednn = strip.tiles
+    assert opened(strip.photo).size == opened(truth.labels).size == (strip.width, strip.height)
+    assert photo.labels is None and native.differences is None
+    # each of the two pixels is still to be seen when the map is made smaller
+    assert np.count_nonzero(np.asarray(opened(onednn.differences))) >= 2
+    assert set(np.unique(np.asarray(opened(onednn.labels)))) <= {0, 1}
+
+
+def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
+    (tmp_path / "data/set/images/b.jpg").unlink()
+    assert pictures.strip(predicted) is None
+    assert pictures.strip([{**cell, "status": "not-run"} for cell in predicted]) is None
+
+
+def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monkeypatch):
+    other = [{**cell, "model": "n"} for cell in predicted]
+    conclusions = Conclusions("smoke", predicted + other)
+    assert len(page._strips(conclusions)[0]) == 2
+    monkeypatch.setattr(pictures, "MOST_BYTES", 1)
+    shown, left_out = page._strips(conclusions)
+    assert (len(shown), left_out) == (1, 1)
+
+
+# -- logs -------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_log_is_in_whole_lines_without_escapes(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_bytes(b"one\n\x1b[33mtwo\x1b[0m\r\nthree \xff \x00 \x1b]0;title\x07end\n")
+    assert logs.tail(path, 2, 1000) == "two\nthree \N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER} end"
+    path.write_text("a" * 50 + "\n" + "b" * 10 + "\n")
+    assert logs.tail(path, 5, 20) == "b" * 10
+    assert logs.tail(tmp_path / "none.log", 5, 20) is None
+
+
+# -- junit.xml --------------------------------------------------------------------------------
+
+
+def test_junit_reads_back_with_a_case_per_cell(tmp_path):
+    conclusions = pages.every_status(tmp_path, pages.EVIL + "\x1b[31m\x00\x0b")
+    report.write(conclusions, tmp_path)
+    found = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
+    cases = [case for suite in found for case in suite]
+    assert len(cases) == len(conclusions.cells) == found.tests
+    assert len({(case.classname, case.name) for case in cases}) == len(cases)
+    for case, cell in zip(cases, conclusions.cells, strict=True):
+        kinds = [type(result) for result in case.result]
+        assert kinds == ([] if cell["status"] == "passed" else [Failure if work_red(cell) else Skipped])
+        if kinds:
+            assert case.result[0].message.startswith(f"{cell['status']}: ") and pages.EVIL in case.result[0].message
+            assert case.result[0].type == cell["status"]
+        if work_red(cell):
+            assert "command: python scripts/infer.py" in case.result[0].text and "first" in case.result[0].text
+    assert (found.failures, found.skipped, found.errors) == (2, 6, 0)
+    assert found.time == pytest.approx(sum(cell.get("wall_s", 0) for cell in conclusions.cells))
+
+
+def work_red(cell):
+    return statuses.by_name(cell["status"]).red
+
+
+def test_junit_of_a_run_that_proved_nothing_fails(tmp_path):
+    conclusions = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", reason="needs a GPU")])
+    assert conclusions.red
+    report.write(conclusions, tmp_path)
+    assert JUnitXml.fromfile(str(tmp_path / "junit.xml")).failures == 1
+
+
+# -- the summary ------------------------------------------------------------------------------
+
+
+def rows(text):
+    return sum(max(1, -(-len(line) // report.SCREEN_COLUMNS)) for line in text.splitlines())
+
+
+def test_summary_says_what_is_green_red_and_open(tmp_path):
+    conclusions = pages.every_status(tmp_path)
+    text = report.summary(conclusions, tmp_path)
+    assert text.startswith("RED, mode smoke: ")
+    for cell in conclusions.cells:
+        status = statuses.by_name(cell["status"])
+        assert status.name in text
+        if status.red:
+            assert f"{cell['model']} infer {cell['cell']}" in text and f"log: {cell['log']}" in text
+    assert text.splitlines()[-1] == f"conclusions: {tmp_path / 'conclusions.md'}"
+
+
+@pytest.mark.parametrize("reasons", [1, 300])
+def test_summary_fits_on_one_screen(tmp_path, reasons):
+    long = "it broke " * 60
+    cells = [
+        pages.of_engine(tmp_path, "pp_liteseg_stdc1", status, threads=number, reason=f"{number % reasons} {long}")
+        for number, status in enumerate(["failed", "blocked", "unverified"] * 100, 1)
+    ]
+    text = report.summary(Conclusions("smoke", cells), tmp_path / "results")
+    assert rows(text) <= report.SCREEN_LINES - 4
+    assert f"log: {cells[0]['log']}" in text and "unverified: " in text
+    assert ("more in the conclusions" in text) == (reasons > 1)
+    assert ("100 failed, first " in text) == (reasons == 1)
+
+
+def test_conclusions_written_and_loaded_are_the_same(tmp_path):
+    conclusions = pages.every_status(tmp_path)
+    report.write(conclusions, tmp_path)
+    loaded, certificates = page.load(tmp_path / "conclusions.json")
+    assert loaded.cells == conclusions.cells and loaded.mode == "smoke"
+    assert certificates == []
+    assert work.models(loaded) == [("Algorithm", pages.MODEL)]
