@@ -131,7 +131,7 @@
         && (!typed || `${row.textContent} ${row.dataset.reason}`.toLowerCase().includes(typed));
     });
     const again = () => table.draw();
-    Object.values(filters).forEach((filter) => filter.addEventListener("input", again));
+    Object.values(filters).forEach((filter) => ["input", "change"].forEach((event) => filter.addEventListener(event, again)));
     every("a[data-status]", (link) => link.addEventListener("click", () => {
       filters.status.value = link.dataset.status;
       again();
