@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import copy_project, planned_jobs, snakemake
+from junitparser import JUnitXml
 
 from segcert import benchlog, cells, conclusions, machine, metrics, record
 
@@ -275,6 +276,24 @@ def test_edited_cell_table_makes_the_conclusions_only(chain):
         assert plan(chain) == {"conclude": 1, "page": 1}
 
 
+def test_snakemakes_own_report_tells_of_the_run(chain):
+    done = snakemake(chain, "--configfile", "mine.yaml", "--report", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (chain / "report.html").read_text(encoding="utf-8")
+    # the description, a caption and a label of each category
+    for part in (
+        "Certification of PaddleSeg models",
+        "as one page",
+        "Loss, learning rate",
+        "loss by iteration",
+        "in AutoLog",
+        "status lines",
+    ):
+        assert part in text, part
+    for model in MODELS:
+        assert f"Benchmark log of {model}" in text
+
+
 # -- lies -------------------------------------------------------------------------------------
 
 
@@ -360,6 +379,10 @@ def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
         assert {c["status"] for c in lite} == {"passed"}
         lines = conclusions.parse_status_lines((chain / "results/smoke/results_python.log").read_text())
         assert [line["model"] for line in lines if not line["ok"]] == ["pp_humanseg_mobile"]
+        page = (chain / "results/smoke/conclusions.html").read_text(encoding="utf-8")
+        assert "Red: one cell failed" in page and "HRNet_W18_Smal&" in page
+        assert "conclusions.html" in broken.stderr and "log: results/smoke/pp_humanseg_mobile" in broken.stderr
+        assert JUnitXml.fromfile(str(chain / "results/smoke/junit.xml")).failures == 1
     mended = snakemake(chain, "--configfile", "mine.yaml")
     assert mended.returncode == 0, mended.stdout + mended.stderr
     assert json.loads((chain / "results/smoke/conclusions.json").read_text())["red"] is False

@@ -193,6 +193,35 @@ def test_certificates_are_shown_where_there_are_some(tmp_path):
         assert part in shown, part
 
 
+def test_colours_are_dark_enough_to_read():
+    """WCAG 2.2, 1.4.3: text has 4.5 times the luminance of its ground, or the other way round."""
+    css = (page.TEMPLATES / "page.css").read_text()
+
+    def luminance(colour):
+        parts = colour[1:] if len(colour) == 7 else "".join(part * 2 for part in colour[1:])
+        channels = [int(parts[index : index + 2], 16) / 255 for index in (0, 2, 4)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(one, other):
+        dark, light = sorted((luminance(one), luminance(other)))
+        return (light + 0.05) / (dark + 0.05)
+
+    colours = dict(re.findall(r"--(ink|quiet|paper|ground|accent): (#\w+)", css))
+    pairs = [(colours[text], colours[ground]) for text in ("ink", "quiet", "accent") for ground in ("paper", "ground")]
+    statuses_css = re.findall(r"\.s-[a-z-]+ \{ --tint: (#\w+); --edge: #\w+; --text: (#\w+);", css)
+    assert len(statuses_css) == len(statuses.ALL)
+    for text, ground in [*pairs, *((text, tint) for tint, text in statuses_css)]:
+        assert contrast(text, ground) >= 4.5, (text, ground)
+
+
+def test_certificates_that_nothing_proves_stand_apart(tmp_path):
+    certificate = {"model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": None,
+                   "verdict": "unverified", "reason": "needs a GPU", "loss_distance": None}  # fmt: skip
+    text = rendered(tmp_path, pages.every_status(tmp_path), [certificate])
+    assert "Certificates" in text and 'class="card certificate' not in text
+
+
 def test_the_page_stays_small_with_a_large_matrix(tmp_path):
     log = "x" * 300 + "\n"
     cells = [
@@ -362,7 +391,7 @@ def test_summary_fits_on_one_screen(tmp_path, reasons):
     text = report.summary(Conclusions("smoke", cells), tmp_path / "results")
     assert rows(text) <= report.SCREEN_LINES - 4
     assert f"log: {cells[0]['log']}" in text and "unverified: " in text
-    assert ("more in the conclusions" in text) == (reasons > 1)
+    assert ("more causes of red cells" in text) == (reasons > 1)
     assert ("100 failed, first " in text) == (reasons == 1)
 
 

@@ -345,6 +345,7 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
         "twin": item.get("twin"),
         "twin_anchor": anchor(item.get("twin")),
         "verdict": statuses.by_name(item["verdict"]),
+        "exercised": item["verdict"] in plots.SHOWN,
         "reason": logs.plain(item.get("reason") or ""),
         "scale": item.get("loss_scale"),
         **{

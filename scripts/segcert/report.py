@@ -304,10 +304,10 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     kept, left_out = _fitting(red, room - min(4, len(others)))
     more, others_left_out = _fitting(others, room - _rows(kept))
     if left_out or others_left_out:
-        parts = [f"{left_out} causes of red cells"] * bool(left_out) + [f"{others_left_out} lines"] * bool(
+        parts = [f"{left_out} more causes of red cells"] * bool(left_out) + [f"{others_left_out} more"] * bool(
             others_left_out
         )
-        more.append(f"  … and {' and '.join(parts)} more in the conclusions")
+        more.append(f"  … and {', '.join(parts)} in the conclusions")
     return "\n".join([*head, *kept, *more, *foot])
 
 
