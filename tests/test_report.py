@@ -102,6 +102,13 @@ def test_a_training_is_no_better_than_its_evaluation_and_leads_to_it(tmp_path):
     assert 'class="chip s-passed" href="#cell-model_-b-single_fp32-train' not in text
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0, "1.00000"), (0.999999, "0.99999"), (0.985628, "0.98563"), (0.0, "0.00000"), (None, "–")]
+)
+def test_a_share_reads_as_whole_only_where_it_is(value, shown):
+    assert page.share(value) == shown
+
+
 def test_every_link_on_the_page_leads_somewhere(tmp_path):
     found = Reader(rendered(tmp_path, pages.every_status(tmp_path, "see https://example.org/a?b=1&c=2")))
     ids = [a["id"] for _, a in found.elements if "id" in a]

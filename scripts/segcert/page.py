@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import re
 from collections import Counter
@@ -182,8 +181,8 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share as it is shown: rounded down, so that only a whole one reads 1.00000."""
-    return "–" if value is None else f"{math.floor(value * 1e5) / 1e5:.5f}"
+    """A share as it is shown: 1.00000 only where it is whole."""
+    return "–" if value is None else f"{value if value >= 1 else min(value, 0.99999):.5f}"
 
 
 def link_to(path: str, folder: Path) -> str:

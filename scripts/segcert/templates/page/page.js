@@ -96,6 +96,7 @@
     }),
     { rootMargin: "-30% 0px -65% 0px" },
   );
+  here.observe(document.querySelector(".verdict"));  // at the top: none of them
   links.forEach((_, name) => here.observe(document.getElementById(name)));
 
   // -- the table of cells -----------------------------------------------------------------------
