@@ -46,7 +46,8 @@ class Reader(HTMLParser):
 
 
 def rendered(folder, conclusions, certificates=()):
-    return page.render(conclusions, list(certificates), "mode: smoke\n", folder)
+    conclusions.certificates = list(certificates)
+    return page.render(conclusions, "mode: smoke\n", folder)
 
 
 # -- the page ---------------------------------------------------------------------------------
@@ -54,9 +55,11 @@ def rendered(folder, conclusions, certificates=()):
 
 def test_text_of_records_and_logs_stays_text(tmp_path):
     certificate = {"model": pages.EVIL, "topology": pages.EVIL, "amp": pages.EVIL, "twin": None, "verdict": "failed",
-                   "reason": pages.EVIL, "bf16_inference": [{pages.EVIL: pages.EVIL}]}  # fmt: skip
+                   "reason": pages.EVIL,
+                   "bf16_inference": [{"cell": pages.EVIL, "status": "failed", pages.EVIL: pages.EVIL}]}  # fmt: skip
     conclusions = pages.every_status(tmp_path, pages.EVIL)
-    found = Reader(page.render(conclusions, [certificate], pages.EVIL, tmp_path))
+    conclusions.certificates = [certificate]
+    found = Reader(page.render(conclusions, pages.EVIL, tmp_path))
     kinds = [attributes.get("type") for attributes in found.of("script")]
     assert kinds == ["application/json"] * 3 + [None, None]
     assert not [a for _, a in found.elements if a.get("id") == "evil" or a.get("src") == "x" or "onerror" in a]
@@ -186,7 +189,9 @@ def test_certificates_are_shown_where_there_are_some(tmp_path):
         "verdict": "passed", "reason": "follows its twin", "loss": {"iter": [1], "amp": [1.0], "fp32": [1.0]},
         "loss_distance": 0.0123, "nonfinite": 0, "loss_scale": {"first": 32768.0, "last": 65536.0, "min": 16384.0,
         "decreases": 1}, "skipped_steps": 2, "ips_ratio": 1.75, "memory_ratio": 0.61, "miou_amp": 0.71,
-        "miou_fp32": 0.72, "miou_difference": -0.01, "bf16_inference": [{"cell": "onednn", "agreement": 0.99}],
+        "miou_fp32": 0.72, "miou_difference": -0.01, "bf16_inference": [{
+        "cell": "cpu_onednn_fp32_1", "train_cell": "single_fp32", "status": "passed",
+        "pixel_agreement": 0.99, "miou_drop": None, "speedup": 1.5}],
     }  # fmt: skip
     shown = "".join(Reader(rendered(tmp_path, conclusions, [certificate])).text)
     for part in (
@@ -195,7 +200,8 @@ def test_certificates_are_shown_where_there_are_some(tmp_path):
         "1.75",
         "0.61",
         "0.71 / 0.72",
-        "agreement 0.99",
+        "cpu_onednn_fp32_1",
+        "pixel_agreement 0.99, speedup 1.5",
     ):
         assert part in shown, part
 
@@ -222,11 +228,36 @@ def test_colours_are_dark_enough_to_read():
         assert contrast(text, ground) >= 4.5, (text, ground)
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_other_load_is_told_where_it_counts(tmp_path, noticed):
+    cell = pages.of_engine(tmp_path, "m", "passed")
+    cell["metrics"]["load"] = {"other_cores": 1.25, "steal_share": 0.0, "noticed": noticed}
+    text = rendered(tmp_path, Conclusions("smoke", [cell]))
+    assert ("other_cores 1.25, steal_share 0" in text) == noticed
+
+
 def test_certificates_that_nothing_proves_stand_apart(tmp_path):
     certificate = {"model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": None,
                    "verdict": "unverified", "reason": "needs a GPU", "loss_distance": None}  # fmt: skip
     text = rendered(tmp_path, pages.every_status(tmp_path), [certificate])
     assert "Certificates" in text and 'class="card certificate' not in text
+
+
+def test_a_certificate_that_does_not_hold_is_told_of_everywhere(tmp_path):
+    """It alone makes the run red."""
+    train = {"device": "gpu", "precision": "amp", "level": "O1", "dtype": "float16"}
+    amp = pages.cell(tmp_path, "m", "train", "single_amp_O1_float16", "passed", train_cell="single_amp_O1_float16",
+                     **train)  # fmt: skip
+    certificate = {"model": "m", "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32",
+                   "verdict": "accuracy-failed", "reason": "loss curves 30.0% apart"}  # fmt: skip
+    conclusions = Conclusions("smoke", [amp], [certificate])
+    assert conclusions.red
+    found = "".join(Reader(rendered(tmp_path, conclusions, [certificate])).text)
+    assert "Red: mixed precision does not follow fp32" in found and "Certificates that do not hold" in found
+    report.write(conclusions, tmp_path)
+    (_, case) = next(iter(JUnitXml.fromfile(str(tmp_path / "junit.xml"))))
+    assert isinstance(case.result[0], Failure) and "30.0%" in case.result[0].message
+    assert "certificate of m single_amp_O1_float16: loss curves 30.0% apart" in report.summary(conclusions, tmp_path)
 
 
 def test_the_page_stays_small_with_a_large_matrix(tmp_path):
@@ -274,7 +305,7 @@ def predicted(tmp_path):
     small = labels[::2, ::2].copy()
     for engine, worst in (("native", 1.0), ("onednn", 0.99)):
         one = pages.of_engine(tmp_path, "m", "passed", engine=engine)
-        one["metrics"] |= {"images": 2, "worst_image": "b.png", "worst_agreement": worst}
+        one["metrics"] |= {"images": 2, "worst_images": [{"image": "b.png", "agreement": worst}]}
         one["inputs"] = {(data / "manifest.json").as_posix(): "0"}
         folder = tmp_path / one["record"].removesuffix(".json")
         reference = folder.parent.parent / "reference"
@@ -405,7 +436,6 @@ def test_summary_fits_on_one_screen(tmp_path, reasons):
 def test_conclusions_written_and_loaded_are_the_same(tmp_path):
     conclusions = pages.every_status(tmp_path)
     report.write(conclusions, tmp_path)
-    loaded, certificates = page.load(tmp_path / "conclusions.json")
-    assert loaded.cells == conclusions.cells and loaded.mode == "smoke"
-    assert certificates == []
+    loaded = page.load(tmp_path / "conclusions.json")
+    assert loaded == conclusions
     assert work.models(loaded) == [("Algorithm", pages.MODEL)]

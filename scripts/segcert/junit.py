@@ -1,7 +1,8 @@
 """junit.xml: the cells of a run as test cases, for systems that read test reports.
 
-A cell is a test case of the suite of its model. What did not prove itself is never a plain success: red
-cells are failures, and whatever was not exercised, or failed as expected, is skipped with its reason.
+A cell is a test case of the suite of its model, and so is a certificate of mixed precision. What did
+not prove itself is never a plain success: red cells are failures, and whatever was not exercised, or
+failed as expected, is skipped with its reason.
 """
 
 from __future__ import annotations
@@ -29,16 +30,36 @@ def junit(conclusions: Conclusions) -> str:
         if name not in suites:
             suites[name] = TestSuite(logs.plain(name))
             _add_property(suites[name], "mode", conclusions.mode)
-        red = statuses.by_name(cell["status"]).red
+        red = _is_red(cell)
         tails += red
         suites[name].add_testcase(_case(cell, conclusions.mode, with_log=red and tails <= MOST_TAILS))
-    if conclusions.red and not any(statuses.by_name(cell["status"]).red for cell in conclusions.cells):
+    for item in conclusions.certificates:
+        suites[item["model"]].add_testcase(_certificate_case(item, conclusions.mode))
+    if statuses.PASSED.name not in conclusions.counts and not any(map(_is_red, conclusions.cells)):
         suites["run"] = TestSuite("run")
         suites["run"].add_testcase(_nothing_proven(conclusions.mode))
     for suite in suites.values():
         document.add_testsuite(suite)
     document.update_statistics()
     return HEADER + document.tostring().decode("utf-8") + "\n"
+
+
+def _is_red(cell: Mapping[str, Any]) -> bool:
+    return statuses.by_name(cell["status"]).red
+
+
+def _certificate_case(item: Mapping[str, Any], mode: str) -> TestCase:
+    """Only a comparison that was made and does not hold fails: a training that failed has a case of its own."""
+    status = statuses.by_name(item["verdict"])
+    case = TestCase(
+        f"certificate of {item['amp']}", classname=logs.plain(f"{mode}.{item['model']}.certificate"), time=0.0
+    )
+    message = f"{status.name}: {logs.plain(item['reason'] or '')}"
+    if status is statuses.ACCURACY_FAILED:
+        case.result = [Failure(message, status.name)]
+    elif status is not statuses.PASSED:
+        case.result = [Skipped(message, status.name)]
+    return case
 
 
 def _nothing_proven(mode: str) -> TestCase:

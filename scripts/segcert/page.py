@@ -80,23 +80,23 @@ def words() -> Words:
 # -- making the page --------------------------------------------------------------------------
 
 
-def load(path: Path) -> tuple[Conclusions, list[dict[str, Any]]]:
-    """The conclusions of a conclusions.json, and its certificates of mixed precision."""
+def load(path: Path) -> Conclusions:
+    """The conclusions of a conclusions.json."""
     found = json.loads(path.read_text(encoding="utf-8"))
     fields = {field.name for field in dataclasses.fields(Conclusions)}
-    return Conclusions(**{key: value for key, value in found.items() if key in fields}), found.get("certificates") or []
+    return Conclusions(**{key: value for key, value in found.items() if key in fields})
 
 
 def write(conclusions_json: Path, run_config: Path, page: Path) -> int:
     """Make the page and return its size in bytes."""
-    conclusions, certificates = load(conclusions_json)
+    conclusions = load(conclusions_json)
     configuration = run_config.read_text(encoding="utf-8") if run_config.is_file() else ""
-    text = render(conclusions, certificates, configuration, page.parent)
+    text = render(conclusions, configuration, page.parent)
     record.write_text(page, text)
     return len(text.encode())
 
 
-def render(conclusions: Conclusions, certificates: list[dict[str, Any]], configuration: str, folder: Path) -> str:
+def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
     """The page as HTML.
 
     Args:
@@ -132,12 +132,13 @@ def render(conclusions: Conclusions, certificates: list[dict[str, Any]], configu
         statuses=statuses.ALL,
         shown=[status for status in statuses.ALL if conclusions.counts.get(status.name)],
         reds=sum(_status(cell).red for cell in conclusions.cells),
+        broken=sum(statuses.by_name(item["verdict"]) is statuses.ACCURACY_FAILED for item in conclusions.certificates),
         period=_period(conclusions),
         findings=_findings(conclusions, anchors),
         topologies=_topologies(conclusions),
         training=_training(conclusions, anchors),
         inference=_inference(conclusions, anchors),
-        certificates=[_certificate(item, conclusions, anchors) for item in certificates],
+        certificates=[_certificate(item, conclusions, anchors) for item in conclusions.certificates],
         amp_ran=any(
             cell["requested"].get("precision") == "amp" and cell["status"] in plots.SHOWN
             for cell in conclusions.select(stage="train")
@@ -352,8 +353,23 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
             for key in ("loss_distance", "nonfinite", "skipped_steps", "ips_ratio", "memory_ratio", "miou_amp",
                         "miou_fp32", "miou_difference")
         },
-        "bf16_inference": [_plain_item(part) for part in item.get("bf16_inference") or []],
+        "bf16_inference": [
+            {
+                "cell": part.get("cell"),
+                "status": statuses.by_name(part["status"]),
+                "anchor": _anchor_of_inference(part, item.get("model"), conclusions, anchors),
+                "facts": _plain_item({k: v for k, v in part.items() if k not in ("cell", "train_cell", "status")}),
+            }
+            for part in item.get("bf16_inference") or []
+        ],
     }  # fmt: skip
+
+
+def _anchor_of_inference(
+    part: Mapping[str, Any], model: str | None, conclusions: Conclusions, anchors: Mapping[str, str]
+) -> str | None:
+    cells = conclusions.select(stage="infer", model=model, train_cell=part.get("train_cell"), cell=part.get("cell"))
+    return anchors[cells[0]["record"]] if cells else None
 
 
 def _plain_item(part: Any) -> str:
@@ -534,8 +550,15 @@ def _detail(cell: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, int | float | str) and not isinstance(value, bool)
         ],
         "worst_images": [_plain_item(part) for part in metrics.get("worst_images") or []],
-        "load": _plain_item(metrics["load"]) if metrics.get("load") else None,
+        "load": _other_load(metrics.get("load")),
     }
+
+
+def _other_load(load: Any) -> str | None:
+    """What else the machine did while the cell was timed, where that counts."""
+    if not isinstance(load, Mapping) or not load.get("noticed"):
+        return None
+    return _plain_item({key: value for key, value in load.items() if key != "noticed"})
 
 
 def _environments(conclusions: Conclusions) -> list[dict[str, Any]]:

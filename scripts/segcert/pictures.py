@@ -70,8 +70,8 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
     ran = [cell for cell in ran if any(folders[id(cell)].glob("*.png"))]
     if not ran:
         return None
-    worst = min(ran, key=lambda cell: cell["metrics"].get("worst_agreement") or 1.0)
-    name = worst["metrics"].get("worst_image") or min(path.name for path in folders[id(worst)].glob("*.png"))
+    worst = min(ran, key=lambda cell: _least_agreement(cell)[0])
+    name = _least_agreement(worst)[1] or min(path.name for path in folders[id(worst)].glob("*.png"))
     found = _image_and_truth(worst, Path(name).stem)
     if found is None:
         return None
@@ -106,6 +106,12 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
             shown = _labels_url(labels, fitted, two_classes)
             result.tiles.append(Tile("engine", cell, shown, _differences_url(labels, reference)))
     return result
+
+
+def _least_agreement(cell: Mapping[str, Any]) -> tuple[float, str | None]:
+    """The least agreement of one image that the cell's record names, and that image."""
+    images = cell["metrics"].get("worst_images") or [{"agreement": 1.0, "image": None}]
+    return images[0]["agreement"], images[0]["image"]
 
 
 def _image_and_truth(cell: Mapping[str, Any], stem: str) -> tuple[Path, Any | None] | None:

@@ -295,6 +295,11 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     foot = [f"conclusions: {folder / 'conclusions.md'}"]
     room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
     red = [_red_lines(group) for group in _reasons(conclusions, "failed", "accuracy-failed")]
+    red += [
+        _certificate_lines(item)
+        for item in conclusions.certificates
+        if item["verdict"] == statuses.ACCURACY_FAILED.name
+    ]
     surprised = [cell for cell in conclusions.cells if cell["status"] == "passed" and cell["reason"]]
     others = [
         [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
@@ -320,6 +325,11 @@ def _red_lines(group: dict[str, Any]) -> list[str]:
         _cut(f"    {_one_line(group['reason'])}", 2),
         f"    log: {first.get('log', 'none')}",
     ]
+
+
+def _certificate_lines(item: dict[str, Any]) -> list[str]:
+    what = f"certificate of {item['model']} {item['amp']}"
+    return [_cut(f"  {statuses.ACCURACY_FAILED.symbol} {what}: {_one_line(item['reason'])}", 2)]
 
 
 def _one_line(text: str | None) -> str:

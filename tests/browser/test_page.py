@@ -151,7 +151,7 @@ def test_every_cell_is_there_with_symbol_and_word(opened, found):
 def test_the_grid_is_ticked_where_cells_passed_and_only_there(opened, found):
     for section, stage in (("training", "train"), ("inference", "infer")):
         chips = opened.js(
-            f"[...document.querySelectorAll('#{section} .chip')].map(chip =>"
+            f"[...document.querySelectorAll('#{section} .grid .chip')].map(chip =>"
             " [chip.querySelector('.symbol').textContent, chip.getAttribute('href').slice(1)])"
         )
         anchors = page.anchors_of(found["cells"])
@@ -287,7 +287,7 @@ def test_nothing_is_wider_than_the_screen(tab, run, width, language):
 
 def test_hostile_text_does_nothing(tab, tmp_path):
     conclusions = pages.every_status(tmp_path, pages.EVIL)
-    (tmp_path / "conclusions.html").write_text(page.render(conclusions, [], pages.EVIL, tmp_path), encoding="utf-8")
+    (tmp_path / "conclusions.html").write_text(page.render(conclusions, pages.EVIL, tmp_path), encoding="utf-8")
     tab.open(tmp_path / "conclusions.html").ready().draw_everything()
     tab.js("document.querySelectorAll('details').forEach(part => { part.open = true })")
     tab.one("#filter-text").send_keys("<script>")
@@ -301,7 +301,7 @@ def test_hostile_text_does_nothing(tab, tmp_path):
 
 def test_the_page_of_a_red_run_says_so_first(tab, tmp_path):
     conclusions = pages.every_status(tmp_path)
-    (tmp_path / "conclusions.html").write_text(page.render(conclusions, [], "", tmp_path), encoding="utf-8")
+    (tmp_path / "conclusions.html").write_text(page.render(conclusions, "", tmp_path), encoding="utf-8")
     tab.open(tmp_path / "conclusions.html").ready()
     assert tab.one("#verdict").text == "✗ Red: 2 cells failed"
     assert tab.one("#findings .finding").text.startswith("≠") or "failed" in tab.one("#findings .finding").text
