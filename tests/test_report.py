@@ -200,7 +200,6 @@ def test_certificates_are_shown_where_there_are_some(tmp_path):
         "1.75",
         "0.61",
         "0.71 / 0.72",
-        "cpu_onednn_fp32_1",
         "pixel_agreement 0.99, speedup 1.5",
     ):
         assert part in shown, part

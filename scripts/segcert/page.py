@@ -354,22 +354,22 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
                         "miou_fp32", "miou_difference")
         },
         "bf16_inference": [
-            {
-                "cell": part.get("cell"),
-                "status": statuses.by_name(part["status"]),
-                "anchor": _anchor_of_inference(part, item.get("model"), conclusions, anchors),
-                "facts": _plain_item({k: v for k, v in part.items() if k not in ("cell", "train_cell", "status")}),
-            }
-            for part in item.get("bf16_inference") or []
+            _bf16(part, item.get("model"), conclusions, anchors) for part in item.get("bf16_inference") or []
         ],
     }  # fmt: skip
 
 
-def _anchor_of_inference(
+def _bf16(
     part: Mapping[str, Any], model: str | None, conclusions: Conclusions, anchors: Mapping[str, str]
-) -> str | None:
+) -> dict[str, Any]:
+    """An inference cell in bfloat16 that a certificate names."""
     cells = conclusions.select(stage="infer", model=model, train_cell=part.get("train_cell"), cell=part.get("cell"))
-    return anchors[cells[0]["record"]] if cells else None
+    return {
+        "title": title_of(cells[0]) if cells else str(part.get("cell")),
+        "anchor": anchors[cells[0]["record"]] if cells else None,
+        "status": statuses.by_name(part["status"]),
+        "facts": _plain_item({k: v for k, v in part.items() if k not in ("cell", "train_cell", "status")}),
+    }
 
 
 def _plain_item(part: Any) -> str:
