@@ -112,6 +112,11 @@ def test_a_share_reads_as_whole_only_where_it_is(value, shown):
     assert page.share(value) == shown
 
 
+def test_numbers_have_few_digits_but_nearly_one_is_not_one():
+    shown = [page.number(value) for value in (0.1234567, 1, 1.0, 0.99998, None, "cpu", True, 12)]
+    assert shown == ["0.1235", "1", "1", "0.99998", "–", "cpu", "True", "12"]
+
+
 def test_every_link_on_the_page_leads_somewhere(tmp_path):
     found = Reader(rendered(tmp_path, pages.every_status(tmp_path, "see https://example.org/a?b=1&c=2")))
     ids = [a["id"] for _, a in found.elements if "id" in a]

@@ -178,7 +178,8 @@ def number(value: Any, digits: int = 4) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+    text = str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+    return f"{value:.8g}" if text == "1" and value != 1 else text  # nearly all is not all
 
 
 def share(value: float | None) -> str:
