@@ -186,13 +186,11 @@ def test_the_table_sorts_by_mouse_and_by_keyboard(opened):
     before = opened.column(5)
     opened.js("arguments[0].scrollIntoView({block: 'center'})", heading)
     heading.click()
-    up = opened.column(5)
-    assert up == sorted(before) != before
-    button = opened.one(
-        "#cell-table thead th:nth-child(5) [tabindex='0'], #cell-table thead th:nth-child(5)[tabindex='0']"
-    )
-    button.send_keys(Keys.ENTER)
-    assert opened.column(5) == sorted(before, reverse=True)
+    assert before != sorted(before)
+    opened.wait(lambda: opened.column(5) == sorted(before))
+    button = "#cell-table thead th:nth-child(5)"
+    opened.one(f"{button} [tabindex='0'], {button}[tabindex='0']").send_keys(Keys.ENTER)
+    opened.wait(lambda: opened.column(5) == sorted(before, reverse=True))
 
 
 def test_links_lead_to_places_and_files_that_are_there(opened, run):
