@@ -91,7 +91,7 @@ def test_a_changed_model_file_makes_its_chain_again_and_a_changed_archive_everyt
         return planned_jobs(planned.stdout + planned.stderr)
 
     assert plan() == {}
-    chain = {"train": 1, "evaluate": 1, "export": 1, "infer": len(ENGINES), "conclude": 1}
+    chain = {"train": 1, "evaluate": 1, "export": 1, "infer": len(ENGINES), "conclude": 1, "page": 1}
     model, archive = work / EXAMPLE / "segformer_b0.yml", work / "my_streets.tar.gz"
     before, times = model.read_bytes(), model.stat()
     model.write_bytes(before.replace(b"6.0e-5", b"3.0e-5"))

@@ -87,6 +87,7 @@ def test_nothing_is_trained(whole):
         "infer": ENGINES,
         "write_run_config": 1,
         "conclude": 1,
+        "page": 1,
     }
     assert not list((folder / "results/whole_infer").rglob("history.csv"))
 
@@ -150,7 +151,7 @@ def test_offline_afterwards_nothing_is_to_do_and_nothing_is_missed(whole):
     asked = len(site.requests)
     arguments = ("--configfile", "mine.yaml", "--config", "mode=whole_infer", "offline=true")
     planned = snakemake(folder, "-n", *arguments)
-    assert planned_jobs(planned.stdout + planned.stderr) == {"write_run_config": 1, "conclude": 1}
+    assert planned_jobs(planned.stdout + planned.stderr) == {"write_run_config": 1, "conclude": 1, "page": 1}
     # made again from what was fetched
     again = snakemake(folder, "results/data/mini_supervisely.tar", "--force", *arguments)
     assert again.returncode == 0, again.stdout + again.stderr
