@@ -12,7 +12,14 @@ from pathlib import Path
 ENVS = Path(__file__).resolve().parent
 ENTRY = re.compile(r"\n(?=\S)")
 # What runs the workflow is not needed in the environment of a job.
-WORKFLOW = ("snakemake", "snakemake-logger-plugin-rich", "snakemake-executor-plugin-slurm")
+WORKFLOW = (
+    "snakemake",
+    "snakemake-logger-plugin-rich",
+    "snakemake-executor-plugin-slurm",
+    "plotly",
+    "itables",
+    "junitparser",
+)
 
 GPU_PADDLE = """\
 # The GPU build of the Paddle that cpu.txt pins. It is on Paddle's own package index, one index per CUDA
