@@ -32,7 +32,7 @@ gpu-evidence: MODE := gpu_evidence
 gpu-evidence: run
 
 test: env-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-cluster: env-dev
 	command -v slurmctld > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } > $(VENV)/slurm-install.log 2>&1 \
