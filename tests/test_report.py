@@ -238,6 +238,7 @@ def test_other_load_is_told_where_it_counts(tmp_path, noticed):
     cell["metrics"]["load"] = {"other_cores": 1.25, "steal_share": 0.0, "noticed": noticed}
     text = rendered(tmp_path, Conclusions("smoke", [cell]))
     assert ("other_cores 1.25, steal_share 0" in text) == noticed
+    assert ("1.25" in report.markdown(Conclusions("smoke", [cell]))) == noticed
 
 
 def test_certificates_that_nothing_proves_stand_apart(tmp_path):
@@ -262,6 +263,8 @@ def test_a_certificate_that_does_not_hold_is_told_of_everywhere(tmp_path):
     (_, case) = next(iter(JUnitXml.fromfile(str(tmp_path / "junit.xml"))))
     assert isinstance(case.result[0], Failure) and "30.0%" in case.result[0].message
     assert "certificate of m single_amp_O1_float16: loss curves 30.0% apart" in report.summary(conclusions, tmp_path)
+    line = "**m** single `single_amp_O1_float16`: accuracy-failed: loss curves 30.0% apart"
+    assert line in (tmp_path / "conclusions.md").read_text()
 
 
 def test_the_page_stays_small_with_a_large_matrix(tmp_path):

@@ -85,6 +85,7 @@ def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
         timing = (cell.get("metrics") or {}).get("inference_ms")
         if timing:
             metrics = cell["metrics"]
+            load = metrics.get("load") or {}
             rows.append(
                 {
                     "model": cell["model"],
@@ -95,6 +96,8 @@ def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
                     "p95 ms": timing["p95"],
                     "images/s": metrics["throughput_ips"],
                     "agreement": metrics["pixel_agreement"],
+                    "mIoU drop": metrics.get("miou_drop"),
+                    "other load": load.get("other_cores") if load.get("noticed") else None,
                     "build s": metrics["build_s"],
                     "RSS MB": metrics["worker_rss_mb"],
                 }
@@ -212,6 +215,7 @@ def markdown(conclusions: Conclusions) -> str:
         infer=table(infer_frame(conclusions)),
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
+        certificates=[{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.certificates],
         red=_reasons(conclusions, "failed", "accuracy-failed"),
         known=_reasons(conclusions, "known-failure"),
         blocked=_reasons(conclusions, "blocked"),
