@@ -66,6 +66,11 @@ def modules(script):
     return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
 
 
+def templates(folder):
+    """The files of a folder of templates, not those of its subfolders."""
+    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+
+
 def planned_cell(stage, wildcards):
     """The planned cell that the wildcards name."""
     name = wildcards.cell if stage == "infer" else None

@@ -25,11 +25,6 @@ rule write_run_config:
         record.write_text(output[0], yaml.safe_dump(json.loads(params.run), allow_unicode=True))
 
 
-def templates(folder):
-    """The files of a folder of templates, not those of its subfolders."""
-    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
-
-
 rule conclude:
     input:
         script=f"{SCRIPTS}/conclude.py",
