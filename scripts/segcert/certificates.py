@@ -98,7 +98,7 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
 
 def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str, Any] | None) -> Certificate:
     found.verdict = amp["status"]
-    parts = [f"mixed precision: {amp['reason'] or amp['status']}"]
+    parts = [amp["reason"] or f"the training with mixed precision is {amp['status']}"]
     if twin is not None and twin["status"] == statuses.PASSED.name:
         curve = _history(twin)
         found.loss = {"iter": _thin(curve["iter"]), "fp32": _thin(curve["loss"])}
