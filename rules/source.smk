@@ -13,19 +13,15 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from git import Repo
 from snakemake.exceptions import WorkflowError
 
 UNPACKED = Path(".snakemake/paddleseg-certify")
 
 
 def unpacked(source):
-    """The folder that holds the commit of a source in git."""
-    if hasattr(source, "hosted_repo"):
-        source.fetch_if_required()
-        repository = source.hosted_repo.repo
-    else:
-        repository = Repo(source.repo_path)
+    """The folder that holds the commit of a source on a git host."""
+    source.fetch_if_required()
+    repository = source.hosted_repo.repo
     commit = repository.commit(source.ref).hexsha
     noted = UNPACKED / ".commit"
     if not (noted.exists() and noted.read_text(encoding="utf-8") == commit):
@@ -46,10 +42,10 @@ def unpacked(source):
 
 def source_root(rules_folder):
     """The folder above a rule file's."""
-    return unpacked(rules_folder) if hasattr(rules_folder, "ref") else Path(str(rules_folder)).parent
+    return Path(str(rules_folder)).parent if rules_folder.is_local else unpacked(rules_folder)
 
 
-if workflow.modifier.path_modifier.modifies_prefixes:
+if workflow.modifier.path_modifier.prefix or workflow.modifier.path_modifier.modifies_prefixes:
     raise WorkflowError(
         "module prefix/replace_prefix: this workflow's records hold paths below results/, so they cannot be "
         "moved by a prefix; start snakemake in a folder of its own instead (--directory)"
