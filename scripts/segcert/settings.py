@@ -207,6 +207,8 @@ def _allowed(schema: Any) -> str:
     if "$ref" in schema:
         root = json.loads(SCHEMA.read_text(encoding="utf-8"))
         return _allowed(root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    if "description" in schema:
+        return str(schema["description"])
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(dict.fromkeys(_allowed(part) for part in schema[key]))
