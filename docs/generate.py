@@ -136,8 +136,8 @@ def config_page() -> str:
         "# Configuration\n\n",
         MADE.format(source="config/config.yaml (comments, defaults) or config/schema/config.schema.json"),
         prose(head),
-        "\nA default is that of `config/config.yaml`, before a mode goes over it. A *name* begins with a letter or a digit "
-        "and has\nletters, digits, `_`, `.` and `-`. Keys: ",
+        "\nA default is that of `config/config.yaml`, before a mode goes over it. A *name* begins with a letter or a\n"
+        "digit and has letters, digits, `_`, `.` and `-`. Keys: ",
         ", ".join(f"[`{name}`](#{name})" for name in shipped) + ".\n",
     ]
     for name in shipped:
