@@ -254,6 +254,6 @@ def test_the_files_that_tools_read_are_in_form():
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     for used in (step["uses"] for step in steps if "uses" in step):
         assert re.search(r"@v\d+\.\d+\.\d+$|@[0-9a-f]{40}$", used), used
-    runs = "\n".join(step.get("run", "") for step in steps)
-    for command in re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M):
-        assert command in runs, command
+    runs = {step["run"] for step in steps if "run" in step}
+    runs |= set(workflow["jobs"]["root"]["strategy"]["matrix"]["command"])
+    assert set(re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M)) <= runs
