@@ -1,12 +1,13 @@
 """The workflow as a part of another: snakemake's `module`, from a folder and from a git host."""
 
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
 import yaml
-from conftest import copy_project, planned_jobs, snakemake
+from conftest import ROOT, copy_project, planned_jobs, snakemake
 
 TARGET = "results/data/mini_supervisely_synthetic.json"
 TINY = {
@@ -115,6 +116,14 @@ def test_a_whole_configuration_is_the_file_and_one_that_differs_is_the_users_own
         planned = snakemake(other, "-n", "-p", train)
         assert planned.returncode == 0, planned.stdout + planned.stderr
         assert f"--iters {iters} " in planned.stdout + planned.stderr
+
+
+def test_the_example_of_the_documentation_plans(project, tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/module.md").read_text(encoding="utf-8"), re.S)
+    project.rename(tmp_path / "paddleseg-certify")
+    write(tmp_path, example)
+    jobs = plan(tmp_path)
+    assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == 5
 
 
 @pytest.mark.parametrize("line", ['prefix: "certificates"', 'replace_prefix: {"results": "certificates"}'])
