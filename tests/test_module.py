@@ -121,7 +121,7 @@ def test_a_whole_configuration_is_the_file_and_one_that_differs_is_the_users_own
 def test_the_example_of_the_documentation_plans(project, tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/module.md").read_text(encoding="utf-8"), re.S)
     project.rename(tmp_path / "paddleseg-certify")
-    write(tmp_path, example)
+    (tmp_path / "Snakefile").write_text(example, encoding="utf-8")
     jobs = plan(tmp_path)
     assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == 5
 
