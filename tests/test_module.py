@@ -79,6 +79,11 @@ def test_another_workflow_uses_the_rules_under_names_of_its_own(project, tmp_pat
     record = json.loads((other / "done.txt").read_text(encoding="utf-8"))
     assert record["status"] == "passed"
     assert len(list((other / "results/data/mini_supervisely_synthetic").rglob("*.jpg"))) == 4
+    # Snakemake calls no hook of a module: what a run writes of itself must not depend on one.
+    told = snakemake(other, "results/smoke/run_config.yaml")
+    assert told.returncode == 0, told.stdout + told.stderr
+    written = yaml.safe_load((other / "results/smoke/run_config.yaml").read_text(encoding="utf-8"))
+    assert written["settings"]["models"] == ["pp_humanseg_lite"]
     jobs = plan(other, "certify_all")
     assert jobs["certify_train"] == 2 and jobs["certify_infer"] == 5 and jobs["certify_conclude"] == 1
     assert "certify_unpack_dataset" not in jobs
