@@ -8,6 +8,7 @@
 # make env-paddle-2.6    the stages' environment with that Paddle (.venv-paddle-2.6/): python: in the configuration
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
 # make format       format rules and Python
+# make docs         renew the pages that are made from the code
 
 PYTHON ?= python3
 MODE ?= smoke
@@ -19,7 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format
+.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -86,5 +87,8 @@ lock:
 
 format: env-dev
 	$(BIN)/snakefmt Snakefile rules
-	$(BIN)/ruff format scripts tests
-	$(BIN)/ruff check --fix scripts tests
+	$(BIN)/ruff format scripts tests docs
+	$(BIN)/ruff check --fix scripts tests docs
+
+docs: env-dev
+	$(BIN)/python docs/generate.py

@@ -19,11 +19,14 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# The shipped configuration has every key; a working directory of your own may hold another that has.
+# The shipped configuration has every key; one in your working directory may have all, or what differs.
 CONFIG = "config/config.yaml"
 
 
-configfile: CONFIG if os.path.exists(CONFIG) else os.path.join(workflow.basedir, CONFIG)
+include: "rules/source.smk"
+
+
+configfile: CONFIG if os.path.exists(CONFIG) else str(ROOT / CONFIG)
 
 
 report: "report/workflow.rst"

@@ -14,9 +14,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 STARTED = time.time()
-ROOT = Path(str(workflow.current_basedir)).parent
 SCRIPTS = os.path.relpath(ROOT / "scripts")
-sys.path.insert(0, str(ROOT / "scripts"))
 
 from segcert import cells, code, machine, modelconfig, record, settings, sources
 from segcert.errors import ConfigError
@@ -24,7 +22,9 @@ from segcert.errors import ConfigError
 IN_CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
 
 try:
-    SETTINGS = settings.resolve(config, workflow.config_settings.overwrite_config, "config/config.yaml")
+    SETTINGS = settings.resolve(
+        *settings.completed(config, workflow.config_settings.overwrite_config, ROOT / CONFIG), CONFIG
+    )
     # The interpreter of the stages: with --sdm conda that of the activated environment.
     PYTHON = {"auto": "python" if IN_CONDA else sys.executable}.get(SETTINGS["python"], SETTINGS["python"])
     TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"], None if IN_CONDA else PYTHON))

@@ -151,7 +151,7 @@ def _open_tar(archive: Path) -> tuple[IO[bytes], tarfile.TarFile]:
             decompress = function
     stream = decompress(archive, "rb")
     try:
-        return stream, tarfile.open(fileobj=_Bounded(stream), mode="r:")
+        return stream, tarfile.open(fileobj=_Bounded(stream), mode="r:")  # type: ignore[call-overload]
     except BaseException:
         stream.close()
         raise
@@ -171,7 +171,8 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
                 raise _unreadable(archive, error) from error
             if member is None:
                 return
-            tar.members.clear()  # tarfile keeps every header, which is gigabytes for millions of files
+            # tarfile keeps every header, which is gigabytes for millions of files
+            tar.members.clear()  # type: ignore[attr-defined]
             if member.isdir():
                 yield member.name, 0, None
             elif stream is None:
@@ -228,7 +229,7 @@ def to_tar(archive: Path, destination: Path, limits: Limits = LIMITS) -> int:
                 add_file(tar, name, size, stream)
             except (OSError, ValueError) as error:  # it ends too early, its name cannot be written, the disk is full
                 raise StageError(f"{archive}: member {name!r} cannot be copied: {error}") from error
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
             count += 1
     if not count:
         raise StageError(f"{archive}: holds no file")

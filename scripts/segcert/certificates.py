@@ -78,7 +78,7 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
         ),
         None,
     )
-    found = Certificate(amp["model"], amp["topology"], amp["cell"], twin and twin["cell"])
+    found = Certificate(amp["model"], amp["topology"], amp["cell"], twin["cell"] if twin else None)
     found.bf16_inference = list(_bf16_inference(of_model))
     if amp["status"] != statuses.PASSED.name:
         return _not_exercised(found, amp, twin)

@@ -434,9 +434,9 @@ def _had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mappin
     ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together.
     """
     for path in (metric.cores, None):
-        shares = [_core_share(cell, path) for cell in (before, after)]
-        if all(shares):
-            return shares[0] / shares[1]
+        first, second = (_core_share(cell, path) for cell in (before, after))
+        if first and second:
+            return first / second
     return 1.0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from segcert.errors import StageError
 
 SPLITS = ("train", "val", "test")
-Pairs = list[list[str | None]]
+Pairs = list[tuple[str, str | None]]
 
 
 def find_root(folder: Path, layout: str) -> Path:
@@ -31,7 +31,7 @@ def find_root(folder: Path, layout: str) -> Path:
 
 
 def splits(root: Path, layout: str) -> dict[str, Pairs]:
-    """Pairs [image, label or None] by split, as paths relative to the root.
+    """Pairs (image, label or None) by split, as paths relative to the root.
 
     Raises:
         StageError: a listed file is missing, or there is nothing to train on or to evaluate with.
@@ -54,7 +54,7 @@ def splits(root: Path, layout: str) -> dict[str, Pairs]:
 
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
     """What inference runs on: the test split, or the validation split where there is none."""
-    return manifest["splits"]["test"] or manifest["splits"]["val"]
+    return [(image, label) for image, label in manifest["splits"]["test"] or manifest["splits"]["val"]]
 
 
 def _listed(root: Path, split: str) -> Pairs:
@@ -67,7 +67,7 @@ def _listed(root: Path, split: str) -> Pairs:
     for line in listing.read_text(encoding="utf-8").splitlines():
         if line.strip():
             image, _, label = line.strip().partition(" ")
-            pairs.append([image, label.strip() or None])
+            pairs.append((image, label.strip() or None))
     return pairs
 
 
@@ -80,6 +80,6 @@ def _paired(root: Path, split: str) -> Pairs:
         if split != "test" and not label.is_file():
             raise StageError(f"{root.name}: {split}: {image.name} has no label {label.relative_to(root)}")
         pairs.append(
-            [image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label.is_file() else None]
+            (image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label.is_file() else None)
         )
     return pairs

@@ -397,7 +397,8 @@ def _loss_plots(conclusions: Conclusions, say: Words) -> tuple[list[dict[str, An
 
 
 def _latency_plots(conclusions: Conclusions, say: Words) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    places, drawn = [], {}
+    places: list[dict[str, Any]] = []
+    drawn: dict[str, Any] = {}
     for model, train_cell, cells in _by_checkpoint(conclusions):
         points = plots.latency_points(cells)
         if points:

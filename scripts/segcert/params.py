@@ -465,6 +465,7 @@ def understand(params: Params) -> tuple[Meaning | None, list[Problem]]:
     command = reader.command(inference)
     if command is None and not inference.given:
         reader.say(inference.number, f"{inference.key}: no command; the inference matrix needs one")
+    asked = command or Command(inference.number, "", {})
     trainers = _trainers(reader)
     meaning = Meaning(
         file=params.file,
@@ -478,7 +479,7 @@ def understand(params: Params) -> tuple[Meaning | None, list[Problem]]:
         trainers=trainers,
         evaluation=_with_extra(reader.command(params["eval"]), params["eval_extra"]),
         released=_released(reader),
-        inference=_with_extra(command or Command(inference.number, "", {}), params["infer_key_2"]),
+        inference=_with_extra(asked, params["infer_key_2"]) or asked,
         infer_devices=[value for value in params["device"].alternatives if value],
         mkldnn=[truth[value] for value in reader.among("mkldnn", truth)],
         threads=reader.numbers("cpu_threads"),
@@ -595,7 +596,7 @@ def _check_options(reader: _Reader, command: Command | None) -> None:
         if command and option in command.options and whole(text := command.option(option) or "", least) is None:
             reader.say(command.line, f"{option}: {_short(text)}: allowed: a whole number of at least {least}")
     for option, allowed in (("--precision", ("fp32", "fp16", "bf16")), ("--amp_level", ("O1", "O2"))):
-        value = command and command.options.get(option)
+        value = command.options.get(option) if command else None
         if command and value is not None and (len(value) != 1 or value[0] not in allowed):
             reader.say(command.line, f"{option}: {_short(' '.join(value))}: allowed: {', '.join(allowed)}")
 

@@ -299,7 +299,7 @@ def _place(
     """Configuration, data set and algorithm: those of PaddleSeg's file where it is there."""
     wanted = command.option("--config") if command else None
     found = find(wanted, model.path, root) if wanted else None
-    if found is None:
+    if command is None or found is None:
         model.entry.setdefault("algorithm", model.meaning.model)
         model.entry.setdefault("config", "")
         model.entry.setdefault("data", next(iter(config["data"])))
@@ -557,8 +557,8 @@ def _weights(model: _Model, released: params.Released, effective: Mapping[str, A
         model.weights[name] = {"source": "path", "path": found[0].as_posix()}
         model.entry["released_weights"] = name
         return
-    name = model.entry.get("released_weights")
-    told = f"the configuration's are used, {name}" if name else "and the configuration has none for this model"
+    shipped = model.entry.get("released_weights")
+    told = f"the configuration's are used, {shipped}" if shipped else "and the configuration has none for this model"
     model.note("infer_model", f"released weights {released.path} are not there: {told}")
     model.entry.setdefault("released_weights", None)
 

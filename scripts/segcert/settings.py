@@ -20,6 +20,8 @@ from segcert.errors import ConfigError
 SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
 MODEL_SECTIONS = ("train", "evaluate", "export", "infer", "input_size", "seed", "gates")
+# Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
+WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
 MODE_SECTIONS = (
     "models",
@@ -46,6 +48,19 @@ def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]
             else:
                 merged[key] = copy.deepcopy(value)
     return merged
+
+
+def completed(
+    config: Mapping[str, Any], overrides: Mapping[str, Any], shipped: Path
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """A configuration with every key, and what of it counts as the user's own: the first two of `resolve`.
+
+    A whole configuration stays as it is. One that holds only what differs (as a workflow that uses this
+    one as a module hands it over) is laid over the shipped file and is the user's own in all that it holds.
+    """
+    if all(key in config for key in WHOLE):
+        return config, overrides
+    return merge(yaml.safe_load(shipped.read_text(encoding="utf-8")), config), config
 
 
 def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -192,6 +207,8 @@ def _allowed(schema: Any) -> str:
     if "$ref" in schema:
         root = json.loads(SCHEMA.read_text(encoding="utf-8"))
         return _allowed(root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    if "description" in schema:
+        return str(schema["description"])
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(dict.fromkeys(_allowed(part) for part in schema[key]))
