@@ -35,9 +35,9 @@ class _Deferred(types.ModuleType):
 def _real(name: str) -> types.ModuleType:
     """The module itself. Stand-ins above and below it must go first: each of them would import the other."""
     for other in RARELY_USED:
-        if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}."):
-            if isinstance(sys.modules.get(other), _Deferred):
-                del sys.modules[other]
+        related = f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+        if related and isinstance(sys.modules.get(other), _Deferred):
+            del sys.modules[other]
     return importlib.import_module(name)
 
 
