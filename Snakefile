@@ -47,6 +47,10 @@ rule all:
     localrule: True
 
 
+onstart:
+    draft_run_config()
+
+
 onsuccess:
     show_conclusions()
 
