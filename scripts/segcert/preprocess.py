@@ -42,11 +42,12 @@ class Preprocess:
     def __init__(self, transforms: list[dict[str, Any]]) -> None:
         self._own = [_own_transform(item) for item in transforms]
         self._paddleseg = None if all(self._own) else _paddleseg_transforms(transforms)
+        self._scratch = np.empty(0, np.float32)
 
     def __call__(self, path: Path | str) -> np.ndarray:
         if self._paddleseg is not None:
             return self._paddleseg(str(path))
-        image = read_image(path).astype(np.float32)
+        image = self._widened(read_image(path))
         planar = False
         for transform in self._own:
             if transform.planar and not planar:  # type: ignore[union-attr]
@@ -55,6 +56,17 @@ class Preprocess:
                 image, planar = np.ascontiguousarray(image.transpose(1, 2, 0)), False
             image = transform(image)  # type: ignore[misc]
         return image if planar else _planes(image)
+
+    def _widened(self, image: np.ndarray) -> np.ndarray:
+        """The image as float32, in memory that is used again: fresh pages cost more than the conversion.
+
+        It is overwritten by the next image, so what is handed out must not be a view of it.
+        """
+        if self._scratch.size < image.size:
+            self._scratch = np.empty(image.size, np.float32)
+        wide = self._scratch[: image.size].reshape(image.shape)
+        np.copyto(wide, image)
+        return wide
 
     def batch(self, paths: Iterable[Path | str]) -> np.ndarray:
         """N x 3 x H x W."""
