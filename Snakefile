@@ -54,6 +54,10 @@ rule all:
     localrule: True
 
 
+onstart:
+    draft_run_config()
+
+
 onsuccess:
     show_conclusions()
 

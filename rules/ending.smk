@@ -20,6 +20,11 @@ def only_compared():
     return bool(failed) and all(job.rule.name == "compare" for job in failed)
 
 
+def draft_run_config():
+    """Keep what write_run_config publishes."""
+    record.write_text(f"results/{MODE}/.run_config.yaml", yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+
+
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config = f"results/{MODE}/run_config.yaml"

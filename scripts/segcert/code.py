@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 
@@ -25,6 +26,7 @@ def sources(script: Path | str) -> list[str]:
     return sorted(file.as_posix() for file in found)
 
 
+@cache
 def _imported(file: Path, root: Path) -> list[Path]:
     names: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):

@@ -32,13 +32,14 @@ from typing import Any
 
 import psutil
 
-from segcert import leases, machine, record, schedulers, statuses
+from segcert import deferred, leases, machine, record, schedulers, statuses
 from segcert.errors import StageError, Unverified
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
 PROGRESS = "SEGCERT_PROGRESS"  # set to 0 by the workflow, whose jobs share a terminal that has its own progress
 PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set for the worker where a person watches: the terminal
-SAMPLE_S = 0.2  # between two looks at the memory of the process tree
+SAMPLE_S = 0.2  # between two looks at the memory of the process tree, at least
+SAMPLE_SHARE = 0.04  # of a core, at most, that those looks may take
 GRACE_S = 10  # between asking a worker to end and ending it
 
 
@@ -172,6 +173,7 @@ def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
         # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
         os.environ[leases.VISIBLE] = ""
     rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+    deferred.defer()
     try:
         result = plan.work(args, staging)
     except BaseException as error:
@@ -330,13 +332,15 @@ class _Supervisor:
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
         deadline = time.monotonic() + self.args.timeout_min * 60
-        process = psutil.Process(child.pid)
+        process, pause = psutil.Process(child.pid), SAMPLE_S
         while True:
             try:
-                code = child.wait(SAMPLE_S)
+                code = child.wait(pause)
                 break
             except subprocess.TimeoutExpired:
+                begun = time.process_time()
                 self.peak_rss = max(self.peak_rss, _tree_rss(process))
+                pause = max(SAMPLE_S, (time.process_time() - begun) / SAMPLE_SHARE)
             if time.monotonic() > deadline:
                 self._stop(f"timed out after {self.args.timeout_min:g} minutes")
         _signal_group(child, signal.SIGKILL)  # whatever it left behind, such as data loader workers

@@ -10,7 +10,7 @@ import math
 import pickle
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,9 +133,16 @@ def train(
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
-    components.seed_all(seed)  # the same on every rank: they must start from equal weights
     config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
     build = components.builder(config)
+    saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
+    rows: list[dict[str, Any]] = []
+    if saved and (found := saved.latest()):
+        done, content = found
+        rows = content["rows"]
+        components.say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
+    batches = _batches(build.train_dataset, batch_size, workers, seed, len(rows))
+    components.seed_all(seed)  # the same on every rank: they must start from equal weights
     model = build.model
     model.train()
     optimizer = build.optimizer
@@ -152,14 +159,7 @@ def train(
         )
     probe = DtypeProbe(model)
     parallel = paddle.DataParallel(model) if ranks > 1 else model
-    saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
     state = _State(model, optimizer, scaler)
-    rows: list[dict[str, Any]] = []
-    if saved and (found := saved.latest()):
-        done, content = found
-        rows = content["rows"]
-        components.say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
-    batches = _batches(build.train_dataset, batch_size, workers, seed, len(rows))
     first, resumed_at = len(rows) + 1, []
     if rows:
         state.restore(content["state"])
@@ -241,38 +241,70 @@ class _State:
         paddle.set_rng_state(pickle.loads(base64.b64decode(content["random"])))  # noqa: S301
 
 
-def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0) -> Any:
-    """Endless (epoch, images N x 3 x H x W, labels N x H x W), each rank its own share, reproducible.
+class _Batches:
+    """Endless batches of one rank's share as [(epoch, index), ...], from the batch after `done` on.
 
-    The first `done` batches are left out; those of the epoch that it ends in are read all the same,
-    because augmentation draws its random numbers in their order.
+    What the data loader takes for its sampler; `of_epoch` is the number of batches of an epoch.
     """
-    rank, ranks = dist.get_rank(), dist.get_world_size()
-    if len(dataset) < batch_size * ranks:
-        raise StageError(
-            f"{len(dataset)} training images are fewer than one batch of {batch_size} on {ranks} devices; "
-            "lower train.batch_size"
-        )
-    sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
-    epoch, left_out = divmod(done, len(sampler))
 
-    def seed_worker(worker: int) -> None:
-        own = seed + 10007 * epoch + 101 * rank + worker
+    def __init__(self, dataset: Any, batch_size: int, done: int) -> None:
+        ranks = dist.get_world_size()
+        if len(dataset) < batch_size * ranks:
+            raise StageError(
+                f"{len(dataset)} training images are fewer than one batch of {batch_size} on {ranks} devices; "
+                "lower train.batch_size"
+            )
+        self._sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
+        self.of_epoch, self._done = len(self._sampler), done
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first, left_out = divmod(self._done, self.of_epoch)
+        for epoch in itertools.count(first):
+            self._sampler.set_epoch(epoch)
+            for batch in itertools.islice(self._sampler, left_out, None):
+                yield [(epoch, index) for index in batch]
+            left_out = 0
+
+
+class _Seeded(paddle.io.Dataset):
+    """A data set by (epoch, index), where the augmentation of a sample follows from the two and the seed.
+
+    So it is the same whichever process reads it, and a training goes on without reading what it had read.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self._dataset, self._seed = dataset, seed
+
+    def __getitem__(self, key: tuple[int, int] | int) -> Any:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        own = np.random.SeedSequence([self._seed, epoch, index]).generate_state(1).item()
         random.seed(own)
-        np.random.seed(own % 2**32)
-        cv2.setNumThreads(1)
+        np.random.seed(own)
+        return self._dataset[index]
 
-    while True:
-        sampler.set_epoch(epoch)
-        if workers == 0:
-            seed_worker(0)
-        loader = paddle.io.DataLoader(
-            dataset, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=seed_worker
-        )
-        epoch += 1
-        for batch in itertools.islice(loader, left_out, None):
-            yield epoch, batch["img"], batch["label"].astype("int64")
-        left_out = 0
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+
+def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0) -> Iterator[tuple[int, Any, Any]]:
+    """Endless (epoch, images N x 3 x H x W, labels N x H x W) from the batch after `done` on, reproducible.
+
+    The worker processes start here and stay. Call it before the model is built: a process keeps what was in
+    memory when it was forked, and each would keep the weights, gradients and momenta of its time (1.2 GB of
+    OCRNet-W48's).
+    """
+    sampler = _Batches(dataset, batch_size, done)
+    loader = paddle.io.DataLoader(
+        _Seeded(dataset, seed),
+        batch_sampler=sampler,
+        num_workers=workers,
+        return_list=True,
+        worker_init_fn=lambda worker: cv2.setNumThreads(1),
+    )
+    # Without workers a thread of this process reads, which shares its generators of random numbers with
+    # the building of the model: it starts with the first batch that is asked for.
+    read = enumerate(iter(loader) if workers else itertools.chain.from_iterable([loader]), done)
+    return ((number // sampler.of_epoch + 1, batch["img"], batch["label"].astype("int64")) for number, batch in read)
 
 
 def _step(
