@@ -14,6 +14,8 @@ rule write_run_config:
     benchmark:
         "results/{mode}/run_config.bench.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

@@ -25,6 +25,10 @@ def draft_run_config():
     record.write_text(f"results/{MODE}/.run_config.yaml", yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
 
 
+if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
+    draft_run_config()  # Snakemake calls no `onstart` of a module
+
+
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config = f"results/{MODE}/run_config.yaml"
