@@ -1,6 +1,8 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
 # make test         environment, then every test and check
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
+# make soak         runs that are killed at random must end as if nothing had happened: SECONDS=1800 MODELS="a b"
+# make fuzz         the property-based tests for FUZZ_SECONDS=600
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
 # make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
 # make test-browser the conclusions page in a real browser (Debian, root; installs chromium)
@@ -14,13 +16,16 @@ PYTHON ?= python3
 MODE ?= smoke
 CORES ?= all
 ARGS ?=
+SECONDS ?= 1800
+MODELS ?= pp_humanseg_lite pp_humanseg_mobile
+FUZZ_SECONDS ?= 600
 # Progress bars where a person watches, plain lines in a log.
 LOGGER ?= $(shell test -t 2 && echo --logger rich)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format docs
+.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format docs soak fuzz
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -47,6 +52,12 @@ test-browser: env-dev
 	{ command -v chromium && command -v chromedriver; } > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } > $(VENV)/chromium-install.log 2>&1 \
 	  || { cat $(VENV)/chromium-install.log; exit 1; }
 	$(BIN)/python -m pytest tests/browser
+
+soak: env
+	$(BIN)/python bench/soak.py --seconds $(SECONDS) --models $(MODELS)
+
+fuzz: env-dev
+	$(BIN)/python bench/fuzz.py --seconds $(FUZZ_SECONDS)
 
 env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev

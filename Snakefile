@@ -51,6 +51,7 @@ rule all:
         f"results/{MODE}/conclusions.html",
         # every output by name: Snakemake makes a missing file again only where a target asks for it
         [path for cell in PLANNED for path in cell.outputs],
+        dict.fromkeys(path for cell in PLANNED for path in TABLE.source_records(cell)),
     localrule: True
 
 

@@ -5,19 +5,25 @@ Names, paths and options of cells are in scripts/segcert/cells.py; nothing here 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
-STARTED = time.time()
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, machine, modelconfig, record, settings, sources
+from segcert import cells, code, locks, machine, modelconfig, processes, record, settings, sources, stage
 from segcert.errors import ConfigError
+from segcert.masking import masked_tree
+
+
+def shipped(path):
+    """A file as it is named, or the one of that name that is shipped."""
+    return Path(path) if os.path.exists(path) else Path(os.path.relpath(ROOT / path))
+
 
 IN_CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
 
@@ -27,8 +33,17 @@ try:
     )
     # The interpreter of the stages: with --sdm conda that of the activated environment.
     PYTHON = {"auto": "python" if IN_CONDA else sys.executable}.get(SETTINGS["python"], SETTINGS["python"])
+    if workflow.local_exec and not IN_CONDA and not shutil.which(PYTHON):
+        raise ConfigError(
+            f"python: {json.dumps(PYTHON)}: allowed: auto, or a Python interpreter of this machine: a name "
+            "found on PATH, or the path of an executable file"
+        )
     TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"], None if IN_CONDA else PYTHON))
     PLANNED = TABLE.planned("train", "eval", "export", "infer")
+    model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]
+    code.require_past(
+        [*ROOT.glob("scripts/**/*.py"), *(f for m in model_files for f in modelconfig.config_chain(m))]
+    )
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -38,6 +53,7 @@ MODE = SETTINGS["mode"]
 os.environ.update(
     STAGE_PYTHON=PYTHON,
     WORKFLOW_PYTHON=sys.executable,
+    **{stage.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
 )
@@ -46,10 +62,18 @@ ENVIRONMENT = os.path.relpath(
 )
 
 RUN_CONFIG = {
-    "settings": SETTINGS,
+    "settings": masked_tree(SETTINGS),
     "hardware": vars(TABLE.hardware),
     "versions": {name: machine.package_version(name) for name in machine.PINNED},
 }
+
+
+if workflow.is_main_process:
+    HELD = locks.hold()  # as long as this process lives
+    # What failed before this run: to tell what failed in it, whatever the clocks say.
+    FAILED_BEFORE = record.stamps(
+        file for cell in PLANNED for file in (cell.failure, *map(record.failure, TABLE.source_records(cell)))
+    )
 
 
 wildcard_constraints:
@@ -97,17 +121,12 @@ def timed_threads(wildcards):
 
 def model_config(wildcards):
     """The model's PaddleSeg configuration: the file as it is named, or the shipped one."""
-    path = SETTINGS["model_zoo"][wildcards.model]["config"]
-    return path if os.path.exists(path) else os.path.relpath(ROOT / path)
+    return str(shipped(SETTINGS["model_zoo"][wildcards.model]["config"]))
 
 
 def model_config_bases(wildcards):
     """The files that the model's configuration inherits from."""
-    try:
-        chain = modelconfig.config_chain(Path(model_config(wildcards)))
-    except ConfigError as error:
-        raise WorkflowError(str(error)) from None
-    return [str(path) for path in chain[1:]]
+    return [str(path) for path in modelconfig.config_chain(Path(model_config(wildcards)))[1:]]
 
 
 def model_dataset(wildcards):

@@ -2,6 +2,8 @@
 failed, and a summary for the terminal.
 """
 
+from segcert.advice import with_advice
+
 if workflow.is_main_process:
     for note in SETTINGS.get("params", {}).get("notes", []):
         print(f"note: {note}", file=sys.stderr)
@@ -10,8 +12,11 @@ if workflow.is_main_process:
 def lost_records():
     """Records of the jobs that failed in this run and left no record of the failure, fresh or at all."""
     outputs = [job.output.get("record") for job in workflow.scheduler.failed] if workflow.scheduler else []
-    failures = {path: Path(path.removesuffix(".json") + ".failed.json") for path in outputs if path}
-    return [path for path, file in failures.items() if not file.exists() or file.stat().st_mtime < STARTED]
+    failures = {path: record.failure(path) for path in outputs if path}
+    now = record.stamps(failures.values())
+    return [
+        path for path, file in failures.items() if file not in now or now[file] == FAILED_BEFORE.get(file)
+    ]
 
 
 def only_compared():
@@ -32,7 +37,11 @@ if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config = f"results/{MODE}/run_config.yaml"
-    record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+    try:
+        record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+    except OSError as error:
+        print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
+        return
     command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
     command += ["--json", f"results/{MODE}/conclusions.json"]
     subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from segcert import cells, conclusions, machine, report
+from segcert.advice import with_advice
 
 
 def main() -> int:
@@ -20,7 +21,11 @@ def main() -> int:
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
     table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
     found = conclusions.conclude(table, args.lost)
-    report.write(found, args.json.parent)
+    try:
+        report.write(found, args.json.parent)
+    except OSError as error:
+        print(f"no conclusions: {with_advice(str(error), args.json.parent)}", file=sys.stderr)
+        return 1
     print(report.summary(found, args.json.parent), file=sys.stderr)
     return 1 if found.red else 0
 

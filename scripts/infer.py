@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from segcert import stage
+from segcert import record, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
@@ -25,7 +25,14 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         timing=inference.Timing(args.warmup, args.max_warmup, args.min_samples, args.min_seconds),
         gates=inference.Gates(args.min_agreement, args.max_miou_drop),
         logger=args.logger,
+        exported_by=exporter(args.upstream),
     )
+
+
+def exporter(upstream: list[str]) -> str | None:
+    """The version of Paddle that made the export, from its record among those of what this is made from."""
+    records = [record.read(path) for path in upstream]
+    return next((above["env"].get("paddle") for above in records if above["stage"] == "export"), None)
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     archives.unpack(Path(args.tarball), unpacked)
     root = layouts.find_root(unpacked, args.layout)
     splits = layouts.splits(root, args.layout)
+    layouts.check_sizes(root, splits)
     files = [
         {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": record.sha256(path)}
         for path in sorted(root.rglob("*"))

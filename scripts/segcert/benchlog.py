@@ -119,6 +119,6 @@ def _value(text: str) -> Any:
     if text in ("True", "False", "None"):
         return {"True": True, "False": False, "None": None}[text]
     for kind, pattern in ((int, r"[+-]?\d+"), (float, r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")):
-        if re.fullmatch(pattern, text):
+        if len(text) < 400 and re.fullmatch(pattern, text):  # Python refuses to read integers of thousands of digits
             return kind(text)
     return text

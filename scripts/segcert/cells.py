@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from segcert import matrix, statuses
+from segcert import matrix, record, statuses
 from segcert.machine import Hardware
 from segcert.matrix import CPU, GPU
 from segcert.settings import MODEL_SECTIONS, of_model, per_model
@@ -75,7 +75,7 @@ class Cell:
     @property
     def failure(self) -> str:
         """Where the record of its last failed attempt stands."""
-        return self.record.removesuffix(".json") + ".failed.json"
+        return record.failure(self.record)
 
     @property
     def log(self) -> str:
@@ -105,7 +105,8 @@ class Cell:
         options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
         options += ["--timeout-min", str(self.timeout_min)]
         for known in self.known_failures:
-            fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", ""))
+            # No option may be empty: Snakemake leaves empty ones out of a command, quoted or not.
+            fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", "any"))
             options += ["--known-failure", *fields]
         return options + list(self.flags)
 

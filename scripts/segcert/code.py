@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+
+from segcert.errors import ConfigError
+
+SKEW_S = 60  # by which the clocks of two machines may well differ
 
 
 def sources(script: Path | str) -> list[str]:
@@ -24,6 +30,21 @@ def sources(script: Path | str) -> list[str]:
         found.append(file)
         waiting += [module for module in _imported(file, root) if module not in found]
     return sorted(file.as_posix() for file in found)
+
+
+def require_past(files: Iterable[Path]) -> None:
+    """Raise ConfigError for files that say they are made later than now.
+
+    What is made from them would be older than they are, and Snakemake refuses it once the work is done.
+    """
+    now = datetime.now().timestamp()
+    for file in files:
+        made = file.stat().st_mtime
+        if made > now + SKEW_S:
+            raise ConfigError(
+                f"{file}: its time stamp, {datetime.fromtimestamp(made):%Y-%m-%d %H:%M}, is in the future; set this "
+                "machine's clock right, or give such files the present time: find . -newermt now -exec touch {} +"
+            )
 
 
 @cache

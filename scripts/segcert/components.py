@@ -22,6 +22,7 @@ from paddleseg.cvlibs import Config, SegBuilder, manager
 from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
+from segcert import stage
 from segcert.errors import StageError
 from segcert.progress import progress, say  # noqa: F401  (the stages take them from here)
 
@@ -217,6 +218,65 @@ def load_model(config: Config, checkpoint: str) -> Any:
     model.set_state_dict(state)
     model.eval()
     return model
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+class CheckedDataset(paddle.io.Dataset):
+    """A data set of PaddleSeg's, each sample of which is looked at before anything is trained on it.
+
+    A label of another size than its image would be stretched in silence, one with a class that there is not
+    reads past the logits, and an input that is not finite can still give a finite loss (a ReLU makes 0 of it).
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        dataset.transforms.transforms.insert(0, _require_equal_sizes)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The sample; StageError names the image or the label that is wrong.
+
+        The supervisor is told at once: Paddle's loader does not pass on what its processes raise.
+        """
+        try:
+            return self._sample(index)
+        except StageError as error:
+            stage.tell(error)
+            raise
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        image, label = self._dataset.file_list[index]
+        try:
+            sample = self._dataset[index]
+        except StageError as error:
+            raise StageError(f"{label}: {error}") from None
+        except Exception as error:  # OpenCV answers None where it cannot decode, others raise
+            raise StageError(
+                f"{image}: cannot be made into a training sample with {label}: {type(error).__name__}: {error}; "
+                "are both whole images?"
+            ) from error
+        if not np.isfinite(sample["img"]).all():
+            raise StageError(f"{image}: is not finite after its transforms; check them in the model's configuration")
+        values = np.asarray(sample["label"])
+        wrong = values[(values != self._dataset.ignore_index) & ((values < 0) | (values >= self._dataset.num_classes))]
+        if wrong.size:
+            raise StageError(
+                f"{label}: holds the value {int(wrong.flat[0])}; allowed are 0 to {self._dataset.num_classes - 1} and "
+                f"{self._dataset.ignore_index} (ignored)"
+            )
+        return sample
+
+
+def _require_equal_sizes(data: dict[str, Any]) -> dict[str, Any]:
+    """A transform that changes nothing."""
+    (height, width), (own_height, own_width) = data["img"].shape[:2], np.shape(data["label"])[:2]
+    if (height, width) != (own_height, own_width):
+        raise StageError(f"is {own_width}x{own_height}, its image is {width}x{height}; they must be equal")
+    return data
 
 
 # -- device and seeds -------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 
 from segcert import SCHEMA_VERSION, certificates, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
+from segcert.masking import masked
 
 RUN_FIELDS = (
     "command",
@@ -152,6 +153,8 @@ def _judge(
         if status is statuses.NOT_RUN:
             return statuses.NOT_RUN, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
     attempts = record.attempts(cell.record)
+    if lost:  # the workflow knows that it is over; we do not, of one on another machine
+        attempts += record.running(cell.record)
     if lost or attempts:
         attempt = attempts[-1][1] if attempts else {}
         said = (
@@ -180,10 +183,9 @@ def _judge(
 
 
 def _latest(path: str) -> dict[str, Any] | None:
-    """A record, or that of its failed attempt where that is later."""
-    failure = path.removesuffix(".json") + ".failed.json"
-    found = [record.read(file) for file in (path, failure) if Path(file).exists()]
-    return max(found, key=lambda item: item["started"]) if found else None
+    """A record, or that of a failed attempt after it: a stage that passes takes its failures away."""
+    latest = next((file for file in (record.failure(path), path) if Path(file).exists()), None)
+    return record.read(latest) if latest else None
 
 
 def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) -> str | None:
@@ -195,7 +197,11 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
     for key, value in cell.requested.items():
         if found["requested"].get(key) != value:
             return f"{key} was {found['requested'].get(key)}, now {value}"
-    if not _holds(shlex.split(found["command"]), cell.options):
+    try:
+        words = shlex.split(found["command"])
+    except ValueError:
+        return "its command is none"
+    if not _holds(words, [masked(option) for option in cell.options]):
         return "its command had other options"
     for parent in parents:
         for path, digest in parent.get("outputs", {}).items():

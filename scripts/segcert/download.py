@@ -25,6 +25,7 @@ import yaml
 
 from segcert import archives, record
 from segcert.errors import StageError
+from segcert.masking import bare, masked
 from segcert.progress import progress, say
 
 OFFLINE = "SEGCERT_OFFLINE"  # 1: open no URL
@@ -113,6 +114,7 @@ def obtained(args: argparse.Namespace) -> Iterator[File]:
 
 def cached(url: str, downloads: Path) -> Path:
     """Where the download of a URL is kept: its name behind a hash of its whole URL."""
+    url = bare(url)  # a token that changes names the same file
     name = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1]) or "file"
     return downloads / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name[-100:]}"
 
@@ -197,7 +199,7 @@ def _fetched(target: Path, args: argparse.Namespace, checksums: Checksums) -> Fi
         try:
             fetch(url, part, args.bytes)
             try:
-                file = File(target, _checked(part, url, sha256, args.bytes, says), url)
+                file = File(target, _checked(part, url, sha256, args.bytes, says), masked(url))
             except StageError:
                 _discard(part)
                 raise
@@ -267,7 +269,7 @@ def _go_on(session: Any, url: str, part: Path, length: int | None) -> None:
         StageError: the answer is a refusal.
     """
     said = _said(part)
-    start = _size(part) if said.get("url") == url and said.get("validator") else 0
+    start = _size(part) if said.get("url") == bare(url) and said.get("validator") else 0
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, whatever it is named
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": said["validator"]}
@@ -291,7 +293,7 @@ def _go_on(session: Any, url: str, part: Path, length: int | None) -> None:
         if (total or 0) > most or (length is not None and total not in (None, length)):
             _discard(part)
             raise StageError(f"{url}: the server has {total} bytes, expected are {length or f'at most {most}'}.")
-        record.write_json(_notes(part), {"url": url, "validator": _validator(answer), "bytes": total})
+        record.write_json(_notes(part), {"url": bare(url), "validator": _validator(answer), "bytes": total})
         try:
             with part.open("ab" if start else "wb") as out:
                 _pour(answer, out, start, total, most, url)
@@ -309,7 +311,7 @@ def _pour(answer: Any, out: IO[bytes], start: int, total: int | None, most: int,
 
     pieces = answer.raw.stream(BLOCK, decode_content=False)
     done, spoke = start, time.monotonic()
-    with progress(total, url.rsplit("/", 1)[-1], initial=start, unit="B", unit_scale=True) as bar:
+    with progress(total, bare(url).rsplit("/", 1)[-1], initial=start, unit="B", unit_scale=True) as bar:
         while True:
             try:
                 piece = next(pieces, None)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from segcert import benchlog, engines, layouts, machine, metrics, stats
-from segcert.errors import StageError
+from segcert.errors import StageError, Unverified
 from segcert.load import OtherLoad
 from segcert.preprocess import Preprocess, deploy_config
 from segcert.record import finite
@@ -101,6 +101,7 @@ def infer(
     timing: Timing,
     gates: Gates,
     logger: str,
+    exported_by: str | None = None,
 ) -> Result:
     """Run an exported model over the inference list and time it.
 
@@ -112,6 +113,7 @@ def infer(
         predictions: the folder of label maps (PNG) to make.
         images: at most so many of the list; None: all.
         logger: builtin | auto_log.
+        exported_by: the version of Paddle that made the export, where that is known.
     """
     deploy = deploy_config(export)
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
@@ -120,7 +122,7 @@ def infer(
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"])
     begun = time.perf_counter()
-    runner = engines.create(engine, Path(export), deploy["model"], device, precision, threads)
+    runner = _load(engine, Path(export), deploy["model"], device, precision, threads, exported_by)
     build_s = time.perf_counter() - begun
     batches = _batches(pairs, batch_size)
     first = preprocess.batch(Path(dataset) / image for image, _ in batches[0])
@@ -158,6 +160,22 @@ def infer(
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
     return Result(effective, measured, gates.judge(compared), {"samples_ms": rounded})
+
+
+def _load(
+    engine: str, export: Path, program: str, device: str, precision: str, threads: int, exported_by: str | None
+) -> engines.Engine:
+    """The engine; StageError says so where it does not load the model that another Paddle has exported."""
+    try:
+        return engines.create(engine, export, program, device, precision, threads)
+    except (StageError, Unverified):
+        raise
+    except Exception as error:
+        version = machine.paddle_build().get("full_version")
+        told = ""
+        if exported_by not in (None, version):
+            told = f"; it was exported by Paddle {exported_by}, this is {version}: export it again with this one"
+        raise StageError(f"{export}: {engine} cannot load the model: {type(error).__name__}: {error}{told}") from error
 
 
 def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:

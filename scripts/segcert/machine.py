@@ -189,6 +189,24 @@ def math_environment() -> dict[str, str]:
     return {name: "5"} if slow and name not in os.environ else {}
 
 
+def oom_kills() -> int | None:
+    """How often the kernel ended a process of this one's control group for its memory; None where it does not say."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for _, controllers, path in (line.split(":", 2) for line in groups):
+        # cgroups(7): version 1 has a hierarchy for memory, version 2 one for everything.
+        version_1 = "memory" in controllers.split(",")
+        file = f"/sys/fs/cgroup/memory{path}/memory.oom_control" if version_1 else f"/sys/fs/cgroup{path}/memory.events"
+        if version_1 or not controllers:
+            with contextlib.suppress(OSError):
+                found = re.search(r"^oom_kill (\d+)$", Path(file).read_text(encoding="utf-8"), re.M)
+                if found:
+                    return int(found[1])
+    return None
+
+
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from segcert.masking import masked
 from segcert.stage import PROGRESS_FD
 
 
@@ -22,4 +23,4 @@ def progress(total: int | None, description: str, **more: Any) -> Any:
 
 def say(text: str) -> None:
     """A plain line in the log."""
-    print(text, file=sys.stderr, flush=True)
+    print(masked(text), file=sys.stderr, flush=True)

@@ -8,19 +8,23 @@ Fields: `schema_version`, `model`, `algorithm`, `mode`, `stage`, `cell`, `status
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
-import platform
+import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, statuses
+from segcert import SCHEMA_VERSION, processes, statuses
 
 # In the staging folder of an attempt: what to ask if the attempt never ends as it should.
 ATTEMPT = "attempt.json"
+HEARTBEAT_S = 20  # between two signs of life of an attempt: the time stamp of that file
+SILENT_S = 300  # after so long without one, an attempt on another machine is taken to be dead
 REQUIRED = (
     "schema_version",
     "model",
@@ -50,6 +54,13 @@ PROOF = {
     "export": ("device", "precision", "onnx", "opset"),
     "infer": ("device", "engine", "precision", "batch_size"),
     "data": (),
+}
+
+
+# Fields that must be of one kind for a record to be read further.
+KINDS = {
+    **dict.fromkeys(("stage", "cell", "status", "command", "log", "started"), str),
+    **dict.fromkeys(("env", "requested", "effective", "metrics", "inputs"), dict),
 }
 
 
@@ -96,13 +107,16 @@ def read(path: Path | str) -> dict[str, Any]:
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a record: {error}; delete the file and run its target again") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         raise RecordError(
             f"{path}: not a record of schema_version {SCHEMA_VERSION}; delete the file and run its target again"
         )
     missing = [key for key in REQUIRED if key not in record]
+    wrong = [key for key, kind in KINDS.items() if not missing and not isinstance(record[key], kind)]
+    if wrong:
+        raise RecordError(f"{path}: a record with a wrong {', '.join(wrong)}; delete the file and run its target again")
     if missing or record["status"] not in statuses.BY_NAME:
         what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"
         raise RecordError(f"{path}: a record {what}; delete the file and run its target again")
@@ -113,23 +127,55 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not strict JSON")
 
 
-def attempts(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
-    """Staging folders that attempts at this record left behind, with what each says of itself.
+def failure(path: str) -> str:
+    """Where the record of a failed attempt at a record stands."""
+    return path.removesuffix(".json") + ".failed.json"
 
-    One of a process that still runs on this machine is not left behind.
-    """
+
+def stamps(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """What changes when a file is written anew, of those files that are there."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stat = Path(path).stat()
+            found[path] = (stat.st_ino, stat.st_mtime_ns)
+    return found
+
+
+def attempts(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
+    """Staging folders that attempts at this record left behind, with what each says of itself."""
+    return [(folder, said) for folder, said in _all_attempts(path) if not _lives(folder, said)]
+
+
+def running(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
+    """The same of attempts that are still at work: here, or on another machine not silent for long."""
+    return [(folder, said) for folder, said in _all_attempts(path) if _lives(folder, said)]
+
+
+def _all_attempts(path: Path | str) -> list[tuple[Path, dict[str, Any]]]:
     path = Path(path)
     found = []
-    for folder in sorted(path.parent.glob(f".{path.stem}.*.partial")):
-        if not folder.is_dir():
+    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+\.partial")  # not that of a record with a longer name
+    for folder in sorted(path.parent.glob(".*.partial")):
+        if not (name.fullmatch(folder.name) and folder.is_dir()):
             continue
         try:
             said = json.loads((folder / ATTEMPT).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             said = {}
-        if said.get("host") != platform.node() or not Path(f"/proc/{said.get('pid')}").exists():
-            found.append((folder, said))
+        found.append((folder, said if isinstance(said, dict) else {}))
     return found
+
+
+def _lives(folder: Path, said: Mapping[str, Any]) -> bool:
+    if not said or processes.here(said):
+        return processes.runs(said)
+    try:
+        # By the file system's own clock: those of two machines differ.
+        with tempfile.TemporaryFile(dir=folder) as now:
+            return os.fstat(now.fileno()).st_mtime - (folder / ATTEMPT).stat().st_mtime < SILENT_S
+    except OSError:
+        return False
 
 
 def finite(value: float | None, digits: int = 6) -> float | None:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from segcert import paramsettings
 from segcert.errors import ConfigError
+from segcert.masking import masked, masked_tree
 
 SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
@@ -100,6 +104,7 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
+    settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
     return {**settings, **said}
 
 
@@ -170,10 +175,19 @@ def _reread(value: Any) -> Any:
 
 
 def _errors(settings: Mapping[str, Any]) -> list[Any]:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
+    # JSON knows no infinity, takes 50.0 for an integer, and text with a zero byte for text, which no command takes.
+    kinds = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda checker, value: type(value) in (int, float) and math.isfinite(value),
+            "string": lambda checker, value: isinstance(value, str) and "\0" not in value,
+        }
+    )
+    validator = validators.extend(Draft202012Validator, type_checker=kinds)
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    return sorted(Draft202012Validator(schema).iter_errors(settings), key=lambda error: list(map(str, error.path)))
+    return sorted(validator(schema).iter_errors(settings), key=lambda error: list(map(str, error.path)))
 
 
 def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
@@ -238,7 +252,7 @@ def _allowed(schema: Any) -> str:
 
 def _message(source: str, overrides: Mapping[str, Any], path: list[Any], value: Any, allowed: str) -> str:
     where = "--config or --configfile" if _holds(overrides, path) else source
-    shown = json.dumps(value, ensure_ascii=False, default=str)
+    shown = masked(json.dumps(value, ensure_ascii=False, default=str))
     if len(shown) > 120:
         shown = shown[:117] + "..."
     return f"{where}: {'.'.join(map(str, path)) or '(the whole file)'}: {shown}: allowed: {allowed}"
@@ -310,11 +324,41 @@ def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any],
         for key, value, table, table_name in _references(settings)
         if value not in table
     ]
+    problems += [_message(source, overrides, key, value, allowed) for key, value, allowed in _unusable(settings)]
     problems += [
         problem for model in (None, *settings["models"]) for problem in _empty(settings, model, overrides, source)
     ]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str]]:
+    """(key, value, what is allowed) of texts that the schema admits and that cannot be used."""
+    for number, known in enumerate(settings["known_failures"]):
+        try:
+            re.compile(known["error"])
+        except re.error as error:
+            yield ["known_failures", number, "error"], known["error"], f"a regular expression ({error})"
+    paths = [(["model_zoo", name, "config"], entry["config"]) for name, entry in settings["model_zoo"].items()]
+    for section in ("datasets", "weights"):
+        paths += [([section, name, "path"], entry.get("path") or "") for name, entry in settings[section].items()]
+    for key, path in paths:
+        if set(path) & set("{}\n"):
+            yield key, path, "a path without { } and line ends, which Snakemake does not take in names of files"
+    for section in ("datasets", "weights"):
+        for name, entry in settings[section].items():
+            for url in filter(None, [entry.get("url"), *entry.get("mirrors", [])]):
+                try:
+                    parts = urlsplit(url)
+                    good = bool(parts.hostname) and (parts.port or True) and not re.search(r"\s", url)
+                except ValueError:
+                    good = False
+                if not good:
+                    # Not shown: what makes it no URL may be a password with a slash in it.
+                    allowed = (
+                        "a URL (the value is not shown; in a user or a password, write / as %2F, # as %23, @ as %40)"
+                    )
+                    yield [section, name, "url"], "...", allowed
 
 
 def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[str, Any], source: str) -> Iterator[str]:
@@ -328,6 +372,13 @@ def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[st
     if missing and settings["mode"] != "whole_infer":
         allowed = f"of train.topologies: {', '.join(train['topologies'])}"
         yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
+    wanted, trained = infer["from_precision"], [entry["precision"] for entry in train["precisions"]]
+    if infer["from_topologies"] and settings["mode"] != "whole_infer" and wanted not in ("auto", "all", *trained):
+        allowed = f"auto, all, or of train.precisions: {', '.join(dict.fromkeys(trained))}"
+        yield _message(source, overrides, [*place, "infer", "from_precision"], wanted, allowed)
+    if infer["max_warmup"] < infer["warmup"]:
+        allowed = f"at least infer.warmup, which is {infer['warmup']}"
+        yield _message(source, overrides, [*place, "infer", "max_warmup"], infer["max_warmup"], allowed)
     if not infer["cpu"] and not infer["gpu"] and not (model and infer["from_topologies"] == []):
         allowed = "an entry under infer.cpu or infer.gpu: the matrix is empty"
         yield _message(source, overrides, [*place, "infer"], [], allowed)

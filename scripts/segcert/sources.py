@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segcert.download import MIRRORS, OFFLINE
+from segcert.masking import bare, masked
 from segcert.settings import merge
 
 Settings = Mapping[str, Any]
@@ -20,7 +21,8 @@ def options(entry: Mapping[str, Any]) -> list[str]:
     """Options for a file from elsewhere: an entry of `datasets` or `weights`."""
     found = ["--source", entry["source"]]
     if entry["source"] != "synthetic":
-        found += ["--location", entry["url" if entry["source"] == "url" else "path"]]
+        # Credentials go the way of the mirrors, in the environment: options stand in records and logs.
+        found += ["--location", bare(entry["url"]) if entry["source"] == "url" else entry["path"]]
         for key in ("sha256", "bytes"):
             if entry.get(key) is not None:
                 found += [f"--{key}", str(entry[key])]
@@ -61,7 +63,7 @@ def addresses(settings: Settings, entry: Mapping[str, Any]) -> list[str]:
 def environment(settings: Settings) -> dict[str, str]:
     """What the stages that fetch are told of the ways to the files."""
     entries = [entry for section in ("datasets", "weights") for entry in settings[section].values()]
-    ways = {entry["url"]: addresses(settings, entry) for entry in entries if entry["source"] == "url"}
+    ways = {bare(entry["url"]): addresses(settings, entry) for entry in entries if entry["source"] == "url"}
     return {OFFLINE: str(int(settings["offline"])), MIRRORS: json.dumps(ways)}
 
 
@@ -103,6 +105,8 @@ def table(settings: Settings) -> str:
                 known = ["-", "-", "-", "generated here"]
             cells = [f"`{name}`", *("not known" if item is None else str(item) for item in known)]
             cells += ["; ".join(used.get((section, name), [])) or "no model"]
-            cells += [" ".join([entry.get("url") or entry.get("path") or "generated", *entry.get("mirrors", [])])]
+            cells += [
+                masked(" ".join([entry.get("url") or entry.get("path") or "generated", *entry.get("mirrors", [])]))
+            ]
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"

@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import json
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -32,15 +31,20 @@ from typing import Any
 
 import psutil
 
-from segcert import deferred, leases, machine, record, schedulers, statuses
+from segcert import deferred, leases, machine, processes, record, schedulers, statuses
+from segcert.advice import with_advice
 from segcert.errors import StageError, Unverified
+from segcert.masking import masked
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
 PROGRESS = "SEGCERT_PROGRESS"  # set to 0 by the workflow, whose jobs share a terminal that has its own progress
 PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set for the worker where a person watches: the terminal
+WORKFLOW = "SEGCERT_WORKFLOW"  # set by the workflow: the process whose end ends its stages (JSON of processes.identity)
 SAMPLE_S = 0.2  # between two looks at the memory of the process tree, at least
 SAMPLE_SHARE = 0.04  # of a core, at most, that those looks may take
 GRACE_S = 10  # between asking a worker to end and ending it
+GUARD_S = 0.5  # between two looks at whether the workflow still runs
+OTHERS_S = 60  # to wait for another attempt at the same record to end
 
 
 @dataclass
@@ -139,7 +143,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         default=[],
         metavar=("ID", "ERROR", "REASON", "LINK", "PADDLE"),
         help="a failure whose message matches the regular expression ERROR is known-failure, "
-        "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; empty: on all)",
+        "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; any: on all)",
     )
     return options
 
@@ -168,31 +172,44 @@ def main(args: argparse.Namespace, plan: Plan) -> int:
 
 
 def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
-    _die_with_parent()
+    die_with_parent()
     if not plan.gpus:
         # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
         os.environ[leases.VISIBLE] = ""
-    rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
     deferred.defer()
     try:
         result = plan.work(args, staging)
     except BaseException as error:
-        traceback.print_exc()
-        kind = "unverified" if isinstance(error, Unverified) else "error"
-        message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
-        message = " ".join(message.split())  # a reason is one line, in tables too; the log has it as it came
-        report = {"kind": kind, "rank": rank, "message": message}
-        # The first rank to fail has the cause; the others fail because it is gone.
-        with contextlib.suppress(FileExistsError), staging.error.open("x", encoding="utf-8") as stream:
-            json.dump(report, stream)
+        print(masked(traceback.format_exc()), file=sys.stderr)
+        tell(error)
         sys.stderr.flush()
         return 1
-    if rank == 0:
+    if _rank() == 0:
         record.write_json(staging.result, vars(result))
     return 0
 
 
-def _die_with_parent() -> None:
+def tell(error: BaseException) -> None:
+    """Tell the supervisor, if there is one, why this process fails, from whatever process of the stage.
+
+    Only the first to tell is heard: it has the cause. Other ranks fail because it is gone, and a worker gets
+    no more than a notice that its data loader broke.
+    """
+    folder = os.environ.get(WORKER)
+    if not folder:
+        return
+    kind = "unverified" if isinstance(error, Unverified) else "error"
+    message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
+    message = " ".join(message.split())  # a reason is one line, in tables too; the log has it as it came
+    with contextlib.suppress(OSError), Staging(folder).error.open("x", encoding="utf-8") as stream:
+        json.dump({"kind": kind, "rank": _rank(), "message": message}, stream)
+
+
+def _rank() -> int:
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+
+
+def die_with_parent() -> None:
     """Ask Linux to end this process when its parent ends, however that ends (prctl(2))."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -209,17 +226,25 @@ class _Supervisor:
         self.failure = self.record.with_name(self.record.name.removesuffix(".json") + ".failed.json")
         self.staging = Staging(self.record.parent / f".{self.record.stem}.{os.getpid()}.partial")
         self.peak_rss = 0
+        self.oom_kills = machine.oom_kills()
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
+        self.over = threading.Event()
         self._start_clock()
 
     def run(self) -> int:
-        self._prepare()
         try:
-            status, reason, result = self._held_up() or self._lease_and_run()
-            self._publish(status, reason, result, time.monotonic() - self.clock)
+            try:
+                self._prepare()
+                threading.Thread(target=self._guard, daemon=True).start()
+                status, reason, result = self._held_up() or self._lease_and_run()
+                self._publish(status, reason, result, time.monotonic() - self.clock)
+            except OSError as error:
+                status, reason = self._publish_anyway(error)
         finally:
+            self.over.set()
             shutil.rmtree(self.staging.folder, ignore_errors=True)
+        reason = reason and masked(reason)
         name = " ".join(filter(None, (self.args.model, self.plan.stage, self.args.cell)))
         print(f"{status.name}: {name}{': ' + reason if reason else ''}", file=sys.stderr)
         if status.red:
@@ -232,13 +257,13 @@ class _Supervisor:
     def _prepare(self) -> None:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._wait_for_others()
         for leftover, _ in record.attempts(self.record):
             shutil.rmtree(leftover, ignore_errors=True)
         self.staging.folder.mkdir()
         # For whoever finds this folder because we were ended without being able to say why.
         attempt = {
-            "host": platform.node(),
-            "pid": os.getpid(),
+            **processes.identity(),
             "scheduler_job": schedulers.job(os.environ),
             "command": command_line(),
             "log": self.log.as_posix(),
@@ -246,10 +271,45 @@ class _Supervisor:
         }
         record.write_json(self.staging.folder / record.ATTEMPT, attempt)
 
+    def _wait_for_others(self) -> None:
+        """Let another attempt at the same record end first: that of a run that was killed just now does.
+
+        Raises:
+            TimeoutError: it goes on.
+        """
+        deadline = time.monotonic() + OTHERS_S
+        while others := record.running(self.record):
+            if time.monotonic() > deadline:
+                said = others[0][1]
+                raise TimeoutError(
+                    f"another attempt at {self.record} is at work: process {said.get('pid')} on {said.get('host')} "
+                    f"since {said.get('started')}; wait until it has ended, or end it"
+                )
+            time.sleep(GUARD_S)
+
+    def _guard(self) -> None:
+        """Give signs of life, and end when the workflow that started us is gone: nobody would take what we make."""
+        workflow = json.loads(os.environ.get(WORKFLOW, "{}"))
+        beaten = time.monotonic()
+        while not self.over.wait(GUARD_S):
+            if processes.here(workflow) and not processes.is_below(workflow):
+                if self.child is None:
+                    shutil.rmtree(self.staging.folder, ignore_errors=True)
+                    os._exit(1)
+                self._stop("ended because the workflow that started it is gone; run it again", grace=0)
+            if time.monotonic() - beaten > record.HEARTBEAT_S:
+                beaten = time.monotonic()
+                with contextlib.suppress(OSError):
+                    os.utime(self.staging.folder / record.ATTEMPT)
+
     def _held_up(self) -> tuple[statuses.Status, str | None, dict[str, Any]] | None:
         """The status that follows from an upstream record that is not passed; None where all are."""
         for path in self.args.upstream:
-            above = record.read(path)
+            try:
+                above = record.read(path)
+            except record.RecordError as error:
+                self.log.write_text(f"not started: {error}\n", encoding="utf-8")
+                return self._failed(str(error), _nothing())
             if above["status"] != statuses.PASSED.name:
                 status = statuses.UNVERIFIED if above["status"] == statuses.UNVERIFIED.name else statuses.BLOCKED
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
@@ -289,6 +349,10 @@ class _Supervisor:
         threads = str(self.plan.threads)
         own = {WORKER: str(self.staging.folder), "PYTHONUNBUFFERED": "1"}
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        # PaddleSeg makes folders there when it is imported; nobody else's caches are of use to a stage.
+        own["SEG_HOME"] = str(self.staging.path("paddleseg").absolute())
+        if not os.access(Path.home(), os.W_OK):  # Paddle makes folders there when it exports
+            own |= {"HOME": str(self.staging.folder.absolute()), "NETRC": str(Path.home() / ".netrc")}
         return {**os.environ, **own, **lease.environment, **self.plan.environment}
 
     def _run_child(self, lease: leases.Lease) -> int:
@@ -310,7 +374,7 @@ class _Supervisor:
                 env=environment,
                 pass_fds=descriptors,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
@@ -322,11 +386,11 @@ class _Supervisor:
         # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
         self._stop(f"ended by {signal.Signals(number).name}: cancelled, or over a limit of its scheduler")
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, grace: float = GRACE_S) -> None:
         if self.stopped_by is None and self.child is not None and self.child.poll() is None:
             self.stopped_by = why
             _signal_group(self.child, signal.SIGTERM)
-            ending = threading.Timer(GRACE_S, _signal_group, (self.child, signal.SIGKILL))
+            ending = threading.Timer(grace, _signal_group, (self.child, signal.SIGKILL))
             ending.daemon = True
             ending.start()
 
@@ -363,13 +427,15 @@ class _Supervisor:
         empty = _nothing()
         if self.stopped_by:
             return self._failed(self.stopped_by, empty)
-        if self.staging.error.is_file():
-            report = json.loads(self.staging.error.read_text(encoding="utf-8"))
+        if report := self._told():
             if report["kind"] == "unverified":
                 return statuses.UNVERIFIED, report["message"], empty
             rank = f"rank {report['rank']}: " if self.plan.ranks > 1 else ""
             return self._failed(rank + report["message"], empty)
         if code != 0:
+            oom = machine.oom_kills()
+            if oom is not None and self.oom_kills is not None and oom > self.oom_kills:
+                return self._failed(f"{_exit_in_words(code)}; a process of its group was killed for its memory", empty)
             return self._failed(_exit_in_words(code), empty)
         if not self.staging.result.is_file():
             return self._failed("ended without a result although its exit code was 0", empty)
@@ -391,17 +457,24 @@ class _Supervisor:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
         return statuses.PASSED, self._passing_remark(), result
 
+    def _told(self) -> dict[str, Any] | None:
+        """What the worker said of its failure; None where it said nothing, or could not because the disk is full."""
+        try:
+            return json.loads(self.staging.error.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def _failed(
         self, reason: str, result: dict[str, Any], status: statuses.Status = statuses.FAILED
     ) -> tuple[statuses.Status, str, dict[str, Any]]:
         for identifier, error, why, link in self._known_failures():
             if re.search(error, reason):
                 return statuses.KNOWN_FAILURE, f"{identifier}: {why} ({link}) Seen: {reason}", result
-        return status, reason, result
+        return status, with_advice(reason, self.record.parent), result
 
     def _known_failures(self) -> list[list[str]]:
         """Those of the Paddle that runs here: (id, error, reason, link)."""
-        return [known[:4] for known in self.args.known_failure if machine.paddle_is(known[4])]
+        return [known[:4] for known in self.args.known_failure if machine.paddle_is(known[4].replace("any", ""))]
 
     def _passing_remark(self) -> str | None:
         listed = [identifier for identifier, *_ in self._known_failures()]
@@ -409,9 +482,18 @@ class _Supervisor:
 
     # -- publishing ---------------------------------------------------------------------------
 
+    def _publish_anyway(self, error: OSError) -> tuple[statuses.Status, str]:
+        """Say that something could not be written; in a record as well, if that still can be."""
+        shutil.rmtree(self.staging.folder, ignore_errors=True)  # makes room
+        _, reason, result = self._failed(f"cannot go on: {error}", _nothing())
+        with contextlib.suppress(OSError):
+            self._publish(statuses.FAILED, reason, result, time.monotonic() - self.clock)
+        return statuses.FAILED, reason
+
     def _publish(self, status: statuses.Status, reason: str | None, result: dict[str, Any], wall: float) -> None:
         outputs = {}
         if not status.red:
+            self.record.unlink(missing_ok=True)  # never beside outputs that are not those it tells of
             outputs = self._publish_outputs(status, reason)
         cpu = sum(os.times()[2:4])  # of the finished child and its children
         content = {
@@ -421,7 +503,7 @@ class _Supervisor:
             "stage": self.plan.stage,
             "cell": self.args.cell,
             "status": status.name,
-            "reason": reason,
+            "reason": reason and masked(reason),
             "command": command_line(),
             "log": self.log.as_posix(),
             "started": _iso(self.started),
@@ -453,8 +535,8 @@ class _Supervisor:
                 else:
                     made.mkdir()
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir():
-                shutil.rmtree(target)
+            if target.is_dir():  # away in one step: half of a folder would be worse than none
+                target.rename(self.staging.path(f"{name}.before"))
             made.replace(target)
         return record.hashes(self.plan.outputs.values())
 
@@ -469,7 +551,7 @@ def _nothing() -> dict[str, Any]:
 
 def command_line() -> str:
     """The command that runs this script, as one could paste it into a shell."""
-    return shlex.join([sys.executable, *sys.argv])
+    return masked(shlex.join([sys.executable, *sys.argv]))
 
 
 def _tree_rss(process: psutil.Process) -> int:
@@ -499,7 +581,7 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
 def _exit_in_words(code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
-        hint = {"SIGKILL": "; was the machine out of memory?", "SIGSEGV": " in native code"}.get(name, "")
+        hint = {"SIGKILL": "; was the machine out of memory? (dmesg tells)", "SIGSEGV": " in native code"}.get(name, "")
         return f"killed by {name}{hint}"
     return f"ended with exit code {code} and no message; see the log"
 

@@ -25,7 +25,7 @@ from segcert import components, record
 from segcert.device import use as use_device
 from segcert.errors import StageError
 from segcert.snapshots import Snapshots
-from segcert.stage import Result
+from segcert.stage import Result, die_with_parent
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
@@ -141,7 +141,7 @@ def train(
         done, content = found
         rows = content["rows"]
         components.say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
-    batches = _batches(build.train_dataset, batch_size, workers, seed, len(rows))
+    batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
     components.seed_all(seed)  # the same on every rank: they must start from equal weights
     model = build.model
     model.train()
@@ -294,17 +294,27 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int =
     OCRNet-W48's).
     """
     sampler = _Batches(dataset, batch_size, done)
-    loader = paddle.io.DataLoader(
-        _Seeded(dataset, seed),
-        batch_sampler=sampler,
-        num_workers=workers,
-        return_list=True,
-        worker_init_fn=lambda worker: cv2.setNumThreads(1),
-    )
-    # Without workers a thread of this process reads, which shares its generators of random numbers with
-    # the building of the model: it starts with the first batch that is asked for.
-    read = enumerate(iter(loader) if workers else itertools.chain.from_iterable([loader]), done)
+    seeded = _Seeded(dataset, seed)
+
+    def start_worker(worker: int) -> None:
+        die_with_parent()  # it may wait in a full queue and never notice
+        cv2.setNumThreads(1)
+
+    if workers:
+        loader = iter(
+            paddle.io.DataLoader(
+                seeded, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=start_worker
+            )
+        )
+    else:
+        # Paddle's loader would read in a thread, and wait for ever where that thread breaks.
+        loader = (_collated([seeded[key] for key in batch]) for batch in sampler)
+    read = enumerate(loader, done)
     return ((number // sampler.of_epoch + 1, batch["img"], batch["label"].astype("int64")) for number, batch in read)
+
+
+def _collated(samples: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: paddle.to_tensor(np.stack([sample[key] for sample in samples])) for key in ("img", "label")}
 
 
 def _step(

@@ -1,0 +1,393 @@
+"""Bad input of every kind: it is named, told what to do about, and nothing that was there is lost."""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+import stages
+import yaml
+from conftest import ROOT, planned_jobs, snakemake
+
+from segcert import archives, conclusions, layouts, record, settings, synthetic
+from segcert.errors import ConfigError, StageError
+
+FILE = "config/config.yaml"
+
+
+# -- configuration ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config():
+    return yaml.safe_load((ROOT / FILE).read_text(encoding="utf-8"))
+
+
+def known(**changes):
+    entry = {"id": "k", "match": {"stage": "infer"}, "error": "x", "reason": "r", "link": "https://example.org"}
+    return {"known_failures": [{**entry, **changes}]}
+
+
+WRONG = [
+    ({"train": {"iters": 50.0}}, ["train.iters", "50.0", "integer"]),
+    ({"train": {"iters": True}}, ["train.iters", "true", "integer"]),
+    ({"infer": {"cpu_threads": [1, 2.0]}}, ["infer.cpu_threads.1", "2.0", "integer"]),
+    ({"gates": {"pixel_agreement": {"fp32": float("nan")}}}, ["gates.pixel_agreement.fp32", "NaN", "number"]),
+    ({"infer": {"min_seconds": float("inf")}}, ["infer.min_seconds", "Infinity", "number"]),
+    ({"infer": {"min_seconds": -1}}, ["infer.min_seconds", "-1", "at least 0"]),
+    ({"input_size": [64]}, ["input_size", "[64]"]),
+    ({"python": "py\0thon"}, ["python", "string"]),
+    ({"infer": {"warmup": 9, "max_warmup": 3}}, ["infer.max_warmup", "3", "at least infer.warmup, which is 9"]),
+    (
+        {"train": {"precisions": [{"precision": "fp32"}]}, "infer": {"from_precision": "amp"}},
+        ["infer.from_precision", '"amp"', "auto, all, or of train.precisions: fp32"],
+    ),
+    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression"]),
+    (known(link=""), ["known_failures.0.link", "not empty"]),
+    (known(id="a b"), ["known_failures.0.id", "a b"]),
+    ({"datasets": {"x y": {"layout": "cityscapes", "source": "path", "path": "a"}}}, ["datasets", "x y"]),
+    ({"weights": {"w": {"source": "url", "url": "http://h:no/"}}}, ["weights.w.url", "a URL"]),
+    ({"weights": {"w": {"source": "url", "url": "http:///a"}}}, ["weights.w.url", "a URL"]),
+    ({"modes": {"smoke": {"train": {"iters": "five"}}}}, ["modes.smoke.train.iters", '"five"']),
+    ({"model_zoo": []}, ["model_zoo", "[]", "object"]),
+    ({"weights": {"w": {"source": "path", "path": "{x}/a"}}}, ["weights.w.path", "{x}/a", "without { }"]),
+    ({"train": None}, ["train", "null", "object"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), WRONG, ids=[str(case[0])[:70] for case in WRONG])
+def test_configuration_that_cannot_be_used(config, overrides, words):
+    with pytest.raises(ConfigError) as refused:
+        settings.resolve(settings.merge(config, overrides), overrides, FILE)
+    for word in ["--config or --configfile", *words]:
+        assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "words"),
+    [
+        ({}, ["--config", "python=/nowhere/python"], ["python", "/nowhere/python", "a Python interpreter"]),
+        ({"mine.yaml": "a: [1"}, ["--configfile", "mine.yaml"], ["not valid JSON or YAML"]),
+        ({"mine.yaml": "- 1"}, ["--configfile", "mine.yaml"], ["keys at top level"]),
+        (
+            {"m.yml": "- 1\n"},
+            ["--config", "mode=smoke", "model_zoo={pp_humanseg_lite: {config: m.yml}}"],
+            ["m.yml: must be a mapping"],
+        ),
+    ],
+)
+def test_no_traceback_and_no_job_for_a_wrong_configuration(project, files, arguments, words):
+    for name, text in files.items():
+        (project / name).write_text(text)
+    refused = snakemake(project, *arguments)
+    text = refused.stdout + refused.stderr
+    assert refused.returncode != 0 and "Traceback" not in text
+    for word in words:
+        assert word in text, text[-2000:]
+    assert not (project / "results").exists()
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+IMAGES = {"train": 4, "val": 2, "test": 2}
+
+
+def png(array):
+    return cv2.imencode(".png", array)[1].tobytes()
+
+
+@pytest.fixture
+def altered(tmp_path):
+    """A data set's tar with some of its files replaced."""
+
+    def make(**files):
+        synthetic.write_tar(tmp_path / "good.tar", "mini_supervisely", IMAGES, seed=1)
+        with tarfile.open(tmp_path / "good.tar") as good, tarfile.open(tmp_path / "d.tar", "w") as out:
+            for member in good:
+                content = files.get(member.name.replace("/", "_").replace(".", "_"), good.extractfile(member).read())
+                if content is not None:
+                    member.size = len(content)
+                    out.addfile(member, io.BytesIO(content))
+        return tmp_path
+
+    return make
+
+
+def unpack(folder):
+    options = ["--layout", "mini_supervisely", "--tarball", "d.tar", "--dataset", "r/d"]
+    done = stages.script("unpack_dataset.py", folder, *options, "--record", "r/d.json", "--log", "r/d.log")
+    return done, (record.read(folder / "r/d.failed.json")["reason"] if done.returncode else None)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"train_txt": b""}, ["the split train is empty"]),
+        ({"val_txt": b"\n\n"}, ["the split val is empty"]),
+        ({"train_txt": None}, ["train.txt"]),
+        ({"train_txt": b"Images/person_0000.jpg\n"}, ["train", "person_0000.jpg has no label"]),
+        ({"train_txt": b"\xff\xfe\x00"}, ["train.txt", "UTF-8"]),
+        ({"Images_person_0001_jpg": b"no image"}, ["Images/person_0001.jpg", "is not an image"]),
+        ({"Images_person_0001_jpg": b""}, ["Images/person_0001.jpg", "is not an image"]),
+        ({"Annotations_person_0001_png": b"GIF"}, ["Annotations/person_0001.png", "is not an image"]),
+        (
+            {"Annotations_person_0002_png": png(np.zeros((8, 9), np.uint8))},
+            ["person_0002.png: is 9x8", "must be equal"],
+        ),
+    ],
+    ids=str,
+)
+def test_data_that_are_wrong_are_named_when_they_are_unpacked(altered, files, words):
+    folder = altered(**files)
+    done, reason = unpack(folder)
+    assert done.returncode == 1
+    for word in words:
+        assert word in reason, reason
+    assert not (folder / "r/d").exists() and (folder / "d.tar").exists()
+    assert not list((folder / "r").glob("*.partial"))
+
+
+def spoiled_dataset(dataset, folder, spoil):
+    """A copy of an unpacked data set after a change to its first training image and label."""
+    shutil.copytree(dataset, folder)
+    image, label = json.loads((folder / "manifest.json").read_text())["splits"]["train"][0]
+    spoil(folder / image, folder / label)
+    listed = (folder / "train.txt").read_text().splitlines()[0]
+    (folder / "train.txt").write_text(f"{listed}\n" * 4)
+    return image, label
+
+
+def fill(value):
+    def spoil(image, label):
+        cv2.imwrite(str(label), np.full_like(cv2.imread(str(label), cv2.IMREAD_UNCHANGED), value))
+
+    return spoil
+
+
+def shrink(image, label):
+    cv2.imwrite(str(label), np.zeros((10, 12), np.uint8))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (fill(7), ["holds the value 7", "0 to 1 and 255"]),
+        (shrink, ["is 12x10", "must be equal"]),
+        (
+            lambda image, label: image.write_bytes(b"no image"),
+            ["cannot be made into a training sample", "whole images"],
+        ),
+        (
+            lambda image, label: label.write_bytes(b"no image"),
+            ["cannot be made into a training sample", "whole images"],
+        ),
+    ],
+    ids=["value", "size", "image", "label"],
+)
+def test_training_names_the_file_that_is_wrong(dataset, tmp_path, spoil, words, workers):
+    image, label = spoiled_dataset(dataset, tmp_path / "d", spoil)
+    done = stages.train(tmp_path, tmp_path / "d", "--iters", "1", "--batch-size", "2", "--workers", str(workers))
+    assert done.returncode == 1
+    reason = record.read(tmp_path / "train.failed.json")["reason"]
+    assert image in reason or label in reason
+    for word in words:
+        assert word in reason, reason
+    assert "Traceback" not in reason and "Traceback" not in done.stderr
+    assert not (tmp_path / "model.pdparams").exists()
+
+
+def test_an_input_that_is_not_finite_is_not_trained_on(dataset):
+    """A ReLU makes 0 of NaN: the loss would be finite."""
+    from segcert import components
+
+    class NotFinite:
+        def __call__(self, data):
+            data["img"] = np.full_like(data["img"], np.nan)
+            return data
+
+    config = components.load_config(stages.CONFIG, str(dataset), [32, 32], 1, 2)
+    inner = components.builder(config).train_dataset
+    assert np.isfinite(components.CheckedDataset(inner)[0]["img"]).all()
+    inner.transforms.transforms.append(NotFinite())
+    with pytest.raises(StageError, match="is not finite after its transforms"):
+        components.CheckedDataset(inner)[0]
+
+
+def test_sizes_are_looked_at_without_decoding(dataset):
+    layouts.check_sizes(dataset, layouts.splits(dataset, "mini_supervisely"))
+
+
+# -- models and records -----------------------------------------------------------------------
+
+
+def copied(trained, folder, *names):
+    for name in names:
+        (shutil.copytree if (trained / name).is_dir() else shutil.copy2)(trained / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_named(trained, dataset, tmp_path, kept):
+    copied(trained, tmp_path, "model.pdparams")
+    checkpoint = tmp_path / "model.pdparams"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(len(content) * kept)])
+    for done, name in ((stages.evaluate(tmp_path, dataset), "eval"), (stages.export(tmp_path), "export")):
+        assert done.returncode == 1
+        reason = record.read(tmp_path / f"{name}.failed.json")["reason"]
+        assert "model.pdparams" in reason and "train it again" in reason
+    assert not (tmp_path / "reference").exists() and not (tmp_path / "export").exists()
+    assert checkpoint.stat().st_size == int(len(content) * kept), "the file itself is left as it was"
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    folder = copied(trained, tmp_path_factory.mktemp("exported"), "model.pdparams", "reference")
+    done = stages.export(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_model_that_another_paddle_exported_is_told_of_when_it_does_not_load(exported, dataset, tmp_path):
+    """The graph's text is made unreadable for this Paddle, and the record says who wrote it."""
+    copied(exported, tmp_path, "export", "export.json", "reference")
+    graph = tmp_path / "export/model.json"
+    graph.write_text(graph.read_text().replace("1.conv2d", "1.conv2d_of_tomorrow"))
+    told = record.read(tmp_path / "export.json")
+    told["env"]["paddle"] = "9.9.9"
+    (tmp_path / "export.json").write_text(json.dumps(told))
+    done = stages.infer(tmp_path, dataset, "native", "--upstream", "export.json")
+    assert done.returncode == 1
+    reason = record.read(tmp_path / "native.failed.json")["reason"]
+    assert "cannot load the model" in reason and "exported by Paddle 9.9.9" in reason and "export it again" in reason
+
+
+def test_a_stage_above_a_corrupted_record_fails_by_its_name(exported, dataset, tmp_path):
+    copied(exported, tmp_path, "export", "reference")
+    (tmp_path / "export.json").write_text('{"schema_version": 1')
+    done = stages.infer(tmp_path, dataset, "native", "--upstream", "export.json")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    reason = record.read(tmp_path / "native.failed.json")["reason"]
+    assert "export.json: not a record" in reason and "delete the file and run its target again" in reason
+
+
+@pytest.mark.parametrize("text", ["", "[", '"a"', '{"schema_version": 1, "status": "passed"}', "[" * 100_000])
+def test_a_corrupted_record_is_a_failed_cell(tmp_path, text, monkeypatch):
+    path = tmp_path / "train.json"
+    path.write_text(text)
+    with pytest.raises(record.RecordError, match=r"train\.json.*delete the file and run its target again"):
+        record.read(path)
+    found = conclusions._source(str(path), lost=False)
+    assert found["status"] == "failed" and "delete the file" in found["reason"]
+    assert path.read_text() == text
+
+
+def test_a_record_whose_fields_are_of_another_kind_is_refused(trained, tmp_path):
+    good = record.read(trained / "train.json")
+    for key, value in (("requested", []), ("metrics", 3), ("command", None), ("inputs", "x"), ("status", {})):
+        (tmp_path / "r.json").write_text(json.dumps({**good, key: value}))
+        with pytest.raises(record.RecordError, match=key):
+            record.read(tmp_path / "r.json")
+
+
+# -- surroundings -----------------------------------------------------------------------------
+
+
+def test_caches_that_cannot_be_written(project, monkeypatch):
+    """Home and caches lie below a regular file, where nobody can make anything; Snakemake alone has one of its own."""
+    blocked = project / "blocked"
+    blocked.write_text("a file")
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "PADDLE_HOME"):
+        monkeypatch.setenv(name, str(blocked / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "snakemake-cache"))
+    config = {"mode": "smoke", "hardware": "cpu", "models": ["pp_humanseg_lite"], "input_size": {"default": [64, 64]}}
+    config |= {"train": {"iters": 1, "topologies": ["single"]}}
+    (project / "mine.yaml").write_text(yaml.safe_dump(config))
+    target = "results/smoke/pp_humanseg_lite/single_fp32/export.json"
+    done = snakemake(project, target, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert record.read(project / target)["status"] == "passed"
+
+
+FUTURE = 4_000_000_000  # the year 2096
+
+
+def test_files_from_the_future_are_named_before_any_job(project):
+    """Snakemake would refuse the first output that is older than what it is made from, after the work."""
+    file = project / "scripts/segcert/archives.py"
+    os.utime(file, (FUTURE, FUTURE))
+    refused = snakemake(project, "--config", "mode=smoke")
+    text = refused.stdout + refused.stderr
+    assert refused.returncode != 0 and "Traceback" not in text
+    assert "scripts/segcert/archives.py" in text and "2096" in text and "touch" in text
+    assert not (project / "results").exists()
+
+
+def test_results_from_the_future_are_not_made_again(project):
+    config = {
+        "mode": "smoke",
+        "datasets": {"mini_supervisely_synthetic": {"images": {"train": 4, "val": 2, "test": 2}}},
+    }
+    (project / "mine.yaml").write_text(yaml.safe_dump(config))
+    target = "results/data/mini_supervisely_synthetic.json"
+    done = snakemake(project, target, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record.read(project / target)["status"] == "passed"
+    for file in (project / "results").rglob("*"):
+        os.utime(file, (FUTURE, FUTURE))
+    again = snakemake(project, "-n", target, "--configfile", "mine.yaml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert planned_jobs(again.stdout + again.stderr) == {}
+
+
+# A stand-in for a clock that is set back again and again: an hour at every look.
+BACKWARDS = """
+import datetime, itertools, time
+steps = itertools.count()
+real = time.time
+time.time = lambda: real() - 3600 * next(steps)
+class Clock(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+datetime.datetime = Clock
+"""
+
+
+def test_a_clock_that_goes_backwards_leaves_durations_as_they_are(altered, tmp_path, monkeypatch):
+    folder = altered()
+    (tmp_path / "site/sitecustomize.py").parent.mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(BACKWARDS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    done, _ = unpack(folder)
+    assert done.returncode == 0, done.stderr
+    found = record.read(folder / "r/d.json")
+    assert 0 <= found["wall_s"] < 600 and found["started"].endswith("Z")
+
+
+def test_what_is_later_does_not_hang_on_the_clock(tmp_path):
+    """A failure is the last word, whatever the times say: a stage that passes takes it away."""
+    base = dict.fromkeys(record.REQUIRED, "x")
+    base |= {key: {} for key in ("env", "requested", "effective", "metrics", "inputs")}
+    del base["schema_version"]
+    record.write(tmp_path / "t.json", {**base, "status": "passed", "started": "2096-01-01T00:00:00Z"})
+    record.write(tmp_path / "t.failed.json", {**base, "status": "failed", "started": "2001-01-01T00:00:00Z"})
+    assert conclusions._latest(str(tmp_path / "t.json"))["status"] == "failed"
+
+
+def test_durations_are_of_a_monotonic_clock():
+    """The wall clock tells when something began, and nothing else."""
+    for file in (ROOT / "scripts").rglob("*.py"):
+        assert "time.time()" not in file.read_text(encoding="utf-8"), file
+
+
+def test_archives_of_odd_names_go_in_and_out(tmp_path):
+    synthetic.write_tar(tmp_path / "a data é.tar", "mini_supervisely", IMAGES, seed=1)
+    archives.unpack(tmp_path / "a data é.tar", tmp_path / "ein Ordner ü")
+    assert layouts.splits(tmp_path / "ein Ordner ü", "mini_supervisely")["train"]
