@@ -168,7 +168,7 @@ def main(args: argparse.Namespace, plan: Plan) -> int:
 
 
 def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
-    _die_with_parent()
+    die_with_parent()
     if not plan.gpus:
         # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
         os.environ[leases.VISIBLE] = ""
@@ -192,7 +192,7 @@ def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
     return 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this process when its parent ends, however that ends (prctl(2))."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -310,7 +310,7 @@ class _Supervisor:
                 env=environment,
                 pass_fds=descriptors,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)

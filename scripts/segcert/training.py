@@ -25,7 +25,7 @@ from segcert import components, record
 from segcert.device import use as use_device
 from segcert.errors import StageError
 from segcert.snapshots import Snapshots
-from segcert.stage import Result
+from segcert.stage import Result, die_with_parent
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
@@ -293,18 +293,27 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int =
     memory when it was forked, and each would keep the weights, gradients and momenta of its time (1.2 GB of
     OCRNet-W48's).
     """
-    sampler = _Batches(dataset, batch_size, done)
-    loader = paddle.io.DataLoader(
-        _Seeded(dataset, seed),
-        batch_sampler=sampler,
-        num_workers=workers,
-        return_list=True,
-        worker_init_fn=lambda worker: cv2.setNumThreads(1),
-    )
-    # Without workers a thread of this process reads, which shares its generators of random numbers with
-    # the building of the model: it starts with the first batch that is asked for.
-    read = enumerate(iter(loader) if workers else itertools.chain.from_iterable([loader]), done)
+    sampler, seeded = _Batches(dataset, batch_size, done), _Seeded(dataset, seed)
+
+    def start_worker(worker: int) -> None:
+        die_with_parent()  # it may wait in a full queue and not notice
+        cv2.setNumThreads(1)
+
+    if workers == 0:
+        # Paddle's loader would read in a thread, and wait for ever where that thread breaks.
+        loaded = (_collated([seeded[key] for key in keys]) for keys in sampler)
+    else:
+        loaded = iter(
+            paddle.io.DataLoader(
+                seeded, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=start_worker
+            )
+        )
+    read = enumerate(loaded, done)
     return ((number // sampler.of_epoch + 1, batch["img"], batch["label"].astype("int64")) for number, batch in read)
+
+
+def _collated(samples: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: paddle.to_tensor(np.stack([sample[key] for sample in samples])) for key in ("img", "label")}
 
 
 def _step(
