@@ -6,6 +6,8 @@
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
 # make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
 # make test-browser the conclusions page in a real browser (Debian, root; installs chromium)
+# make bench        against PaddleSeg's original chain and the engines' own harnesses: docs/bench.md (makes .venv-bench/);
+#                   PARTS="latency memory" for some parts, ARGS=--quick to see that it works
 # make env          the environment (.venv/) alone
 # make env-paddle-2.6    the stages' environment with that Paddle (.venv-paddle-2.6/): python: in the configuration
 # make lock         renew the pins in envs/ from envs/*.in (needs uv)
@@ -25,7 +27,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster test-generations test-browser env env-dev lock format docs soak fuzz
+.PHONY: run gpu-evidence test test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -59,8 +61,12 @@ soak: env
 fuzz: env-dev
 	$(BIN)/python bench/fuzz.py --seconds $(FUZZ_SECONDS)
 
+bench: env-dev env-bench
+	$(BIN)/python bench/run.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+
 env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev
+env-bench: .venv-bench/.complete
 env-paddle-%: .venv-paddle-%/.complete ;
 
 # The target's folder becomes a virtual environment with the pins of the first prerequisite.
@@ -82,6 +88,9 @@ $(VENV)/.complete-cpu: envs/cpu.txt
 .venv-paddle-%/.complete: envs/paddle-%.txt
 	$(FRESH_VENV)
 
+.venv-bench/.complete: envs/bench.txt
+	$(FRESH_VENV)
+
 $(VENV)/.complete-dev: envs/dev.txt $(VENV)/.complete-cpu
 	$(BIN)/python $(PIP_INSTALL) -r envs/dev.txt
 	touch $@
@@ -93,13 +102,13 @@ lock:
 	cd envs && $(LOCK) --universal dev.in -o dev.txt
 	cd envs && $(LOCK) --universal --no-deps gpu-onnxruntime.in -o gpu-onnxruntime.txt
 	# For Linux alone: what Paddle 2.6 asks for on Windows fits no current ONNX Runtime.
-	cd envs && for pins in paddle-*.in; do $(LOCK) --python-platform x86_64-unknown-linux-gnu $$pins -o $${pins%.in}.txt; done
+	cd envs && for pins in paddle-*.in bench.in; do $(LOCK) --python-platform x86_64-unknown-linux-gnu $$pins -o $${pins%.in}.txt; done
 	$(PYTHON) envs/derive.py
 
 format: env-dev
 	$(BIN)/snakefmt Snakefile rules
-	$(BIN)/ruff format scripts tests docs
-	$(BIN)/ruff check --fix scripts tests docs
+	$(BIN)/ruff format scripts tests docs bench
+	$(BIN)/ruff check --fix scripts tests docs bench
 
 docs: env-dev
 	$(BIN)/python docs/generate.py
