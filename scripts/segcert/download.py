@@ -32,6 +32,7 @@ OFFLINE = "SEGCERT_OFFLINE"  # 1: open no URL
 MIRRORS = "SEGCERT_MIRRORS"  # JSON: URL -> the addresses to try, in order
 TIMEOUT_S = (20, 60)  # to connect; between two pieces of the answer
 BLOCK = 1 << 18
+SHARED = 0o666  # of lock files: whoever may write in the folder may lock, whosever file it is
 LOG_S = 10  # between two lines of progress in the log
 # One budget for everything that may pass: refused connections, 429 and 5xx, cut answers. It starts anew
 # whenever bytes came. Waits 0, 2, 4, 8, ... seconds, or what the server's Retry-After says.
@@ -99,7 +100,7 @@ def obtained(args: argparse.Namespace) -> Iterator[File]:
     target = cached(args.location, Path(args.downloads))
     target.parent.mkdir(parents=True, exist_ok=True)
     checksums = Checksums(Path(args.checksums))
-    with FileLock(f"{target}.lock"):  # another job may want the same file
+    with FileLock(f"{target}.lock", mode=SHARED):  # another job may want the same file
         there = target.is_file()
         file = _kept(target, args, checksums) if there else _fetched(target, args, checksums)
         try:
@@ -139,7 +140,7 @@ class Checksums:
     def record(self, url: str, file: File) -> None:
         from filelock import FileLock
 
-        with FileLock(f"{self.path}.lock"):
+        with FileLock(f"{self.path}.lock", mode=SHARED):
             found = self.read()
             if found.get(url, {}).get("sha256") != file.sha256:
                 found[url] = {
