@@ -38,36 +38,39 @@ class Contender:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self._log = name, log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = log.open("wb")
-        self._process = subprocess.Popen(
-            [python, str(HERE / "serve.py"), str(HERE / worker), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stream,
-            env={**os.environ, **(env or {})},
-            text=True,
-        )
+        self._command = [python, str(HERE / "serve.py"), str(HERE / worker), json.dumps(options)]
+        self._environment = {**os.environ, **(env or {})}
+        self._process: subprocess.Popen[str] | None = None
         self.about: dict[str, Any] = {}
 
     def ready(self) -> dict[str, Any]:
-        """Wait until it is built and warmed; what it says of itself.
+        """Start it and wait until it is built and warmed; what it says of itself.
 
         Raises:
             BenchError: it cannot be built.
         """
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=self._environment,
+                text=True,
+            )
         self.about = self._answer()
         return self.about
 
     def measure(self, **how: Any) -> list[float]:
         """One turn: samples."""
-        assert self._process.stdin is not None  # noqa: S101
+        assert self._process and self._process.stdin  # noqa: S101
         self._process.stdin.write(json.dumps(how) + "\n")
         self._process.stdin.flush()
         return self._answer()["samples"]
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process and self._process.stdout  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()
@@ -78,6 +81,8 @@ class Contender:
         return json.loads(line)
 
     def close(self) -> None:
+        if self._process is None:
+            return
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -85,7 +90,6 @@ class Contender:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._stream.close()
 
     def __enter__(self) -> Contender:
         return self
@@ -95,7 +99,7 @@ class Contender:
 
 
 def start_all(contenders: Sequence[Contender]) -> tuple[list[Contender], dict[str, str]]:
-    """Those that can be built, and why the others cannot."""
+    """Those that can be built, one after the other, and why the others cannot."""
     able, why = [], {}
     for contender in contenders:
         try:

@@ -15,5 +15,5 @@ def samples(run, least=5, seconds=0.5, most=1000):
 
 
 def warm(run, seconds=1.0):
-    """Run until warm: at least five times, for at least so many seconds."""
-    samples(run, 5, seconds)
+    """Run until warm: at least three times, for at least so many seconds."""
+    samples(run, 3, seconds)
