@@ -113,10 +113,12 @@ def of_cell(stage, attribute):
 
 
 def timed_threads(wildcards):
-    """A cell's threads, or every core of this machine where a CPU cell is to be timed alone."""
+    """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
     cell = planned_cell("infer", wildcards)
-    alone = TABLE.section(cell.model, "infer")["exclusive"] and not cell.gpus and workflow.local_exec
-    return max(cell.threads, workflow.resource_settings.cores or 1) if alone else cell.threads
+    if not (TABLE.section(cell.model, "infer")["exclusive"] and workflow.local_exec):
+        return cell.threads
+    sharing = TABLE.hardware.gpus if cell.gpus else 1
+    return max(cell.threads, (workflow.resource_settings.cores or 1) // sharing)
 
 
 def model_config(wildcards):

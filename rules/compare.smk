@@ -5,15 +5,14 @@ Outputs: results/<mode>/compare.md and compare.json, written also where the job 
 """
 
 
-# Without outputs of Snakemake's: it would delete those of a job that fails, and the failure is the finding.
+# Without outputs of Snakemake's, and a benchmark would be one: it would delete those of a job that fails, and the
+# failure is the finding; and it would take the next comparison, with another baseline, for done.
 rule compare:
     input:
         script=f"{SCRIPTS}/compare.py",
         modules=modules("compare.py"),
     log:
         f"results/{MODE}/compare.log",
-    benchmark:
-        f"results/{MODE}/compare.bench.tsv"
     localrule: True
     conda:
         ENVIRONMENT

@@ -295,6 +295,25 @@ def test_snakemakes_own_report_tells_of_the_run(chain):
         assert f"Benchmark log of {model}" in text
 
 
+def test_the_run_is_compared_with_another(chain, found):
+    """With itself there is no finding; with one that had what is now gone, and was faster, there are two."""
+    same = chain / "results/smoke/conclusions.json"
+    asked = ("compare", "--configfile", "mine.yaml", "--config")
+    done = snakemake(chain, *asked, f"baseline={same.relative_to(chain)}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    better = json.loads(json.dumps(found))
+    of_engine = [c for c in better["cells"] if c["stage"] == "infer" and c["requested"].get("engine") == "openvino"]
+    timing = of_engine[0]["metrics"]["inference_ms"]
+    timing |= {key: timing[key] / 100 for key in ("p50", "mean", "p90", "p95")}
+    timing["p50_ci95"] = [value / 100 for value in timing["p50_ci95"]]
+    better["cells"].append({**of_engine[1], "cell": "gone", "record": "results/smoke/gone.json"})
+    (chain / "better.json").write_text(json.dumps(better))
+    done = snakemake(chain, *asked, "baseline=better.json")
+    assert done.returncode != 0 and "REGRESSED" in done.stdout + done.stderr
+    told = (chain / "results/smoke/compare.md").read_text()
+    assert "gone" in told and of_engine[0]["cell"] in told
+
+
 # -- lies -------------------------------------------------------------------------------------
 
 

@@ -76,12 +76,14 @@ def test_a_model_configuration_that_is_missing_is_named(project):
 
 
 def test_rules_declare_what_schedulers_need():
-    """threads, resources (gpu, mem_mb, runtime), log and benchmark on every rule that does work."""
+    """threads, resources (gpu, mem_mb, runtime), log and benchmark on every rule that does work and makes a file."""
     import re
 
     for file in (ROOT / "rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
             for part in ("threads:", "gpu=", "mem_mb=", "runtime=", "log:", "benchmark:"):
+                if part == "benchmark:" and "    output:" not in rule:
+                    continue  # it would be the rule's one output, and keep it from running again
                 assert part in rule, f"{file.name}: rule {rule.split(':')[0]} has no {part}"
 
 

@@ -91,8 +91,12 @@ class Cell:
 
     @property
     def threads(self) -> int:
-        """CPU threads that its job takes."""
-        return self.requested.get("threads", 1) * (self.requested.get("devices", 1) if self.stage == "train" else 1)
+        """CPU cores that its job takes: its threads, and on GPUs its data loaders, which keep cores busy there."""
+        each = self.requested.get("threads", 1)
+        if self.stage != "train":
+            return each
+        readers = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
+        return (each + readers) * self.requested.get("devices", 1)
 
     @property
     def runtime(self) -> int:
