@@ -160,6 +160,27 @@ def test_advice_is_given_once_and_only_where_it_fits(tmp_path):
     assert told.count("make room") == 1
 
 
+def test_a_killed_data_loader_fails_its_training(dataset, tmp_path):
+    import psutil
+
+    fixed = ["--config", stages.CONFIG, "--dataset", dataset, "--checkpoint", "m.pdparams", "--history", "h.csv"]
+    fixed += ["--record", "t.json", "--log", "t.log", "--iters", "100000", "--batch-size", "2", "--workers", "1"]
+    command = [sys.executable, str(ROOT / "scripts/train.py"), *stages.MODEL, *map(str, fixed), *stages.SIZE]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        for _ in range(1200):
+            family = psutil.Process(process.pid).children(recursive=True)
+            log = tmp_path / "t.log"
+            if log.exists() and "[TRAIN]" in log.read_text():
+                break
+            time.sleep(0.1)
+        worker, *loaders = family
+        assert loaders, "it trains without a loader"
+        loaders[-1].kill()
+        assert process.wait(200) == 1
+    assert "exit" in reason_of(tmp_path / "t.failed.json").lower()
+    assert not worker.is_running() and not (tmp_path / "m.pdparams").exists()
+
+
 # -- disks ------------------------------------------------------------------------------------
 
 
