@@ -4,6 +4,7 @@ Inputs: the configuration alone. Outputs: none.
 """
 
 
+# Without a benchmark, which would be an output and keep the second call from printing anything.
 rule matrix:
     input:
         script=f"{SCRIPTS}/matrix.py",
@@ -11,8 +12,6 @@ rule matrix:
         run_config=f"results/{MODE}/run_config.yaml",
     log:
         f"results/{MODE}/matrix.log",
-    benchmark:
-        f"results/{MODE}/matrix.bench.tsv"
     localrule: True
     conda:
         ENVIRONMENT
