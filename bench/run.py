@@ -59,7 +59,7 @@ def main() -> int:
         options.error("--repeats: at least 1")
     if not Path(args.theirs).exists():
         options.error(f"--theirs: {args.theirs} is not there; run make env-bench, or name another")
-    work = args.out.resolve() / ("work-quick" if args.quick else "work")
+    work = args.out.resolve() / ("scratch-quick" if args.quick else "scratch")
     work.mkdir(parents=True, exist_ok=True)
     try:
         bench = prepare(args, work)

@@ -429,7 +429,7 @@ def main() -> int:
     args = options.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with contextlib.ExitStack() as stack:
-        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-"))) / "work"
+        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-"))) / "run"
         begun = time.monotonic()
         run = soak(folder, {**CONFIG, "models": args.models}, args.seed, args.seconds, args.kills, args.per_cycle)
         print(json.dumps({**run.report(), "models": args.models, "seed": args.seed}, indent=1))
