@@ -40,7 +40,7 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     done = stages.infer(exported, dataset, f"honest_{engine}", "--engine", engine)
     assert done.returncode == 0, done.stderr
     found = record.read(exported / f"honest_{engine}.json")
-    assert found["status"] == "passed" and record.unproven("infer", found) == []
+    assert found["status"] == "passed" and record.unproven(found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
     assert {"own_cores", "other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
@@ -132,7 +132,7 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     def lies(change):
         content = copy.deepcopy(honest)
         change(content)
-        return record.unproven("infer", content)
+        return record.unproven(content)
 
     assert lies(lambda c: None) == []
     assert lies(lambda c: c["samples_ms"].clear()) == ["it has no timed samples"]
@@ -193,6 +193,7 @@ def pair(tmp_path):
         measured = {"ips": 30.0 if precision == "amp" else 20.0, "peak_gpu_mb": 600 if precision == "amp" else 1000}
         measured |= {"loss_scale": {"first": 1024, "last": 512, "min": 512, "decreases": 1}, "skipped_steps": 1}
         train = {**base, "stage": "train", "requested": {**asked, "dtype": "float16"}, "metrics": measured}
+        train["outputs"] = {(folder / "history.csv").as_posix(): record.sha256(folder / "history.csv")}
         evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
         return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
 
@@ -221,6 +222,20 @@ def test_mixed_precision_is_held_against_its_twin(pair, amp, fp32, verdict, word
     (found,) = certificates.certify(pair(amp, fp32), GATES)
     assert found["verdict"] == verdict, found["reason"]
     assert all(word in found["reason"] for word in words), found["reason"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_history_that_is_not_the_records_certifies_nothing(pair, tmp_path):
+    cells = pair(([1, 0.9, 0.8], 0.8), ([1, 0.5, 0.25], 0.8))
+    (tmp_path / "amp/history.csv").write_text((tmp_path / "fp32/history.csv").read_text())
+    (found,) = certificates.certify(cells, GATES)
+    assert found["verdict"] == "unverified" and "not what its record names" in found["reason"]
+    assert found["loss_distance"] is None and found["nonfinite"] is None
+
+
+def test_a_loss_that_is_not_finite_is_counted_and_certifies_nothing(pair):
+    (found,) = certificates.certify(pair(([1, float("nan"), 0.3], 0.8), ([1, 0.5, 0.25], 0.8)), GATES)
+    assert found["verdict"] == "unverified" and found["nonfinite"] == 1
     json.dumps(found, allow_nan=False)
 
 

@@ -7,13 +7,11 @@ so, and what could be had instead: the twin, and inference in bfloat16.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from segcert import statuses
+from segcert import history, statuses
 from segcert.record import finite
 
 CURVE_POINTS = 400  # of a loss curve kept in the conclusions; history.csv has every iteration
@@ -42,7 +40,7 @@ class Certificate:
     twin: str | None
     verdict: str = statuses.UNVERIFIED.name
     reason: str = ""
-    loss: dict[str, list[float]] = field(default_factory=dict)
+    loss: dict[str, list[float | None]] = field(default_factory=dict)
     loss_distance: float | None = None
     nonfinite: int | None = None
     loss_scale: dict[str, float] | None = None
@@ -100,11 +98,11 @@ def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str
     found.verdict = amp["status"]
     parts = [amp["reason"] or f"the training with mixed precision is {amp['status']}"]
     if twin is not None and twin["status"] == statuses.PASSED.name:
-        curve = _history(twin)
-        found.loss = {"iter": _thin(curve["iter"]), "fp32": _thin(curve["loss"])}
+        iterations, losses = history.read(twin) or ([], [])
+        found.loss = {"iter": _thin(iterations), "fp32": _thin(losses)}
         where = (twin.get("effective") or {}).get("device")
-        if curve["loss"]:
-            parts.append(f"its fp32 twin on {where} ends at a loss of {curve['loss'][-1]:.4g}")
+        if losses:
+            parts.append(f"its fp32 twin on {where} ends at a loss of {losses[-1]:.4g}")
     passed = [cell for cell in found.bf16_inference if cell["status"] == statuses.PASSED.name]
     if found.bf16_inference:
         parts.append(f"inference in bfloat16: {len(passed)} of {len(found.bf16_inference)} cells pass")
@@ -113,10 +111,11 @@ def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str
 
 
 def _compare(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str, Any]) -> None:
-    mixed, full = _history(amp), _history(twin)
-    found.loss = {"iter": _thin(full["iter"]), "amp": _thin(mixed["loss"]), "fp32": _thin(full["loss"])}
-    found.loss_distance = loss_distance(mixed["loss"], full["loss"])
-    found.nonfinite = 0
+    mixed, full = history.read(amp), history.read(twin)
+    if mixed and full:
+        found.loss = {"iter": _thin(full[0]), "amp": _thin(mixed[1]), "fp32": _thin(full[1])}
+        found.loss_distance = loss_distance(mixed[1], full[1])
+        found.nonfinite = mixed[1].count(None)
     measured, plain = amp["metrics"], twin["metrics"]
     found.loss_scale = measured.get("loss_scale") if amp["requested"]["dtype"] == "float16" else None
     found.skipped_steps = measured.get("skipped_steps")
@@ -138,7 +137,9 @@ def _compare_accuracy(found: Certificate, of_model: Iterable[Mapping[str, Any]])
 def _judge(found: Certificate, gates: Mapping[str, float]) -> Certificate:
     parts, broken = [], []
     if found.loss_distance is None:
-        found.reason = "the loss curves cannot be compared: history.csv is missing or of another length"
+        found.reason = (
+            "the loss curves cannot be compared: a history.csv is missing, not what its record names, or not finite"
+        )
         return found
     parts.append(f"loss curves {found.loss_distance:.1%} apart")
     if found.loss_distance > gates["loss_distance"]:
@@ -166,7 +167,14 @@ def _bf16_inference(of_model: Iterable[Mapping[str, Any]]) -> Iterable[dict[str,
         asked = cell["requested"]
         if asked["precision"] != "bf16":
             continue
-        twin = next((c for c in cells if c["requested"] == {**asked, "precision": "fp32"} and _same_train(c, cell)), {})
+        twin = next(
+            (
+                c
+                for c in cells
+                if c["requested"] == {**asked, "precision": "fp32"} and c["train_cell"] == cell["train_cell"]
+            ),
+            {},
+        )
         measured = cell.get("metrics") or {}
         yield {
             "cell": cell["cell"],
@@ -178,10 +186,6 @@ def _bf16_inference(of_model: Iterable[Mapping[str, Any]]) -> Iterable[dict[str,
         }
 
 
-def _same_train(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["train_cell"] == other["train_cell"]
-
-
 def _p50(cell: Mapping[str, Any]) -> float | None:
     return ((cell.get("metrics") or {}).get("inference_ms") or {}).get("p50")
 
@@ -190,24 +194,17 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     return finite(one / other, 4) if one and other else None
 
 
-def loss_distance(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Mean absolute distance of two curves as a share of the mean of the second; None where they do not match."""
-    if not one or len(one) != len(other) or not sum(other):
+def loss_distance(one: Sequence[float | None], other: Sequence[float | None]) -> float | None:
+    """Mean absolute distance of two curves as a share of the mean of the second.
+
+    None where they are of different length or hold a loss that is not finite, which is None.
+    """
+    pairs = [(a, b) for a, b in zip(one, other, strict=False) if a is not None and b is not None]
+    if not pairs or not len(pairs) == len(one) == len(other) or not any(b for _, b in pairs):
         return None
-    return finite(sum(abs(a - b) for a, b in zip(one, other, strict=True)) / sum(map(abs, other)))
+    return finite(sum(abs(a - b) for a, b in pairs) / sum(abs(b) for _, b in pairs))
 
 
-def _history(cell: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Columns iter and loss of the history beside a train record; empty where there is none."""
-    path = Path(cell["record"]).with_name("history.csv")
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return {key: [float(row[key]) for row in rows] for key in ("iter", "loss")}
-    except (OSError, KeyError, TypeError, ValueError):
-        return {"iter": [], "loss": []}
-
-
-def _thin(values: Sequence[float]) -> list[float]:
+def _thin(values: Sequence[Any]) -> list[Any]:
     step = max(1, -(-len(values) // CURVE_POINTS))
     return list(values[::step])

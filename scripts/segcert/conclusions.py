@@ -172,9 +172,7 @@ def _judge(
         return statuses.NOT_RUN, f"the record on disk is of another run: {stale}", None
     status, reason = statuses.by_name(found["status"]), found["reason"]
     if status is statuses.PASSED:
-        problems = record.unproven(
-            "released" if cell.topology == "released" and cell.stage == "train" else cell.stage, found
-        )
+        problems = record.unproven(found)
         if problems:
             return statuses.FAILED, f"its record says passed and does not prove it: {'; '.join(problems)}", found
     if status is statuses.FAILED and (said := schedulers.verdict(found.get("scheduler_job", {}))):

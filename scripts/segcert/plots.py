@@ -6,12 +6,10 @@ does the same here.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from segcert import record, statuses
+from segcert import history, statuses
 from segcert.conclusions import precision_label
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, each with a symbol of its own.
@@ -165,20 +163,8 @@ def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
-    """Iterations and losses of a training that ran; a loss that is not finite is None, which leaves a gap.
-
-    Returns:
-        None where the history is not there, or is not the one that the record names.
-    """
-    if cell["status"] not in SHOWN:
-        return None
-    path = Path(cell["record"]).with_name("history.csv")
-    digest = (cell.get("outputs") or {}).get(path.as_posix())
-    if digest is None or not path.is_file() or record.sha256(path) != digest:
-        return None
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [int(row["iter"]) for row in rows], [record.finite(float(row["loss"])) for row in rows]
+    """Iterations and losses of a training that ran; a loss that is not finite is None, which leaves a gap."""
+    return history.read(cell) if cell["status"] in SHOWN else None
 
 
 def loss(curves: list[tuple[dict[str, Any], list[int], list[float | None]]]) -> dict[str, Any]:

@@ -219,18 +219,19 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
     ]
 
 
-def unproven(kind: str, content: Mapping[str, Any]) -> list[str]:
-    """In words, what a record lacks for `passed`: an empty list where it proves what was asked for.
+def unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+    """In words, each field that a stage must have observed and did not."""
+    taken = stage == "train" and "weights" in requested  # not trained: weights that somebody released
+    return [f"{key} was not observed" for key in PROOF["released" if taken else stage] if key not in effective]
 
-    Args:
-        kind: a key of PROOF.
-        content: requested, effective, metrics, and for an inference cell samples_ms.
-    """
+
+def unproven(content: Mapping[str, Any]) -> list[str]:
+    """In words, what a record lacks for `passed`: an empty list where it proves what was asked for."""
     effective, metrics = content["effective"], content["metrics"]
-    problems = [f"{key} was not observed" for key in PROOF[kind] if key not in effective]
+    problems = unobserved(content["stage"], content["requested"], effective)
     problems += differences(content["requested"], effective)
     problems += [gate["sentence"] for gate in metrics.get("gates", []) if not gate["holds"]]
-    if kind == "infer":
+    if content["stage"] == "infer":
         timed = len((content.get("samples_ms") or {}).get("inference", []))
         if not timed:
             problems.append("it has no timed samples")

@@ -223,7 +223,7 @@ class _Supervisor:
         self.args, self.plan = args, plan
         self.record = Path(args.record)
         self.log = Path(args.log)
-        self.failure = self.record.with_name(self.record.name.removesuffix(".json") + ".failed.json")
+        self.failure = Path(record.failure(args.record))
         self.staging = Staging(self.record.parent / f".{self.record.stem}.{os.getpid()}.partial")
         self.peak_rss = 0
         self.oom_kills = machine.oom_kills()
@@ -414,12 +414,6 @@ class _Supervisor:
         for file in sorted(self.staging.ranks.glob("workerlog.*")):
             log.write(f"---- rank {file.suffix[1:]} ----\n".encode() + file.read_bytes())
 
-    @property
-    def _kind(self) -> str:
-        """Key of record.PROOF: weights that were taken, not trained, have a proof of their own."""
-        taken = self.plan.stage == "train" and "weights" in self.plan.requested
-        return "released" if taken else self.plan.stage
-
     # -- judging ------------------------------------------------------------------------------
 
     def _judge(self, code: int) -> tuple[statuses.Status, str | None, dict[str, Any]]:
@@ -449,9 +443,9 @@ class _Supervisor:
             if _is_hardware_limit(self.plan.requested, result["effective"]):
                 return statuses.UNVERIFIED, reason, result
             return self._failed(reason, result)
-        unseen = [key for key in record.PROOF[self._kind] if key not in result["effective"]]
+        unseen = record.unobserved(self.plan.stage, self.plan.requested, result["effective"])
         if unseen:
-            return self._failed(f"not observed, so not proved: {', '.join(unseen)}", result)
+            return self._failed(f"not proved: {'; '.join(unseen)}", result)
         broken = [gate["sentence"] for gate in result["gates"] if not gate["holds"]]
         if broken:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
