@@ -19,17 +19,7 @@ AUTOLOG = "https://github.com/LDOUBLEV/AutoLog"
 AUTOLOG_COMMIT = "ba37c37b7d20607e5f675b57a6aa1202c60593e4"
 PARTS = ("test_tipc", "tools", "deploy", "paddleseg", "configs")
 MODE = "lite_train_lite_infer"
-# a model here -> its folder under test_tipc/configs there
-CONFIGS = {
-    "pp_liteseg_stdc1": "pp_liteseg_stdc1",
-    "pp_liteseg_stdc2": "pp_liteseg_stdc2",
-    "pp_humanseg_lite": "pphumanseg_lite",
-    "pp_humanseg_mobile": "fcn_hrnetw18_small",
-    "pp_humanseg_server": "deeplabv3p_resnet50",
-    "fcn_hrnet_w18": "fcn_hrnetw18",
-    "ocrnet_hrnetw18": "ocrnet_hrnetw18",
-    "ocrnet_hrnetw48": "ocrnet_hrnetw48",
-}
+MODEL_ZOO = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["model_zoo"]
 
 
 def checkout(variable: str, url: str, commit: str, target: Path, parts: tuple[str, ...] = ()) -> Path:
@@ -107,7 +97,8 @@ class Original:
             values: key of a line -> its new value, or `a|b` alternatives; also train, eval, export (commands).
             config: the model configuration that the commands name.
         """
-        source = self.folder / "test_tipc/configs" / CONFIGS[model] / "train_infer_python.txt"
+        named = [self.folder / "test_tipc/configs" / name for name in (*MODEL_ZOO[model].get("aliases", []), model)]
+        source = next(folder for folder in named if folder.is_dir()) / "train_infer_python.txt"
         train = f"tools/train.py --config {config} --device cpu --save_interval {values['iters']}"
         train += f" --seed 100 --num_workers {values['workers']}"
         lines, section, made = source.read_text(encoding="utf-8").splitlines(), "", []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import statistics
 from pathlib import Path
 
-from harness import Bench, BenchError, in_turns, row, say
+from harness import ROOT, Bench, BenchError, in_turns, row, say, timed
 from original import Original, theirs_config
 from ours import Workflow, dataset
 
@@ -90,7 +92,7 @@ def chain(bench: Bench) -> list[dict]:
     samples = in_turns(bench.repeats, ours=ours.from_nothing, theirs=lambda: original.run(params, "pp_humanseg_lite"))
     note = (
         "pp_humanseg_lite, 2 cores: train 10 iterations, export, 4 CPU cells of 10 images; ours with evaluation, gates "
-        f"and conclusions besides. {'With' if bench.autolog else 'Without'} AutoLog. " + _stages(ours)
+        f"and conclusions besides. {'With' if bench.autolog else 'Without'} AutoLog. {_stages(ours)} {_starts(bench)}"
     )
     return [
         row(
@@ -109,6 +111,23 @@ def _stages(workflow: Workflow) -> str:
             spent[content["stage"]] = [wall + content["wall_s"], cpu + content["cpu_s"]]
     listed = [f"{stage} {wall:.1f} s ({cpu:.1f} s of a core)" for stage, (wall, cpu) in sorted(spent.items())]
     return f"Sums over jobs of the last run of ours: {', '.join(listed)}."
+
+
+def _starts(bench: Bench) -> str:
+    """What each job of a stage pays before it does anything: a process of its own with Paddle in it."""
+    imports = {"paddle": "import paddle", "paddleseg": "import paddle, paddleseg"}
+
+    def start(name: str) -> float:
+        code = f"from segcert import deferred; deferred.defer(); {imports[name]}"
+        env = {"PYTHONPATH": str(ROOT / "scripts")}
+        return timed([bench.python, "-c", code], bench.work / f"logs/import_{name}.log", ROOT, env)
+
+    contenders = {name: functools.partial(start, name) for name in imports}
+    walls = {name: statistics.median(spans) for name, spans in in_turns(max(bench.repeats, 3), **contenders).items()}
+    return (
+        f"A process that imports Paddle takes {walls['paddle']:.2f} s, with PaddleSeg {walls['paddleseg']:.2f} s; "
+        "of the seven jobs train, evaluate and export need PaddleSeg, the four cells do not."
+    )
 
 
 def smoke(bench: Bench) -> list[dict]:

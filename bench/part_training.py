@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import statistics
 from pathlib import Path
@@ -26,6 +27,8 @@ SIZES = {
     "ocrnet_hrnetw48": (128, 64),
 }
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile", "pp_liteseg_stdc1")
+# What the math library computes; the rest are kernels of Paddle's own, most of them on one thread.
+PRODUCTS = ("conv2d", "Global_Conv2dGradNodeFinal", "matmul", "Global_MatmulGradNode")
 LINE = re.compile(r"loss: ([\d.]+).*?batch_cost: ([\d.]+), reader_cost: ([\d.]+)")
 
 
@@ -135,7 +138,29 @@ def training(bench: Bench) -> list[dict]:
         )
         share = [max(value, 1e-6) for value in readers["ours"]]
         rows.append(row(f"{name}, reader", share, [0.05], "of a step", "limit of 5 %", target=1))
+        spent = _operators(bench, config, folder, threads, work / "operators.log")
+        products = sum(spent.get(name, 0.0) for name in PRODUCTS)
+        slowest = ", ".join(f"{name} {share:.0%}" for name, share in list(spent.items())[:5])
+        rows.append(
+            row(
+                f"{name}, if matrix products took no time",
+                [value / (1 - products) for value in samples["ours"]],
+                samples["theirs"],
+                "images/s",
+                "PaddleSeg's train.py",
+                better="higher",
+                note=f"the most that threads and the math library could give: they make the matrix products, "
+                f"{products:.0%} of a step here; its slowest operators: {slowest}",
+            )
+        )
     return rows
+
+
+def _operators(bench: Bench, config: Path, folder: Path, threads: int, log: Path) -> dict[str, float]:
+    """Operator -> its share of a training step here, the largest first."""
+    command = [bench.python, str(ROOT / "bench/worker_operators.py"), str(config), str(folder), "2", "4"]
+    timed(command, log, ROOT, {"OMP_NUM_THREADS": str(threads), **machine.math_environment()})
+    return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
 
 
 def _manifest(folder: Path, layout: str) -> None:

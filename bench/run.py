@@ -46,7 +46,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     options.add_argument("--repeats", type=int, default=3, help="measurements of each side, in turns")
-    options.add_argument("--models", nargs="+", choices=list(original.CONFIGS), default=list(original.CONFIGS))
+    options.add_argument("--models", nargs="+", choices=list(original.MODEL_ZOO), default=list(original.MODEL_ZOO))
     options.add_argument("--quick", action="store_true", help="tiny sizes and one repeat: measures nothing")
     options.add_argument("--out", type=Path, default=ROOT / "results/bench")
     options.add_argument(

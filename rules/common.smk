@@ -90,11 +90,6 @@ def modules(script):
     return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
 
 
-def templates(folder):
-    """The files of a folder of templates, not those of its subfolders."""
-    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
-
-
 def planned_cell(stage, wildcards):
     """The planned cell that the wildcards name."""
     name = wildcards.cell if stage == "infer" else None
@@ -110,15 +105,6 @@ def planned_cell(stage, wildcards):
 def of_cell(stage, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
     return lambda wildcards: getattr(planned_cell(stage, wildcards), attribute)
-
-
-def timed_threads(wildcards):
-    """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
-    cell = planned_cell("infer", wildcards)
-    if not (TABLE.section(cell.model, "infer")["exclusive"] and workflow.local_exec):
-        return cell.threads
-    sharing = TABLE.hardware.gpus if cell.gpus else 1
-    return max(cell.threads, (workflow.resource_settings.cores or 1) // sharing)
 
 
 def model_config(wildcards):
@@ -147,20 +133,3 @@ def backbone_options(wildcards):
 
 def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
-
-
-def compared_files(wildcards):
-    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
-    if SETTINGS["baseline"] is None:
-        raise WorkflowError(
-            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
-        )
-    sides = {
-        "--baseline": SETTINGS["baseline"],
-        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
-    }
-    return [
-        word
-        for option, files in sides.items()
-        for word in (option, *([files] if isinstance(files, str) else files))
-    ]

@@ -6,6 +6,11 @@ run_config.yaml.
 """
 
 
+def templates(folder):
+    """The files of a folder of templates, not those of its subfolders."""
+    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+
+
 rule write_run_config:
     output:
         "results/{mode}/run_config.yaml",

@@ -4,8 +4,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -39,6 +41,15 @@ def snakemake(folder: Path, *arguments: str, timeout: int = 600) -> subprocess.C
     """Run snakemake there, as a user would."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def finished_run(target: Path, config: dict[str, Any]) -> Path:
+    """A copy of the project after a run with the configuration, which is its mine.yaml."""
+    folder = copy_project(target)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = snakemake(folder, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
 
 
 def planned_jobs(text: str) -> dict[str, int]:

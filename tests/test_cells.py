@@ -55,7 +55,7 @@ def test_seed_matrix_on_gpus(table):
 
 def test_smoke_matrix_without_a_gpu(table):
     smoke = table(CPU, mode="smoke")
-    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 40}
+    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 48}
     left_out = [cell for cell in smoke.cells if not cell.planned]
     assert {cell.status for cell in left_out} == {"unverified"}
     assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 32}

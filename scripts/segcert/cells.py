@@ -127,9 +127,8 @@ class TrainCell:
 
     @property
     def name(self) -> str:
-        return self.named or "_".join(
-            filter(None, (self.topology, self.topology != "released" and self.precision, self.level, self.dtype))
-        )
+        precision = None if self.topology == "released" else self.precision
+        return self.named or "_".join(part for part in (self.topology, precision, self.level, self.dtype) if part)
 
 
 class CellTable:
@@ -316,7 +315,7 @@ class CellTable:
         }
         flags = ["--device", device, "--devices", str(devices), "--precision", row.precision]
         if row.precision == "amp":
-            flags += ["--amp-level", row.level, "--amp-dtype", row.dtype]
+            flags += ["--amp-level", str(row.level), "--amp-dtype", str(row.dtype)]
         for key in ("iters", "batch_size", "seed", "workers", "threads"):
             flags += [f"--{key.replace('_', '-')}", str(requested[key])]
         flags += ["--log-iters", str(train["log_iters"]), "--snapshot-iters", str(train["snapshot_iters"])]

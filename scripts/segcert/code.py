@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -50,7 +50,7 @@ def require_past(files: Iterable[Path]) -> None:
 @cache
 def _imported(file: Path, root: Path) -> list[Path]:
     names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+    for node in _statements(ast.parse(file.read_text(encoding="utf-8"), str(file)).body):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -60,3 +60,11 @@ def _imported(file: Path, root: Path) -> list[Path]:
         base = root.joinpath(*name.split("."))
         files += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
     return files
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements, in whatever they stand. Expressions, which are most of a tree, hold none."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+            yield from _statements(getattr(node, part, ()))

@@ -102,7 +102,7 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
 def _source(path: str, lost: bool) -> dict[str, Any]:
     """What a data set's or a weight file's record comes to, in the form of a cell."""
     name = Path(path).name.removesuffix(".json")
-    base = {
+    base: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None, "stage": "data", "cell": name,
         "train_cell": None, "topology": None, "reason": None, "requested": {}, "record": path,
     }  # fmt: skip
@@ -175,8 +175,8 @@ def _judge(
         problems = record.unproven(found)
         if problems:
             return statuses.FAILED, f"its record says passed and does not prove it: {'; '.join(problems)}", found
-    if status is statuses.FAILED and (said := schedulers.verdict(found.get("scheduler_job", {}))):
-        reason = f"{reason}; {said}"
+    if status is statuses.FAILED and (ended := schedulers.verdict(found.get("scheduler_job", {}))):
+        reason = f"{reason}; {ended}"
     return status, reason, found
 
 

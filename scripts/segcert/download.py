@@ -36,7 +36,7 @@ SHARED = 0o666  # of lock files: whoever may write in the folder may lock, whose
 LOG_S = 10  # between two lines of progress in the log
 # One budget for everything that may pass: refused connections, 429 and 5xx, cut answers. It starts anew
 # whenever bytes came. Waits 0, 2, 4, 8, ... seconds, or what the server's Retry-After says.
-RETRIES = {
+RETRIES: dict[str, Any] = {
     "total": 5,
     "other": 1,  # such as a certificate that does not hold, which no waiting mends
     "backoff_factor": 1,

@@ -239,7 +239,7 @@ def paddle_build(python: str = sys.executable) -> dict[str, Any]:
         tree = ast.parse((folder / "version" / "__init__.py").read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return {}
-    constants = {}
+    constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign):
             with contextlib.suppress(ValueError):  # not a constant

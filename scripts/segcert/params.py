@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from segcert.errors import ConfigError
 
+T = TypeVar("T")
 # Place of each line among those that are not empty, counted from 0.
 HEADERS = {0: "train_params", 22: "eval_params", 26: "export_params", 35: "infer_params"}
 SEPARATORS = (13, 21, 25)
@@ -367,26 +369,23 @@ class _Reader:
 
     def among(self, name: str, allowed: Mapping[str, object] | Iterable[str], said: str | None = None) -> list[str]:
         """The alternatives of a line, each of which must be allowed and none twice."""
-        line, good = self.params[name], []
-        for value in line.alternatives:
-            if value not in allowed:
-                self.say(line.number, f"{line.key}: {_short(value)}: allowed: {said or ', '.join(allowed)}")
-            elif value in good:
-                self.say(line.number, f"{line.key}: {_short(value)} stands there twice")
-            else:
-                good.append(value)
-        return good
+        known = list(allowed)
+        return self._each(name, lambda value: value if value in known else None, said or ", ".join(known))
 
     def numbers(self, name: str) -> list[int]:
+        return self._each(name, whole, "whole numbers of at least 1")
+
+    def _each(self, name: str, read: Callable[[str], T | None], allowed: str) -> list[T]:
+        """The alternatives of a line as `read` takes them, None of which it refuses."""
         line, good = self.params[name], []
-        for value in line.alternatives:
-            number = whole(value)
-            if not number:
-                self.say(line.number, f"{line.key}: {_short(value)}: allowed: whole numbers of at least 1")
-            elif number in good:
-                self.say(line.number, f"{line.key}: {_short(value)} stands there twice")
+        for text in line.alternatives:
+            value = read(text)
+            if value is None:
+                self.say(line.number, f"{line.key}: {_short(text)}: allowed: {allowed}")
+            elif value in good:
+                self.say(line.number, f"{line.key}: {_short(text)} stands there twice")
             else:
-                good.append(number)
+                good.append(value)
         return good
 
     def by_mode(self, name: str) -> dict[str, int]:

@@ -88,9 +88,9 @@ def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
             by_modes.setdefault(", ".join(modes), []).append(model)
         words[key] = [f"{', '.join(models)} (modes {modes})" for modes, models in by_modes.items()]
     for model, entry in settings["model_zoo"].items():
-        for key, purpose in (("backbone_weights", "backbone"), ("released_weights", "mode whole_infer")):
-            if entry.get(key):
-                words.setdefault(("weights", entry[key]), []).append(f"{model} ({purpose})")
+        for field, purpose in (("backbone_weights", "backbone"), ("released_weights", "mode whole_infer")):
+            if entry.get(field):
+                words.setdefault(("weights", entry[field]), []).append(f"{model} ({purpose})")
     return words
 
 

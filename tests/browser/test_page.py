@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -21,7 +20,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pages
-from conftest import copy_project, snakemake
+from conftest import finished_run
 from test_chain import CONFIG
 
 from segcert import page, statuses
@@ -33,11 +32,7 @@ WIDE, NARROW = 1280, 400
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A small run of the whole workflow, in a folder with a blank and a non-ASCII name."""
-    folder = copy_project(tmp_path_factory.mktemp("browser") / "a proj é")
-    (folder / "mine.yaml").write_text(yaml.safe_dump(CONFIG))
-    done = snakemake(folder, "--configfile", "mine.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return finished_run(tmp_path_factory.mktemp("browser") / "a proj é", CONFIG)
 
 
 @pytest.fixture(scope="module")

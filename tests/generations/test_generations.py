@@ -31,7 +31,7 @@ CONFIG = {
 GENERATIONS = {"3.2": ("auto", "model.json"), "2.6": (str(OLD), "model.pdmodel")}
 ENGINES = {("native", "fp32"), ("onednn", "fp32"), ("onnxruntime", "fp32"), ("openvino", "fp32")}
 if machine.cpu_has_bf16():
-    ENGINES.add(("onednn", "bf16"))
+    ENGINES |= {("onednn", "bf16"), ("openvino", "bf16")}
 
 
 @pytest.fixture(scope="session")
