@@ -3,13 +3,14 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 from conftest import ROOT
 
-from segcert import locks
+from segcert import locks, record
 
 sys.path.insert(0, str(ROOT / "bench"))
 import soak
@@ -84,6 +85,39 @@ def test_locks_of_the_living_and_of_other_machines_stay(tmp_path, monkeypatch):
     (tmp_path / locks.ALIVE).write_text("another-machine")
     locks.hold(tmp_path).close()
     assert lock.exists()
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {scripts!r})
+from segcert import record
+def wait(self, target):
+    print("written", flush=True)
+    sys.stdin.read()
+record.Path.replace = wait
+record.write_text("page.html", "half")
+"""
+
+
+def test_a_writer_that_is_killed_leaves_nothing_for_good_and_a_living_one_is_let_be(tmp_path):
+    def writer():
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER.format(scripts=str(ROOT / "scripts"))],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout.readline() == b"written\n"
+        return process
+
+    killed, living = writer(), writer()
+    killed.kill()
+    killed.wait()
+    assert len(list(tmp_path.glob(".page.html.*.tmp"))) == 2
+    record.write_text(tmp_path / "page.html", "whole")
+    assert [path.name for path in tmp_path.glob(".page.html.*.tmp")] == [f".page.html.{living.pid}.tmp"]
+    assert (tmp_path / "page.html").read_text() == "whole"
+    living.communicate(b"")
 
 
 def test_a_killed_rank_fails_its_training_and_no_other(run):

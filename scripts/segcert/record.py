@@ -9,6 +9,8 @@ Fields: `schema_version`, `model`, `algorithm`, `mode`, `stage`, `cell`, `status
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import math
@@ -92,10 +94,18 @@ def write_text(path: Path | str, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        with partial.open("w", encoding="utf-8") as stream:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(stream, fcntl.LOCK_EX)  # for whoever finds the file: its writer lives
+            stream.write(text)
+            stream.flush()
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError), leftover.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # not to be had while its writer lives
+            leftover.unlink()
 
 
 def read(path: Path | str) -> dict[str, Any]:
