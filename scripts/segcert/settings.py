@@ -20,6 +20,7 @@ import yaml
 from segcert import paramsettings
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
+from segcert.parammodel import per_model as per_model
 
 SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
@@ -117,13 +118,6 @@ def of_model(settings: Mapping[str, Any], model: str, section: str) -> Any:
     if section == "input_size" or not isinstance(own[section], Mapping):
         return own[section]
     return merge(settings[section], own[section])
-
-
-def per_model(value: Any, model: str) -> Any:
-    """A setting that is one value, or a mapping of values by model with `default`."""
-    if isinstance(value, Mapping):
-        return value.get(model, value["default"])
-    return value
 
 
 def _only(tree: Any, keys: Any) -> Any:
@@ -232,8 +226,8 @@ def _allowed(schema: Any) -> str:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
-    words = schema.get("type", "a value of another kind")
-    words = " or ".join(words) if isinstance(words, list) else words
+    kind: str | list[str] = schema.get("type", "a value of another kind")
+    words = " or ".join(kind) if isinstance(kind, list) else kind
     if words == "array" and "items" in schema:
         words = f"a list, each {_allowed(schema['items'])}"
         if schema.get("uniqueItems"):
