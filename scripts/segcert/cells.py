@@ -87,16 +87,18 @@ class Cell:
     def gpus(self) -> int:
         if self.requested["device"] != GPU:
             return 0
-        return self.requested.get("devices", 1)
+        devices: int = self.requested.get("devices", 1)
+        return devices
 
     @property
     def threads(self) -> int:
         """CPU cores that its job takes: its threads, and on GPUs its data loaders, which keep cores busy there."""
-        each = self.requested.get("threads", 1)
+        each: int = self.requested.get("threads", 1)
         if self.stage != "train":
             return each
-        readers = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
-        return (each + readers) * self.requested.get("devices", 1)
+        readers: int = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
+        devices: int = self.requested.get("devices", 1)
+        return (each + readers) * devices
 
     @property
     def runtime(self) -> int:
@@ -207,18 +209,22 @@ class CellTable:
 
     def dataset(self, model: str) -> str:
         """The entry of `datasets` that the model works on in this mode."""
-        return self.settings["data"][self.settings["model_zoo"][model]["data"]]
+        name: str = self.settings["data"][self.settings["model_zoo"][model]["data"]]
+        return name
 
     def input_size(self, model: str) -> list[int] | None:
-        return per_model(self.section(model, "input_size"), model)
+        size: list[int] | None = per_model(self.section(model, "input_size"), model)
+        return size
 
     def export_size(self, model: str) -> list[int] | None:
         """The size of the exported model, where it is not that of the training."""
-        return self.section(model, "export")["input_size"] or self.input_size(model)
+        size: list[int] | None = self.section(model, "export")["input_size"]
+        return size or self.input_size(model)
 
     def weights(self, model: str, kind: str) -> str | None:
         """The entry of `weights` that is the model's `backbone_weights` or `released_weights`, if any."""
-        return self.settings["model_zoo"][model].get(kind)
+        name: str | None = self.settings["model_zoo"][model].get(kind)
+        return name
 
     # -- building -----------------------------------------------------------------------------
 
@@ -260,7 +266,8 @@ class CellTable:
         )
 
     def _batch_sizes(self, model: str) -> list[int]:
-        return self.section(model, "infer")["batch_sizes"]
+        sizes: list[int] = self.section(model, "infer")["batch_sizes"]
+        return sizes
 
     def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
         return {

@@ -362,7 +362,7 @@ def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
 
 
 def _both_passed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return before["status"] == after["status"] == statuses.PASSED.name
+    return all(cell["status"] == statuses.PASSED.name for cell in (before, after))
 
 
 # -- figures ----------------------------------------------------------------------------------
@@ -447,11 +447,13 @@ def _core_share(cell: Mapping[str, Any], path: str | None = None) -> float | Non
         path: of this share in a record; None: of the whole stage.
     """
     if "core_shares" in cell:
-        return cell["core_shares"].get(path or "")
+        merged: float | None = cell["core_shares"].get(path or "")
+        return merged
     if (cell.get("effective") or {}).get("device") != "cpu":
         return None
     if path:
-        return _value(cell, path)
+        recorded: float | None = _value(cell, path)
+        return recorded
     measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
     return cell["cpu_s"] / cell["wall_s"] if measured else None
 

@@ -24,7 +24,6 @@ from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
 from segcert import stage
 from segcert.errors import StageError
-from segcert.progress import progress, say  # noqa: F401  (the stages take them from here)
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
@@ -251,7 +250,7 @@ class CheckedDataset(paddle.io.Dataset):
     def _sample(self, index: int) -> dict[str, Any]:
         image, label = self._dataset.file_list[index]
         try:
-            sample = self._dataset[index]
+            sample: dict[str, Any] = self._dataset[index]
         except StageError as error:
             raise StageError(f"{label}: {error}") from None
         except Exception as error:  # OpenCV answers None where it cannot decode, others raise

@@ -348,8 +348,9 @@ def _total(answer: Any) -> int | None:
 
 def _validator(answer: Any) -> str | None:
     """What names this version of the file: a strong ETag, else its date (RFC 9110, 13.1.5)."""
-    tag = answer.headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
+    tag: str | None = answer.headers.get("ETag")
+    date: str | None = answer.headers.get("Last-Modified")
+    return tag if tag and not tag.startswith("W/") else date
 
 
 def _notes(part: Path) -> Path:

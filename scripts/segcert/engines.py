@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segcert.errors import StageError, Unverified
 
@@ -41,11 +42,11 @@ class Engine(ABC):
         self.device, self.precision, self.threads = device, precision, threads
 
     @abstractmethod
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
         """Label maps of a batch."""
 
     @abstractmethod
-    def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What was seen to compute a batch (under the names of a request), and the evidence for it."""
 
     def conf(self) -> dict[str, Any]:
@@ -94,13 +95,14 @@ class PaddleEngine(Engine):
         self._input = self.predictor.get_input_handle(self.predictor.get_input_names()[0])
         self._output = self.predictor.get_output_handle(self.predictor.get_output_names()[0])
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(batch)
         self.predictor.run()
-        return self._output.copy_to_cpu()  # waits for the device
+        labels: NDArray[np.integer[Any]] = self._output.copy_to_cpu()  # waits for the device
+        return labels
 
-    def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.device == "gpu":
             return self._observe_gpu(batch)
         trace = onednn_trace(lambda: self.run(batch))
@@ -112,7 +114,7 @@ class PaddleEngine(Engine):
             effective = {"engine": "onednn", "threads": trace["threads"], "precision": _precision_of(work)}
         return {"device": "cpu", **effective}, {"onednn": trace}
 
-    def _observe_gpu(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _observe_gpu(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         # On a clone, because a hook cannot be taken off again and would be timed with the cell.
         ran = executed_operators(self.predictor.clone(), batch)
         return ran.effective(), ran.evidence()
@@ -172,7 +174,7 @@ class ExecutedOperators:
         return {"operators": operators}
 
 
-def executed_operators(predictor: Any, batch: np.ndarray) -> ExecutedOperators:
+def executed_operators(predictor: Any, batch: NDArray[np.float32]) -> ExecutedOperators:
     """Run a batch through a Paddle predictor and note every operator that it executes.
 
     The predictor calls the hook for each output of each operator (Paddle Inference,
@@ -231,10 +233,11 @@ class OnnxRuntimeEngine(Engine):
             chosen = [(provider, {"use_tf32": "0"})]  # TF32 keeps 10 bits of a float32's 23
         return onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=chosen)
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {self._name: batch})[0]
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
+        labels: NDArray[np.integer[Any]] = self.session.run(None, {self._name: batch})[0]
+        return labels
 
-    def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         nodes = self._executed_nodes(batch)
         convolutions = Counter((node["provider"], node["dtype"]) for node in nodes if "Conv" in node["op"])
         if not convolutions:
@@ -250,7 +253,7 @@ class OnnxRuntimeEngine(Engine):
         shown = {f"{provider} {dtype}": count for (provider, dtype), count in convolutions.items()}
         return effective, {"nodes": dict(seen), "convolutions": shown}
 
-    def _executed_nodes(self, batch: np.ndarray) -> list[dict[str, str]]:
+    def _executed_nodes(self, batch: NDArray[np.float32]) -> list[dict[str, str]]:
         """Each node that one batch executes, with its operator, provider and input dtype, from a profile.
 
         Source of the format: onnxruntime documentation, "Profiling tools" (Chrome trace events).
@@ -297,11 +300,12 @@ class OpenVinoEngine(Engine):
         self.compiled = core.compile_model(core.read_model(str(folder / "model.onnx")), "CPU", settings)
         self.request = self.compiled.create_infer_request()
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
         self.request.infer({0: batch})
-        return self.request.get_output_tensor(0).data
+        labels: NDArray[np.integer[Any]] = self.request.get_output_tensor(0).data
+        return labels
 
-    def observe(self, batch: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         self.run(batch)
         precisions: Counter[str] = Counter()
         for node in self.compiled.get_runtime_model().get_ops():

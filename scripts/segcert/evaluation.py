@@ -15,6 +15,7 @@ from segcert.device import use as use_device
 from segcert.errors import StageError
 from segcert.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
 from segcert.preprocess import Preprocess
+from segcert.progress import progress, say
 from segcert.stage import Result
 
 
@@ -47,7 +48,7 @@ def evaluate(
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
     confusion = Confusion(validation.num_classes)
-    bar = components.progress(count, f"evaluate {Path(config_path).stem}")
+    bar = progress(count, f"evaluate {Path(config_path).stem}")
     sizes = set()
     with paddle.no_grad():
         for index in range(count):
@@ -64,7 +65,7 @@ def evaluate(
         written = _write_reference(model, config, dataset, reference, reference_images, validation.num_classes)
     bar.close()
     metrics = confusion.metrics()
-    components.say(
+    say(
         f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
         f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
     )

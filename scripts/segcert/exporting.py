@@ -16,6 +16,7 @@ from paddleseg.deploy.export import WrappedModel
 
 from segcert import components
 from segcert.errors import StageError
+from segcert.progress import say
 from segcert.record import finite
 from segcert.stage import Result
 
@@ -79,7 +80,7 @@ def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
         paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
         return True
     except Exception as error:
-        components.say(f"tracing failed, converting from source: {error}")
+        say(f"tracing failed, converting from source: {error}")
     wrapped.model.forward = forward
     whole = WrappedModel(wrapped.model, "argmax")
     whole.eval()
@@ -139,4 +140,5 @@ def _opset(path: Path) -> int:
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
-    return next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    version: int = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    return version

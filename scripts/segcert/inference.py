@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segcert import benchlog, engines, layouts, machine, metrics, stats
 from segcert.errors import StageError, Unverified
@@ -229,7 +230,7 @@ def _predict(
     }
 
 
-def _warm_up(runner: engines.Engine, batch: np.ndarray, timing: Timing) -> dict[str, Any]:
+def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
     """Run a batch until its times are steady, at most so often."""
     spans: list[float] = []
     while len(spans) < timing.warmup or (len(spans) < timing.max_warmup and not stats.is_steady(spans)):

@@ -41,7 +41,8 @@ def junit(conclusions: Conclusions) -> str:
     for suite in suites.values():
         document.add_testsuite(suite)
     document.update_statistics()
-    return HEADER + document.tostring().decode("utf-8") + "\n"
+    xml: bytes = document.tostring()
+    return HEADER + xml.decode("utf-8") + "\n"
 
 
 def _is_red(cell: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ def find_root(folder: Path, layout: str) -> Path:
     """The folder that has the layout: `folder` itself, or the single folder that the archive wraps it in."""
     marker = {"mini_supervisely": "train.txt", "cityscapes": "leftImg8bit"}[layout]
     inside = [path for path in folder.iterdir() if not path.name.startswith(("__MACOSX", "."))]
-    for root in (folder, *(inside if len(inside) == 1 else ())):
+    for root in [folder, *inside] if len(inside) == 1 else [folder]:
         if (root / marker).exists():
             return root
     raise StageError(

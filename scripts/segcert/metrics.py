@@ -11,10 +11,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from segcert.errors import StageError
 from segcert.record import finite
 
+ClassMap = NDArray[np.integer[Any]]  # class numbers; engines give them as int32 or int64, files as uint8
 IGNORED = 255
 REFERENCE_SUMMARY = "summary.json"  # beside a checkpoint's label maps: how many classes, and their mIoU
 
@@ -26,7 +28,7 @@ class Confusion:
         self.counts = np.zeros((classes, classes), np.int64)
         self.images = 0
 
-    def add(self, prediction: np.ndarray, label: np.ndarray, name: str = "label") -> None:
+    def add(self, prediction: ClassMap, label: ClassMap, name: str = "label") -> None:
         """Add an image: two H x W maps of class numbers.
 
         Raises:
@@ -48,7 +50,7 @@ class Confusion:
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         self.images += 1
 
-    def add_resized(self, prediction: np.ndarray, label: np.ndarray, name: str = "label") -> None:
+    def add_resized(self, prediction: ClassMap, label: ClassMap, name: str = "label") -> None:
         """Add an image whose prediction is of another size: it is brought to the label's by nearest neighbour."""
         height, width = label.shape
         resized = cv2.resize(prediction.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -76,9 +78,9 @@ class Confusion:
         }
 
 
-def read_label(path: Path | str) -> np.ndarray:
+def read_label(path: Path | str) -> NDArray[np.uint8]:
     """A label map, H x W, uint8; StageError where the file is none."""
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    label: NDArray[Any] | None = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if label is None:
         raise StageError(f"{path}: is missing or is not an image; check the data set")
     if label.ndim != 2 or label.dtype != np.uint8:
@@ -88,12 +90,12 @@ def read_label(path: Path | str) -> np.ndarray:
     return label
 
 
-def write_label(path: Path | str, label: np.ndarray) -> None:
+def write_label(path: Path | str, label: ClassMap) -> None:
     """Write a label map (H x W, class numbers below 256) as PNG."""
     if not cv2.imwrite(str(path), label.astype(np.uint8)):
         raise StageError(f"{path}: cannot be written; is the disk full?")
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> float:
+def agreement(one: ClassMap, other: ClassMap) -> float:
     """Share of pixels on which two label maps of equal size agree; 0 where the sizes differ."""
     return float((one == other).mean()) if one.shape == other.shape else 0.0

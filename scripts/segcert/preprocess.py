@@ -7,17 +7,18 @@ is left to PaddleSeg's own classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from segcert.errors import StageError
 
-Transform = Callable[[np.ndarray], np.ndarray]
+Image = NDArray[np.float32]
 INTERPOLATIONS = {
     "NEAREST": cv2.INTER_NEAREST,
     "LINEAR": cv2.INTER_LINEAR,
@@ -31,7 +32,8 @@ def deploy_config(folder: Path | str) -> dict[str, Any]:
     """The `Deploy` section of an exported model's deploy.yaml."""
     path = Path(folder) / "deploy.yaml"
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
+        deploy: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
+        return deploy
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise StageError(f"{path}: is not a deploy.yaml: {error!r}; export the model again") from error
 
@@ -40,24 +42,24 @@ class Preprocess:
     """Callable: image file -> float32 array, 3 x H x W, RGB."""
 
     def __init__(self, transforms: list[dict[str, Any]]) -> None:
-        self._own = [_own_transform(item) for item in transforms]
-        self._paddleseg = None if all(self._own) else _paddleseg_transforms(transforms)
+        self._own = [own for item in transforms if (own := _own_transform(item)) is not None]
+        self._paddleseg = None if len(self._own) == len(transforms) else _paddleseg_transforms(transforms)
         self._scratch = np.empty(0, np.float32)
 
-    def __call__(self, path: Path | str) -> np.ndarray:
+    def __call__(self, path: Path | str) -> Image:
         if self._paddleseg is not None:
             return self._paddleseg(str(path))
         image = self._widened(read_image(path))
         planar = False
         for transform in self._own:
-            if transform.planar and not planar:  # type: ignore[union-attr]
+            if transform.planar and not planar:
                 image, planar = _planes(image), True
-            elif planar and not transform.planar:  # type: ignore[union-attr]
+            elif planar and not transform.planar:
                 image, planar = np.ascontiguousarray(image.transpose(1, 2, 0)), False
-            image = transform(image)  # type: ignore[misc]
+            image = transform(image)
         return image if planar else _planes(image)
 
-    def _widened(self, image: np.ndarray) -> np.ndarray:
+    def _widened(self, image: NDArray[np.uint8]) -> Image:
         """The image as float32, in memory that is used again: fresh pages cost more than the conversion.
 
         It is overwritten by the next image, so what is handed out must not be a view of it.
@@ -68,20 +70,20 @@ class Preprocess:
         np.copyto(wide, image)
         return wide
 
-    def batch(self, paths: Iterable[Path | str]) -> np.ndarray:
+    def batch(self, paths: Iterable[Path | str]) -> Image:
         """N x 3 x H x W."""
         return np.stack([self(path) for path in paths])
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str) -> NDArray[np.uint8]:
     """H x W x 3, RGB, uint8; StageError where OpenCV cannot decode the file."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    image: NDArray[np.uint8] | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise StageError(f"{path}: is missing or is not an image that OpenCV decodes; check the data set")
     return image
 
 
-def _planes(image: np.ndarray) -> np.ndarray:
+def _planes(image: Image) -> Image:
     """3 x H x W from H x W x 3."""
     planes = np.empty((3, *image.shape[:2]), image.dtype)
     cv2.split(image, list(planes))
@@ -96,8 +98,9 @@ class _Resize:
     def __init__(self, target_size: list[int], interp: str = "LINEAR") -> None:
         self.size, self.interpolation = tuple(target_size), INTERPOLATIONS[interp]
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return cv2.resize(image, self.size, interpolation=self.interpolation)
+    def __call__(self, image: Image) -> Image:
+        resized: Image = cv2.resize(image, self.size, interpolation=self.interpolation)
+        return resized
 
 
 class _Normalize:
@@ -110,26 +113,26 @@ class _Normalize:
 
     planar = True
 
-    def __init__(self, mean: list[float] = (0.5,), std: list[float] = (0.5,)) -> None:  # type: ignore[assignment]
+    def __init__(self, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> None:
         self.mean, self.std = (_narrow(np.array(values, np.float64).reshape(-1, 1, 1)) for values in (mean, std))
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Image) -> Image:
         image /= np.float32(255.0)
         image -= self.mean
         image /= self.std
         return image
 
 
-def _narrow(values: np.ndarray) -> np.ndarray:
+def _narrow(values: NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.float64]:
     """The same numbers as float32 where that holds them exactly."""
     narrow = values.astype(np.float32)
     return narrow if np.array_equal(narrow, values) else values
 
 
-_OWN: dict[str, Callable[..., Any]] = {"Resize": _Resize, "Normalize": _Normalize}
+_OWN: dict[str, Callable[..., _Resize | _Normalize]] = {"Resize": _Resize, "Normalize": _Normalize}
 
 
-def _own_transform(item: dict[str, Any]) -> Any | None:
+def _own_transform(item: dict[str, Any]) -> _Resize | _Normalize | None:
     settings = {key: value for key, value in item.items() if key != "type"}
     try:
         return _OWN[item["type"]](**settings)
@@ -137,7 +140,7 @@ def _own_transform(item: dict[str, Any]) -> Any | None:
         return None
 
 
-def _paddleseg_transforms(transforms: list[dict[str, Any]]) -> Callable[[str], np.ndarray]:
+def _paddleseg_transforms(transforms: list[dict[str, Any]]) -> Callable[[str], Image]:
     import paddleseg.transforms  # noqa: F401
     from paddleseg.cvlibs import manager
     from paddleseg.transforms import Compose

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from segcert import conclusions as work
 from segcert import junit, logs, record, statuses
@@ -188,7 +188,7 @@ def _reasons(conclusions: Conclusions, *names: str) -> list[dict[str, Any]]:
 # -- documents --------------------------------------------------------------------------------
 
 
-def _template(name: str) -> Any:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,

@@ -454,7 +454,8 @@ class _Supervisor:
     def _told(self) -> dict[str, Any] | None:
         """What the worker said of its failure; None where it said nothing, or could not because the disk is full."""
         try:
-            return json.loads(self.staging.error.read_text(encoding="utf-8"))
+            told: dict[str, Any] = json.loads(self.staging.error.read_text(encoding="utf-8"))
+            return told
         except (OSError, ValueError):
             return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from segcert.archives import add_file
 
@@ -30,6 +31,7 @@ STREET_COLOURS = {
     13: (160, 60, 40),
 }
 IGNORED = 255
+Picture = NDArray[np.uint8]
 
 
 def write_tar(
@@ -50,7 +52,9 @@ def write_tar(
             add_file(tar, name, len(content), io.BytesIO(content))
 
 
-def _encode(suffix: str, image: np.ndarray, *options: int) -> bytes:
+def _encode(suffix: str, image: Picture, *options: int) -> bytes:
+    ok: bool
+    content: Picture
     ok, content = cv2.imencode(suffix, image, list(options))
     if not ok:
         raise RuntimeError(f"OpenCV cannot encode {suffix}")
@@ -74,7 +78,7 @@ def _people(images: Mapping[str, int], seed: int) -> Iterator[tuple[str, bytes]]
         yield f"{split}.txt", "".join(lines).encode()
 
 
-def person(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def person(rng: np.random.Generator) -> tuple[Picture, Picture]:
     """A photograph (H x W x 3, BGR, uint8) of one or two people and its label map (H x W, 0 or 1)."""
     width, height = (int(side) for side in rng.integers(600, 1201, 2))
     photo = _background(rng, width, height)
@@ -86,7 +90,7 @@ def person(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(noisy, 0, 255).astype(np.uint8), label
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+def _background(rng: np.random.Generator, width: int, height: int) -> Picture:
     """A gradient from one cold colour to another, with soft patches: never the colours of people."""
     top, bottom = (np.array([rng.integers(120, 240), rng.integers(110, 220), rng.integers(10, 110)]) for _ in range(2))
     rows = np.linspace(0, 1, height)[:, None, None]
@@ -96,10 +100,11 @@ def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         corner = (int(rng.integers(0, width)), int(rng.integers(0, height)))
         opposite = (corner[0] + int(rng.integers(40, width // 2)), corner[1] + int(rng.integers(40, height // 2)))
         cv2.rectangle(photo, corner, opposite, colour, -1)
-    return cv2.GaussianBlur(photo, (9, 9), 0)
+    soft: Picture = cv2.GaussianBlur(photo, (9, 9), 0)
+    return soft
 
 
-def _draw_person(rng: np.random.Generator, photo: np.ndarray, label: np.ndarray) -> None:
+def _draw_person(rng: np.random.Generator, photo: Picture, label: Picture) -> None:
     height, width = label.shape
     tall = rng.uniform(0.55, 0.9) * height
     head = tall * 0.13
@@ -160,7 +165,7 @@ def _street_list(images: Mapping[str, int], split: str) -> str:
     )
 
 
-def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Picture]:
     """A street scene (H x W x 3, BGR, uint8) and its label map of Cityscapes train ids (H x W)."""
     width, height = size
     label = np.full((height, width), 10, np.uint8)  # sky

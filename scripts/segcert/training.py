@@ -24,6 +24,7 @@ from paddleseg.core.train import loss_computation
 from segcert import components, record
 from segcert.device import use as use_device
 from segcert.errors import StageError
+from segcert.progress import progress, say
 from segcert.snapshots import Snapshots
 from segcert.stage import Result, die_with_parent
 
@@ -140,7 +141,7 @@ def train(
     if saved and (found := saved.latest()):
         done, content = found
         rows = content["rows"]
-        components.say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
+        say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
     batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
     components.seed_all(seed)  # the same on every rank: they must start from equal weights
     model = build.model
@@ -165,7 +166,7 @@ def train(
         state.restore(content["state"])
         resumed_at = [*content["resumed_at"], done]
     shape: list[int] = []
-    bar = components.progress(iters if rank == 0 else 0, Path(config_path).stem)
+    bar = progress(iters if rank == 0 else 0, Path(config_path).stem)
     started = time.perf_counter()
     for iteration in range(first, iters + 1):
         begun = time.perf_counter()
@@ -191,7 +192,7 @@ def train(
                 f"(lr {lr:g}, loss scale {scale:g}); the log has the iterations before"
             )
         if iteration % log_iters == 0 or iteration == iters:
-            components.say(_line(rows[-log_iters:], iters))
+            say(_line(rows[-log_iters:], iters))
         if saved and saved.due(iteration, iters):
             saved.save(iteration, {"rows": rows, "state": state.content(), "resumed_at": resumed_at})
     bar.close()
