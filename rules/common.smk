@@ -38,7 +38,12 @@ try:
             f"python: {json.dumps(PYTHON)}: allowed: auto, or a Python interpreter of this machine: a name "
             "found on PATH, or the path of an executable file"
         )
-    TABLE = cells.CellTable(SETTINGS, machine.hardware(SETTINGS["hardware"], None if IN_CONDA else PYTHON))
+    HARDWARE = machine.hardware(
+        SETTINGS["hardware"],
+        None if IN_CONDA else PYTHON,
+        here=workflow.local_exec and workflow.is_main_process,
+    )
+    TABLE = cells.CellTable(SETTINGS, HARDWARE)
     PLANNED = TABLE.planned("train", "eval", "export", "infer")
     model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]
     code.require_past(
@@ -63,8 +68,8 @@ ENVIRONMENT = os.path.relpath(
 
 RUN_CONFIG = {
     "settings": masked_tree(SETTINGS),
-    "hardware": vars(TABLE.hardware),
-    "versions": {name: machine.package_version(name) for name in machine.PINNED},
+    "hardware": vars(HARDWARE),
+    "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
 }
 
 

@@ -31,6 +31,7 @@ rule evaluate:
     params:
         python=SETTINGS["python"],
         options=of_cell("eval", "options"),
+        software=of_cell("eval", "software"),  # not for the command: so that another version runs anew
     shell:
         '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"

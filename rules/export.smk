@@ -30,6 +30,7 @@ rule export:
     params:
         python=SETTINGS["python"],
         options=of_cell("export", "options"),
+        software=of_cell("export", "software"),  # not for the command: so that another version runs anew
     shell:
         '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"

@@ -47,6 +47,7 @@ rule infer:
     params:
         python=SETTINGS["python"],
         options=of_cell("infer", "options"),
+        software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
         '"$STAGE_PYTHON" {input.script:q} {params.options:q}'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"

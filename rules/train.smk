@@ -37,6 +37,7 @@ rule train:
     params:
         python=SETTINGS["python"],
         options=of_cell("train", "options"),
+        software=of_cell("train", "software"),  # not for the command: so that another version runs anew
         weights=backbone_options,
     shell:
         '"$STAGE_PYTHON" {input.script:q} {params.options:q} {params.weights:q}'

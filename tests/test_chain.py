@@ -265,6 +265,23 @@ def test_edited_inference_code_makes_inference_cells(chain, file):
         assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
 
 
+def test_an_engine_upgraded_in_place_makes_its_cells_again(chain, tmp_path, monkeypatch):
+    metadata = tmp_path / "onnxruntime-99.0.dist-info/METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime\nVersion: 99.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert plan(chain) == {"infer": 2, "write_run_config": 1, "conclude": 1, "page": 1}
+
+
+def test_paddle_upgraded_in_place_makes_everything_again_that_runs_on_it(chain, tmp_path, monkeypatch):
+    (tmp_path / "paddle/version").mkdir(parents=True)
+    (tmp_path / "paddle/__init__.py").touch()
+    (tmp_path / "paddle/version/__init__.py").write_text('full_version = "99.0"\ncommit = "other"\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    chains = {"train": 2, "evaluate": 2, "export": 2, "infer": 2 * CELLS}
+    assert plan(chain) == {**chains, "write_run_config": 1, "conclude": 1, "page": 1}
+
+
 def test_edited_readme_makes_nothing(chain):
     with changed(chain / "README.md", lambda text: text + "\nedited\n"):
         assert plan(chain) == {}
@@ -315,10 +332,24 @@ def test_the_run_is_compared_with_another(chain, found):
 # -- lies -------------------------------------------------------------------------------------
 
 
-def judged(chain, monkeypatch, *lost):
+def judged(chain, monkeypatch, *lost, software=()):
     monkeypatch.chdir(chain)
     run = yaml.safe_load(Path("results/smoke/run_config.yaml").read_text())
+    run["hardware"]["software"] |= dict(software)
     return conclusions.conclude(cells.CellTable(run["settings"], machine.Hardware(**run["hardware"])), lost)
+
+
+def test_a_record_of_another_version_is_not_believed(chain, monkeypatch):
+    installed = machine.software()["onnxruntime"]
+    result = judged(chain, monkeypatch, software={"onnxruntime": "99.0"})
+    of_engine = [
+        c for c in result.cells if c["requested"].get("engine") == "onnxruntime" and c["status"] != "unverified"
+    ]
+    assert {c["status"] for c in of_engine} == {"not-run"} and len(of_engine) == 2
+    assert f"onnxruntime was {installed}, now 99.0" in of_engine[0]["reason"]
+    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (3 + PASSED - 1)
+    result = judged(chain, monkeypatch, software={"paddle": "99.0"})
+    assert not [c for c in result.cells if c["status"] == "passed"]
 
 
 def test_what_is_made_from_something_not_believed_is_not_believed(chain, monkeypatch):

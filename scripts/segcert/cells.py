@@ -13,10 +13,17 @@ from functools import cached_property
 from typing import Any
 
 from segcert import matrix, record, statuses
-from segcert.machine import Hardware
+from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.matrix import CPU, GPU
 from segcert.settings import MODEL_SECTIONS, of_model, per_model
 
+PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
+# Software that others than cells of Paddle alone run on, by engine or stage.
+RUNS_ON = {
+    "export": (*PADDLE, "paddle2onnx"),
+    "onnxruntime": ("onnxruntime", "numpy", "opencv"),
+    "openvino": ("openvino", "numpy", "opencv"),
+}
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -32,6 +39,7 @@ class Cell:
         requested: what the configuration asks for, by field.
         status, reason: set where the plan already knows that it cannot or must not run.
         known_failures: the entries of the configuration that match this cell.
+        software: what its result may follow from, by its name in a record's env, as far as it is known.
     """
 
     mode: str
@@ -47,6 +55,7 @@ class Cell:
     status: str | None = None
     reason: str | None = None
     known_failures: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    software: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def planned(self) -> bool:
@@ -156,7 +165,9 @@ class CellTable:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        cells = tuple(self._known(cell) for model in self.settings["models"] for cell in self._of_model(model))
+        cells = tuple(
+            self._on_software(self._known(cell)) for model in self.settings["models"] for cell in self._of_model(model)
+        )
         seen: set[str] = set()
         for cell in cells:
             if cell.record in seen:
@@ -479,6 +490,15 @@ class CellTable:
         if not matching:
             return cell
         return replace(cell, known_failures=matching)
+
+    def _on_software(self, cell: Cell) -> Cell:
+        """The cell with the software that it is to run on: another version of it makes the cell stale."""
+        if not cell.planned or (cell.topology == "released" and cell.stage == "train"):
+            return cell  # not run, or a file that was taken as it is
+        names = RUNS_ON.get(cell.requested.get("engine", cell.stage), PADDLE)
+        if cell.gpus:
+            names = (*names, *GPU_SOFTWARE)
+        return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
 
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:

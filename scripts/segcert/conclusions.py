@@ -195,6 +195,9 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
     for key, value in cell.requested.items():
         if found["requested"].get(key) != value:
             return f"{key} was {found['requested'].get(key)}, now {value}"
+    for key, value in cell.software.items():
+        if found["env"].get(key) != value:
+            return f"{key} was {found['env'].get(key)}, now {value}"
     try:
         words = shlex.split(found["command"])
     except ValueError:

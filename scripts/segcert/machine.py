@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import platform
 import re
@@ -17,29 +18,21 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+# name in a record's env -> distributions that may hold it
 PACKAGES = {
-    "paddleseg": "paddleseg",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "paddle2onnx": "paddle2onnx",
-    "numpy": "numpy",
-    "opencv": "opencv-python-headless",
-    "snakemake": "snakemake",
+    "paddleseg": ("paddleseg",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "paddle2onnx": ("paddle2onnx",),
+    "numpy": ("numpy",),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "snakemake": ("snakemake",),
 }
-# Packages whose versions run_config.yaml states.
-PINNED = (
-    "snakemake",
-    "paddlepaddle",
-    "paddlepaddle-gpu",
-    "paddleseg",
-    "paddle2onnx",
-    "onnxruntime",
-    "openvino",
-    "numpy",
-    "opencv-python-headless",
-    "pandas",
-    "PyYAML",
-)
+# Of an env, what a result may follow from: the stages' packages, and on a GPU the device and its driver.
+SOFTWARE = ("paddle", "paddle_commit", "cuda", "cudnn", *(name for name in PACKAGES if name != "snakemake"))
+GPU_SOFTWARE = ("gpu", "driver")
+# Of the workflow's own environment, for run_config.yaml.
+WORKFLOW = ("snakemake", "pandas", "PyYAML")
 
 
 @dataclass(frozen=True)
@@ -51,12 +44,14 @@ class Hardware:
         source: the setting that said so: `auto`, `cpu` or `gpu`.
         bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
         lacks: library (paddle, onnxruntime) -> why it cannot compute on those GPUs.
+        software: what the stages are to run on, by its name in a record's env; nothing where that is not known.
     """
 
     gpus: int
     source: str
     bf16: bool | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
+    software: Mapping[str, Any] = field(default_factory=dict)
 
     def why_no_gpu(self, library: str) -> str | None:
         """Why a library cannot compute on a GPU here; None where it can, as far as that is known."""
@@ -65,25 +60,48 @@ class Hardware:
         return self.lacks.get(library)
 
 
-def hardware(setting: str, python: str | None = sys.executable) -> Hardware:
+def hardware(setting: str, python: str | None = sys.executable, here: bool = True) -> Hardware:
     """What to plan for: `auto` looks at this machine, `cpu` and `gpu` take the user's word.
 
     Args:
         setting: auto | cpu | gpu.
         python: the interpreter of the stages, whose libraries are looked at; None: it is not there yet.
+        here: whether the stages run on this machine, so that its GPUs and their driver are theirs.
     """
+    runs_on = software(python, here) if python else {}
     if setting == "cpu":
-        return Hardware(0, setting, cpu_has_bf16())
+        return Hardware(0, setting, cpu_has_bf16(), software=runs_on)
     if setting == "gpu":
-        return Hardware(max(len(gpus()), 8), setting)
+        return Hardware(max(len(gpus()), 8), setting, software=runs_on)
     found = gpus()
     if not found or python is None:
-        return Hardware(len(found), setting, cpu_has_bf16())
+        return Hardware(len(found), setting, cpu_has_bf16(), software=runs_on)
     lacks = {
         "paddle": why_paddle_has_no_gpu(paddle_build(python), found),
         "onnxruntime": why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
     }
-    return Hardware(len(found), setting, cpu_has_bf16(), {library: why for library, why in lacks.items() if why})
+    lacking = {library: why for library, why in lacks.items() if why}
+    return Hardware(len(found), setting, cpu_has_bf16(), lacking, runs_on)
+
+
+def software(python: str = sys.executable, here: bool = True) -> dict[str, Any]:
+    """SOFTWARE of an interpreter's environment, and with `here` GPU_SOFTWARE of this machine; what is there of it."""
+    found = environment() if python == sys.executable else _environment_of(python)
+    names = (*SOFTWARE, *(GPU_SOFTWARE if here else ()))
+    return {name: found[name] for name in names if found.get(name) is not None}
+
+
+@cache
+def _environment_of(python: str) -> dict[str, Any]:
+    """What `environment` says in another interpreter; nothing where that does not run."""
+    code = "import json, sys; sys.path.insert(0, sys.argv[1]); from segcert import machine; "
+    command = [python, "-c", code + "print(json.dumps(machine.environment()))", str(Path(__file__).parents[1])]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        found: dict[str, Any] = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
+    return found
 
 
 def why_paddle_has_no_gpu(build: Mapping[str, Any], found: tuple[dict[str, str], ...]) -> str | None:
@@ -264,11 +282,12 @@ def paddle_is(specifier: str) -> bool:
         return False
 
 
-def package_version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+def package_version(*distributions: str) -> str | None:
+    """The version of the first of these distributions that is installed in this interpreter's environment."""
+    for distribution in distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return None
 
 
 @cache
@@ -296,7 +315,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "paddle": build.get("full_version"),
         "paddle_commit": build.get("commit"),
-        **{key: package_version(name) for key, name in PACKAGES.items()},
+        **{key: package_version(*names) for key, names in PACKAGES.items()},
         "cpu": cpu_model(),
         "cpu_cores": cores(),
         "gpu": [gpu["name"] for gpu in found] or None,
