@@ -47,8 +47,7 @@ include: "rules/compare.smk"
 rule all:
     default_target: True
     input:
-        f"results/{MODE}/conclusions.json",
-        f"results/{MODE}/conclusions.html",
+        expand([*rules.conclude.output, *rules.page.output], mode=MODE),
         # every output by name: Snakemake makes a missing file again only where a target asks for it
         [path for cell in PLANNED for path in cell.outputs],
         dict.fromkeys(path for cell in PLANNED for path in TABLE.source_records(cell)),

@@ -4,6 +4,8 @@ failed, and a summary for the terminal.
 
 from segcert.advice import with_advice
 
+COMPARING = ("baseline", "candidate", "compare")
+
 if workflow.is_main_process:
     for note in SETTINGS.get("params", {}).get("notes", []):
         print(f"note: {note}", file=sys.stderr)
@@ -55,8 +57,33 @@ def conclude_after_failure():
     subprocess.run(command, check=False)
 
 
+def same_run(run_config):
+    """Whether conclusions of that configuration are those of this one; what to compare with is no part of them."""
+
+    def part(run):
+        return {
+            **run,
+            "settings": {key: value for key, value in run["settings"].items() if key not in COMPARING},
+        }
+
+    return part(run_config) == part(json.loads(json.dumps(RUN_CONFIG)))
+
+
 def show_conclusions():
-    """Show the summary that the last conclusions printed, and the page, where this run made or kept them."""
+    """Show the summary that the last conclusions printed, and the page, where this run made or kept them.
+
+    A run of named files may leave conclusions that are older than a record, or of another configuration.
+    """
+    conclusions = Path(f"results/{MODE}/conclusions.json")
+    records = [path for cell in PLANNED if (path := Path(cell.record)).exists()]
+    try:
+        kept = yaml.safe_load(Path(f"results/{MODE}/run_config.yaml").read_text(encoding="utf-8"))
+        made = conclusions.stat().st_mtime_ns
+    except (OSError, yaml.YAMLError):
+        return
+    if not same_run(kept) or any(path.stat().st_mtime_ns > made for path in records):
+        print(f"{conclusions} is older than this run: run without naming files to renew it", file=sys.stderr)
+        return
     for log in (Path(f"results/{MODE}/conclusions.log"), Path(f"results/{MODE}/page.log")):
         if log.exists():
             print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")

@@ -384,7 +384,11 @@ class _Supervisor:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
-        self._stop(f"ended by {signal.Signals(number).name}: cancelled, or over a limit of its scheduler")
+        name = signal.Signals(number).name
+        if number == signal.SIGINT:
+            self._stop(f"ended by {name}: interrupted (Ctrl-C); the same command goes on")
+        else:
+            self._stop(f"ended by {name}: cancelled, or over a limit of its scheduler")
 
     def _stop(self, why: str, grace: float = GRACE_S) -> None:
         if self.stopped_by is None and self.child is not None and self.child.poll() is None:
