@@ -243,12 +243,21 @@ def test_the_interval_tells_more_than_the_effect():
     assert sum(moved) > 10 > 3 >= sum(map(bool, found))
 
 
-def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
-    def timed(median_ms, cpu_s, device="cpu"):
-        cells = with_metric("infer", "metrics.inference_ms", timing(median_ms))
-        cells[3] |= {"cpu_s": cpu_s, "wall_s": 10.0, "effective": {"device": device, "engine": "onednn"}}
-        return cells
+def taken(cores, **more):
+    """The load that a record tells of: cores that others had; not noticed below a quarter of one."""
+    return {"own_cores": None, "other_cores": cores, "steal_share": 0.0, "noticed": cores >= 0.25, **more}
 
+
+BUSY = taken(1.7)
+
+
+def timed(median_ms, cpu_s, device="cpu", load=BUSY):
+    cells = with_metric("infer", "metrics.inference_ms", timing(median_ms))
+    cells[3] |= {"cpu_s": cpu_s, "wall_s": 10.0, "load": load, "effective": {"device": device, "engine": "onednn"}}
+    return cells
+
+
+def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
     found = compared(timed(10, 9.0), timed(30, 3.0))  # a third of the share, three times the time
     assert found.changes == [] and "1 times moved beyond" in comparison.markdown(found)
     assert found.candidate["core_share"] == 0.3
@@ -258,20 +267,52 @@ def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
     assert compared(timed(10, 3.0), timed(10, 9.0)).changes == [], "what did not move needs no explanation"
     assert compared(timed(30, 3.0), timed(10, 9.0)).changes == [], "nor is it faster for having a core to itself"
     assert only(compared(timed(10, 9.0, "gpu"), timed(30, 3.0, "gpu"))).kind == "worse", "a GPU's times are its own"
-    loop = timed(30, 9.0)  # the stage had its core, and the batches had not
-    loop[3]["metrics"]["load"] = {"own_cores": 0.3}
-    alone = timed(10, 9.0)
-    alone[3]["metrics"]["load"] = {"own_cores": 1.0}
+
+
+def test_a_loop_that_waited_within_a_stage_that_did_not():
+    loop, alone = timed(30, 9.0), timed(10, 9.0)
+    loop[3]["metrics"]["load"] = taken(1.7, own_cores=0.3)
+    alone[3]["metrics"]["load"] = taken(0.0, own_cores=1.0)
     assert compared(alone, loop).changes == []
-    assert (
-        comparison.compare(comparison.pool([run(*alone)] * 2), comparison.pool([run(*loop)] * 2), rules()).changes == []
-    )
+    pooled = [comparison.pool([run(*cells)] * 2) for cells in (alone, loop)]
+    assert comparison.compare(*pooled, rules()).changes == []
+    loop[3]["metrics"]["load"] = taken(0.1, own_cores=0.3)  # asleep, and nobody else was there
+    assert only(compared(alone, loop)).kind == "worse"
+    pooled = [comparison.pool([run(*cells)] * 2) for cells in (alone, loop)]
+    assert only(comparison.compare(*pooled, rules())).kind == "worse"
+
+
+@pytest.mark.parametrize(
+    ("load", "kind"),
+    [
+        (None, "worse"),  # not measured
+        (taken(0.0), "worse"),
+        (taken(0.2), "worse"),  # seen, and not noticed
+        (taken(1.0), "worse"),  # explains that it took twice as long
+        (taken(5.0), None),
+        (taken(0.0, steal_share=0.9, noticed=True), "worse"),  # of two cores: 1.8
+        (taken(4.0, steal_share=0.5, noticed=True), None),
+        (taken(5.0, noticed=False), "worse"),
+    ],
+)
+def test_threads_that_were_lost_are_not_explained_by_what_others_did_not_take(load, kind):
+    """Six cores' worth of threads became one, and the time six times as long."""
+    for before, after, expected in (
+        (timed(10, 60.0, load=taken(0.0)), timed(60, 10.0, load=load), kind),
+        (timed(60, 10.0, load=load), timed(10, 60.0, load=taken(0.0)), kind and "better"),
+    ):
+        assert [change.kind for change in compared(before, after).changes] == ([expected] if expected else [])
+
+
+def test_a_training_that_waited_for_a_core_is_no_slower_paddle():
     slow = copy.deepcopy(list(WHOLE))
     fast = with_metric("train", "metrics.ips", 30.0)
-    slow[0] |= {"cpu_s": 3.0, "wall_s": 10.0}
+    slow[0] |= {"cpu_s": 3.0, "wall_s": 10.0, "load": BUSY}
     fast[0] |= {"cpu_s": 9.0, "wall_s": 10.0}
     assert compared(fast, slow).changes == [] == compared(slow, fast).changes
-    slow[0]["cpu_s"] = 9.0
+    slow[0]["load"] = taken(0.0)
+    assert only(compared(fast, slow)).kind == "worse"
+    slow[0] |= {"cpu_s": 9.0, "load": BUSY}
     assert only(compared(fast, slow)).kind == "worse"
 
 

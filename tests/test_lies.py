@@ -44,6 +44,7 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
     assert {"own_cores", "other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
+    assert found["load"].keys() == found["metrics"]["load"].keys() and found["load"]["own_cores"] > 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 The two are contents of `conclusions.json`, from other commits, Paddle versions or machines. A status is worse
 where it says more against the cell. A figure is worse where it moved the wrong way by more than its tolerance
-and beyond what the noise explains: the intervals of medians, and the share of a core that each process had.
+and beyond what the noise explains: the intervals of medians, and the cores that others took from each process.
 Each side may be several repeats of a run: then the interval is that of all of them, and every figure has one.
 """
 
@@ -37,8 +37,8 @@ class Metric:
         lower_is_better: which way is worse.
         of_machine: whether it tells as much of the machine as of the code, as every time does.
         interval: path of the value's 95 % interval, where it has one.
-        cores: path of how many cores the process computed on while this was measured, where that is known
-            apart from the whole stage.
+        load: path of what the process and others computed while this was measured, where that is known apart
+            from the whole stage.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Metric:
     lower_is_better: bool
     of_machine: bool = False
     interval: str | None = None
-    cores: str | None = None
+    load: str | None = None
 
 
 METRICS = (
@@ -58,7 +58,7 @@ METRICS = (
         True,
         True,
         "metrics.inference_ms.p50_ci95",
-        "metrics.load.own_cores",
+        "metrics.load",
     ),
     Metric("build_s", "build s", "metrics.build_s", True, True),
     Metric("train_ips", "training images/s", "metrics.ips", False, True),
@@ -83,6 +83,15 @@ BADNESS = {
 MACHINE = ("cpu", "cpu_cores", "gpu")
 OTHER_MACHINE = "not judged: other machine"
 WAITED = "explained by waiting for a core"
+STAGE_LOAD = "load"  # path of the load on the machine during a whole stage
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Cores that a process computed on, and those that others were seen to take from the machine meanwhile."""
+
+    own: float
+    others: float
 
 
 @dataclass(frozen=True)
@@ -267,12 +276,12 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
         if len(values) > 1:
             ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
-    shares = {}
-    for path in (None, *(metric.cores for metric in METRICS if metric.cores)):
-        known = [share for cell in repeats if (share := _core_share(cell, path))]
+    cores = {}
+    for path in (STAGE_LOAD, *(metric.load for metric in METRICS if metric.load)):
+        known = [found for cell in repeats if (found := _cores(cell, path))]
         if known:
-            shares[path or ""] = median(known)
-    return {**worst, "reason": reason, "ranges": ranges, "core_shares": shares}
+            cores[path] = Cores(median(one.own for one in known), median(one.others for one in known))
+    return {**worst, "reason": reason, "ranges": ranges, "cores": cores}
 
 
 def _figure(cell: Mapping[str, Any], metric: Metric) -> Any:
@@ -427,35 +436,43 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
 
 
 def _had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """How many times as much of the clock's time the first cell computed; 1 on a GPU, where the CPU tells nothing.
+    """How many times as much the first cell could compute, for what others took; 1 where they took nothing.
 
     A process that shares its cores with others waits for them: its times grow as its share shrinks, whatever
     Paddle does. Of two runs of one Paddle, one on a machine with eight times as much to do as it had cores, the
-    ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together.
+    ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together. But a process also has
+    fewer cores where it lost its threads or sleeps on a lock, so it is allowed for no more than others had.
     """
-    for path in (metric.cores, None):
-        first, second = (_core_share(cell, path) for cell in (before, after))
+    for path in filter(None, (metric.load, STAGE_LOAD)):
+        first, second = _cores(before, path), _cores(after, path)
         if first and second:
-            return first / second
+            if first.own >= second.own:
+                return min(first.own, second.own + second.others) / second.own
+            return first.own / min(second.own, first.own + first.others)
     return 1.0
 
 
-def _core_share(cell: Mapping[str, Any], path: str | None = None) -> float | None:
-    """CPU time over wall time; None on a GPU or where it is not recorded.
-
-    Args:
-        path: of this share in a record; None: of the whole stage.
-    """
-    if "core_shares" in cell:
-        merged: float | None = cell["core_shares"].get(path or "")
+def _cores(cell: Mapping[str, Any], path: str = STAGE_LOAD) -> Cores | None:
+    """Of a load in a record; None on a GPU, where the CPU tells nothing, or where it is not recorded."""
+    if "cores" in cell:
+        merged: Cores | None = cell["cores"].get(path)
         return merged
     if (cell.get("effective") or {}).get("device") != "cpu":
         return None
-    if path:
-        recorded: float | None = _value(cell, path)
-        return recorded
-    measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
-    return cell["cpu_s"] / cell["wall_s"] if measured else None
+    load = _value(cell, path)
+    own = load.get("own_cores") if isinstance(load, Mapping) else None
+    if path == STAGE_LOAD:
+        measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
+        own = cell["cpu_s"] / cell["wall_s"] if measured else None
+    return Cores(own, _taken(cell, load)) if own else None
+
+
+def _taken(cell: Mapping[str, Any], load: Any) -> float:
+    """Cores that others had of the machine, or the hypervisor; 0 where that was not measured or did not count."""
+    if not isinstance(load, Mapping) or not load.get("noticed"):
+        return 0.0
+    stolen = (load.get("steal_share") or 0.0) * ((cell.get("env") or {}).get("cpu_cores") or 1)
+    return float((load.get("other_cores") or 0.0) + stolen)
 
 
 def _machine(cell: Mapping[str, Any]) -> list[Any]:
@@ -474,7 +491,7 @@ def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
     ran = [cell for cell in conclusions["cells"] if cell.get("env")]
     paddles = dict.fromkeys(f"{cell['env'].get('paddle')} ({cell['env'].get('paddle_commit')})" for cell in ran)
     started = sorted(cell["started"] for cell in ran)
-    shares = [share for cell in ran if cell["stage"] == "infer" and (share := _core_share(cell))]
+    shares = [cores.own for cell in ran if cell["stage"] == "infer" and (cores := _cores(cell))]
     return {
         "runs": conclusions.get("runs", 1),
         "paddle": ", ".join(paddles) or None,
@@ -613,7 +630,7 @@ def _environment_text(comparison: Comparison) -> list[str]:
     if waited:
         parts.append(
             f"**{waited} times moved beyond their tolerance and are no findings**: the processes' shares of a core "
-            "moved with them, as they do where something else computes on the machine."
+            "moved with them, by no more than what others were seen to compute on the machine."
         )
     return parts
 

@@ -25,6 +25,7 @@ RUN_FIELDS = (
     "wall_s",
     "cpu_s",
     "peak_rss_mb",
+    "load",
     "env",
     "effective",
     "metrics",

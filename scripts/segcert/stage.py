@@ -34,6 +34,7 @@ import psutil
 from segcert import deferred, leases, machine, processes, record, schedulers, statuses
 from segcert.advice import with_advice
 from segcert.errors import StageError, Unverified
+from segcert.load import OtherLoad
 from segcert.masking import masked
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
@@ -226,6 +227,7 @@ class _Supervisor:
         self.failure = Path(record.failure(args.record))
         self.staging = Staging(self.record.parent / f".{self.record.stem}.{os.getpid()}.partial")
         self.peak_rss = 0
+        self.load: dict[str, Any] | None = None
         self.oom_kills = machine.oom_kills()
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
@@ -378,7 +380,9 @@ class _Supervisor:
             )
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
+            load = OtherLoad()
             code = self._watch(self.child)
+            self.load = load.seen()
             self._append_rank_logs(log)
         return code
 
@@ -509,6 +513,7 @@ class _Supervisor:
             "wall_s": record.finite(wall),
             "cpu_s": record.finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),
+            "load": self.load,
             "env": machine.environment(),
             "requested": self.plan.requested,
             "effective": result["effective"],
