@@ -135,6 +135,44 @@ def test_new_cells_are_no_regression():
         assert f"new, {status}" in comparison.markdown(found)
 
 
+def certified(verdict, reason="loss curves 3.0% apart"):
+    """The content of a conclusions.json with a certificate."""
+    found = {"model": "pp_humanseg_lite", "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32"}
+    return run(*WHOLE) | {"certificates": [{**found, "verdict": verdict, "reason": reason}]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("passed", "accuracy-failed", "worse"),
+        ("passed", "failed", "worse"),
+        ("passed", "unverified", "worse"),
+        ("accuracy-failed", "passed", "better"),
+        ("unverified", "accuracy-failed", "changed"),
+    ],
+)
+def test_certificates_get_worse_and_better_as_cells_do(before, after, kind):
+    found = comparison.compare(certified(before), certified(after, "30.0% apart"), rules())
+    change = only(found)
+    assert (change.kind, change.stage, change.before, change.after) == (kind, "certificate", before, after)
+    assert "30.0% apart" in change.note and found.regressed == (kind == "worse")
+    assert f"{before} -> {after}" in comparison.markdown(found)
+    assert "certificate `single_amp_O1_float16`" in comparison.markdown(found)
+    # each side as repeats
+    one_of_two = comparison.pool([certified(before), certified(after)])
+    assert comparison.compare(one_of_two, comparison.pool([certified(before)] * 2), rules()).regressed is False
+    pooled = comparison.compare(comparison.pool([certified(before)] * 2), one_of_two, rules())
+    assert pooled.regressed == (kind == "worse" and after != "unverified")  # of those, what was exercised counts
+    assert pooled.candidate["counts"] == {"passed": 4}
+
+
+def test_certificates_appear_and_vanish_as_cells_do():
+    bare = run(*WHOLE)
+    assert only(comparison.compare(bare, certified("accuracy-failed"), rules())).kind == "appeared"
+    assert only(comparison.compare(certified("passed"), bare, rules())).kind == "worse"
+    assert comparison.compare(certified("passed"), certified("passed"), rules()).changes == []
+
+
 def test_a_data_set_that_newly_fails_is_shown():
     broken = cell("train", "people.tar", "failed", "no such host", model=None, train_cell=None)
     broken["stage"] = "data"

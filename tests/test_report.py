@@ -265,6 +265,33 @@ def test_a_certificate_that_does_not_hold_is_told_of_everywhere(tmp_path):
     assert "certificate of m single_amp_O1_float16: loss curves 30.0% apart" in report.summary(conclusions, tmp_path)
     line = "**m** single `single_amp_O1_float16`: accuracy-failed: loss curves 30.0% apart"
     assert line in (tmp_path / "conclusions.md").read_text()
+    line = "- ≠ m，单机单卡，`single_amp_O1_float16`：精度不达标：loss curves 30.0% apart"
+    assert line in (tmp_path / "conclusions.zh.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize("verdict", [status.name for status in statuses.ALL])
+def test_mixed_precision_is_no_better_than_its_certificate(tmp_path, verdict):
+    """In every table; the training and its evaluation have passed."""
+    status, name = statuses.by_name(verdict), "single_amp_O1_float16"
+    asked = {"device": "gpu", "precision": "amp", "level": "O1", "dtype": "float16"}
+    cells = [
+        pages.cell(tmp_path, "m", "train", name, "passed", train_cell=name, **asked),
+        pages.cell(tmp_path, "m", "eval", name, "passed", train_cell=name, device="gpu"),
+        pages.cell(tmp_path, "m", "train", "single_fp32", "passed", device="gpu", precision="fp32"),
+    ]
+    certificate = {"model": "m", "topology": "single", "amp": name, "twin": "single_fp32", "verdict": verdict,
+                   "reason": "as it came out"}  # fmt: skip
+    conclusions = Conclusions("smoke", cells, [certificate])
+    assert report.train_frame(conclusions)["single"][0] == f"{status.symbol} AMP O1 float16: {verdict}; ✓ fp32: passed"
+    shown = report.chinese(conclusions)
+    assert ("混合精度训练（O1 float16）；" in shown) == (verdict == "passed")
+    assert (f"混合精度训练（O1 float16）：{status.zh}；" in shown) == (verdict != "passed")
+    chip = f'<a class="chip s-{verdict}" href="#{{}}" title="{verdict}{{}}">'
+    passed = chip.format(page.anchors_of(cells)[cells[0]["record"]], "")
+    text = rendered(tmp_path, conclusions, [certificate])
+    assert (passed if verdict == "passed" else chip.format("precision", ": as it came out")) in text
+    other = {**certificate, "topology": "multi"}
+    assert "✓ AMP" in report.train_frame(Conclusions("smoke", cells, [other]))["single"][0]
 
 
 def test_the_page_stays_small_with_a_large_matrix(tmp_path):

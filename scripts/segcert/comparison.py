@@ -83,6 +83,7 @@ BADNESS = {
 MACHINE = ("cpu", "cpu_cores", "gpu")
 OTHER_MACHINE = "not judged: other machine"
 WAITED = "explained by waiting for a core"
+CERTIFICATE = "certificate"  # stands for a stage, in what is compared
 STAGE_LOAD = "load"  # path of the load on the machine during a whole stage
 
 
@@ -261,7 +262,14 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         for key, cell in _by_key(run).items():
             cells.setdefault(key, []).append(cell)
     pooled = [_pooled(repeats) for repeats in cells.values()]
-    return {**first, "cells": pooled, "counts": dict(Counter(cell["status"] for cell in pooled)), "runs": len(runs)}
+    return {
+        **first,
+        "red": any(run["red"] for run in runs),
+        "cells": pooled,
+        "certificates": [],  # they are among the cells now
+        "counts": dict(Counter(cell["status"] for cell in pooled if cell["stage"] != CERTIFICATE)),
+        "runs": len(runs),
+    }
 
 
 def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -305,7 +313,19 @@ def _by_key(conclusions: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
     """Cells by what they are: model, stage, train cell, name. Data sets have no model and no train cell."""
     return {
         (cell["model"] or "", cell["stage"], cell.get("train_cell") or "", cell["cell"]): cell
-        for cell in conclusions["cells"]
+        for cell in (*conclusions["cells"], *map(_as_cell, conclusions.get("certificates", ())))
+    }
+
+
+def _as_cell(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A certificate of mixed precision in the form of a cell: its verdict gets better and worse like any status."""
+    return {
+        "model": certificate["model"],
+        "stage": CERTIFICATE,
+        "cell": certificate["amp"],
+        "status": certificate["verdict"],
+        "reason": certificate["reason"],
+        "requested": {},
     }
 
 

@@ -243,20 +243,32 @@ def precision_label(requested: Mapping[str, Any]) -> str:
 
 
 def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:
-    """What a model's training on a topology comes to: one item per precision, mixed precision first."""
+    """What a model's training on a topology comes to: one item per precision, mixed precision first.
+
+    It is as good as the worst of the training, its evaluation and, with mixed precision, its certificate. `cause`
+    is the record of the cell that says so, None where the certificate does.
+    """
     entries = []
     for train in conclusions.select(model=model, stage="train", topology=topology):
-        evaluated = conclusions.select(model=model, stage="eval", train_cell=train["train_cell"])
-        status = worst([train["status"], *(cell["status"] for cell in evaluated)])
+        cells = [train, *conclusions.select(model=model, stage="eval", train_cell=train["train_cell"])]
+        parts = [(cell["status"], cell["reason"], cell["record"]) for cell in cells]
+        parts += [
+            (item["verdict"], item["reason"], None)
+            for item in conclusions.certificates
+            if (item["model"], item["topology"], item["amp"]) == (model, topology, train["cell"])
+        ]
+        status = worst(name for name, _, _ in parts)
+        reason, cause = next((why, where) for name, why, where in parts if name == status.name)
         entries.append(
             {
                 "label": precision_label(train["requested"]),
                 "amp": train["requested"].get("precision") == "amp",
                 "status": status,
-                "reason": next((c["reason"] for c in (train, *evaluated) if c["status"] == status.name), None),
+                "reason": reason,
                 "device": (train.get("effective") or {}).get("device"),
                 "ranks": (train.get("effective") or {}).get("devices"),
                 "record": train["record"],
+                "cause": cause,
             }
         )
     return sorted(entries, key=lambda entry: not entry["amp"])

@@ -282,7 +282,7 @@ def _topologies(conclusions: Conclusions) -> list[str]:
 
 
 def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The seed's training table, each entry with the cell that its status comes from."""
+    """The seed's training table, each entry with the place that its status comes from."""
     by_record = {cell["record"]: cell for cell in conclusions.cells}
     rows = []
     for algorithm, model in work.models(conclusions):
@@ -292,12 +292,11 @@ def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict
             for entry in work.train_entries(conclusions, model, topology):
                 train = by_record[entry["record"]]
                 evaluated = conclusions.select(stage="eval", model=model, train_cell=train["train_cell"])
-                cause = next((c for c in (train, *evaluated) if c["status"] == entry["status"].name), train)
                 metrics = next((cell.get("metrics") or {} for cell in evaluated), {})
                 entries.append(
                     {
                         **entry,
-                        "anchor": anchors[cause["record"]],
+                        "anchor": anchors[entry["cause"]] if entry["cause"] else "precision",
                         "miou": metrics.get("miou") if entry["status"].name in plots.SHOWN else None,
                     }
                 )

@@ -14,6 +14,7 @@ from segcert import junit, logs, record, statuses
 from segcert.conclusions import Conclusions
 
 TEMPLATES = Path(__file__).parent / "templates"
+TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
 
 
 def write(conclusions: Conclusions, folder: Path) -> None:
@@ -203,6 +204,10 @@ def _environment(conclusions: Conclusions) -> dict[str, Any] | None:
     return next((cell["env"] for cell in conclusions.cells if cell.get("env")), None)
 
 
+def _certificates(conclusions: Conclusions) -> list[dict[str, Any]]:
+    return [{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.certificates]
+
+
 def markdown(conclusions: Conclusions) -> str:
     def table(frame: pd.DataFrame) -> str:
         return frame.to_markdown(index=False, floatfmt=".4g") if len(frame) else "(none)"
@@ -215,7 +220,7 @@ def markdown(conclusions: Conclusions) -> str:
         infer=table(infer_frame(conclusions)),
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
-        certificates=[{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.certificates],
+        certificates=_certificates(conclusions),
         red=_reasons(conclusions, "failed", "accuracy-failed"),
         known=_reasons(conclusions, "known-failure"),
         blocked=_reasons(conclusions, "blocked"),
@@ -227,7 +232,6 @@ def markdown(conclusions: Conclusions) -> str:
 
 def chinese(conclusions: Conclusions) -> str:
     """The two tables in the seed's own form. An entry reads as the seed's only where a run proved it."""
-    topologies = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
     present = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
     train = [
         [algorithm, model, *(_chinese_train(work.train_entries(conclusions, model, topology)) for topology in present)]
@@ -247,10 +251,12 @@ def chinese(conclusions: Conclusions) -> str:
         conclusions=conclusions,
         statuses=statuses.ALL,
         env=_environment(conclusions),
-        train_head=["算法名称", "模型名称", *(topologies[topology] for topology in present)],
+        train_head=["算法名称", "模型名称", *(TOPOLOGIES_ZH[topology] for topology in present)],
         train=train,
         infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"],
         infer=infer,
+        certificates=_certificates(conclusions),
+        topologies=TOPOLOGIES_ZH,
         unverified=_reasons(conclusions, "unverified"),
         problems=_reasons(conclusions, "failed", "accuracy-failed", "known-failure"),
     )
