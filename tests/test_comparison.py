@@ -369,6 +369,27 @@ def test_times_of_another_machine_are_listed_and_not_judged():
     assert {change.what for change in judged.changes} == {"miou", "inference_ms"}
 
 
+def test_of_gpus_those_count_that_the_jobs_had():
+    def on(models, listed):
+        cells = with_metric("infer", "metrics.inference_ms", timing(10 if "A" in models else 50))
+        for item in cells:
+            item["env"]["gpu"] = listed
+            item |= {"gpus": [{"visible": "0", "key": "GPU-1", "model": model} for model in models]} if models else {}
+        return cells
+
+    def judged(before, after):
+        return next(f for f in compared(before, after).figures if f.metric == "inference_ms").judged
+
+    mixed = ["A", "B"]
+    assert judged(on(["A"], mixed), on(["B"], mixed)) == comparison.OTHER_MACHINE, "one machine, another device of it"
+    assert judged(on(["A"], mixed), on(["A"], ["A", "A"])) == "within its tolerance"
+    assert judged(on(["A", "B"], mixed), on(["B", "A"], mixed)) == "within its tolerance"
+    unknown = on(["A", None], mixed)
+    assert judged(unknown, on(["A"], mixed)) == "within its tolerance", "then those that the machine has"
+    assert judged(unknown, on(["A"], ["A"])) == comparison.OTHER_MACHINE
+    assert judged(on([], ["A"]), on(["B"], ["B"])) == comparison.OTHER_MACHINE
+
+
 def test_another_kernel_or_paddle_is_listed_and_judged():
     other = with_metric("infer", "metrics.inference_ms", timing(50))
     for item in other:

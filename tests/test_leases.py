@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from filelock import FileLock, Timeout
 
-from segcert import leases
+from segcert import leases, machine
 
 WITH_GPUS = [sys.executable, str(ROOT / "scripts/with_gpus.py")]
 
@@ -123,6 +123,15 @@ def test_indices_and_uuids_of_one_device_are_one_lock(env, tmp_path):
     assert output(busy, "--busy", "wait", *SHOW).stdout == "3\n"
     refused = output(busy, "--busy", "refuse", *SHOW)
     assert refused.returncode == 75 and "4242" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "model"), [("1", "B"), ("GPU-bb02", "B"), ("GPU-a", "A"), ("7", None), ("", None), ("MIG-1", None)]
+)
+def test_the_driver_tells_a_devices_model(monkeypatch, device, model):
+    listed = ({"index": "0", "name": "A", "uuid": "GPU-aa01"}, {"index": "1", "name": "B", "uuid": "GPU-bb02"})
+    monkeypatch.setattr(machine, "gpus", lambda: listed)
+    assert machine.gpu_model(device) == model
 
 
 def test_a_job_for_two_is_not_passed_by_jobs_for_one(env, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pages
 import plotly.graph_objects
 import pytest
+from conftest import ROOT
 from junitparser import Failure, JUnitXml, Skipped
 from PIL import Image
 
@@ -465,6 +466,33 @@ def test_summary_fits_on_one_screen(tmp_path, reasons):
     assert f"log: {cells[0]['log']}" in text and "unverified: " in text
     assert ("more causes of red cells" in text) == (reasons > 1)
     assert ("100 failed, first " in text) == (reasons == 1)
+
+
+def test_the_conclusions_keep_every_common_field_of_a_record():
+    page_ = (ROOT / "docs/reference/records.md").read_text(encoding="utf-8")
+    table = page_.partition("## Common fields")[2].partition("A gate is")[0]
+    fields = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall("`([a-z_]+)`", row)}
+    # those that the conclusions work out themselves
+    own = {"schema_version", "model", "algorithm", "mode", "stage", "cell", "status", "reason", "requested"}
+    assert fields - own == set(work.RUN_FIELDS) - {"samples_ms"}
+
+
+def test_the_heads_tell_of_every_environment(tmp_path):
+    cells = [pages.of_engine(tmp_path, "m", "passed", threads=number) for number in range(1, 5)]
+    cells[3] |= {"env": {**pages.ENV, "paddle": "9.9.9", "cpu": "Another", "cpu_cores": 64, "gpu": ["H1", "H1"]}}
+    cells[2] |= {"env": {**pages.ENV, "host": "elsewhere"}}
+    conclusions = Conclusions("smoke", cells)
+    lines = report.markdown(conclusions).splitlines()
+    assert [line[: len("- 3 cells: ")] for line in lines if "PaddleSeg " in line] == ["- 3 cells: ", "- 1 cells: "]
+    other = next(line for line in lines if line.startswith("- 1 cells: "))
+    assert "Paddle 9.9.9" in other and "; Another, 64 cores; GPU: H1, H1." in other
+    shown = report.chinese(conclusions)
+    assert "- 环境（3 项）：" in shown and "Another，64 核，GPU：H1，H1。" in shown
+    assert [part["count"] for part in page._environments(conclusions)] == [2, 1, 1]
+    one = report.markdown(Conclusions("smoke", cells[:2])).splitlines()
+    assert [line for line in one if "PaddleSeg " in line] == [one[4]] and one[4].startswith(pages.ENV["os"])
+    nowhere = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", reason="needs a GPU")])
+    assert "PaddleSeg " not in report.markdown(nowhere) and "环境" not in report.chinese(nowhere)
 
 
 def test_conclusions_written_and_loaded_are_the_same(tmp_path):

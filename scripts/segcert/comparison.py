@@ -433,7 +433,7 @@ def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], 
     tolerance = rules.tolerance[metric.name]
     if tolerance is None:
         return "", "not judged: compare.tolerance says so"
-    if metric.of_machine and not rules.judge_other_machines and _machine(before) != _machine(after):
+    if metric.of_machine and not rules.judge_other_machines and _other_machine(before, after):
         return "", OTHER_MACHINE
     old, new = _figure(before, metric), _figure(after, metric)
     if not _beyond(old, new, tolerance):
@@ -495,9 +495,19 @@ def _taken(cell: Mapping[str, Any], load: Any) -> float:
     return float((load.get("other_cores") or 0.0) + stolen)
 
 
-def _machine(cell: Mapping[str, Any]) -> list[Any]:
-    env = cell.get("env") or {}
-    return [env.get(key) for key in MACHINE]
+def _other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the two cells ran on machines that time differently; of GPUs, those count that the jobs really had."""
+    machines = [{key: (cell.get("env") or {}).get(key) for key in MACHINE} for cell in (before, after)]
+    had = [_gpu_models(cell) for cell in (before, after)]
+    if all(had):
+        machines = [{**found, "gpu": models} for found, models in zip(machines, had, strict=True)]
+    return machines[0] != machines[1]
+
+
+def _gpu_models(cell: Mapping[str, Any]) -> list[str]:
+    """Models of the devices that a job was given; empty where it had none, or the driver did not tell of each."""
+    models = [device.get("model") for device in cell.get("gpus") or ()]
+    return sorted(models) if all(models) else []
 
 
 def _ratio(before: Any, after: Any) -> float | None:

@@ -6,6 +6,7 @@ settings that the matrix asks for and from the files that its parents say they m
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections import Counter
@@ -32,6 +33,9 @@ RUN_FIELDS = (
     "inputs",
     "outputs",
     "samples_ms",
+    "scheduler_job",
+    "gpus",
+    "gpus_by",
 )
 BAR = "-" * 24
 
@@ -285,6 +289,36 @@ def models(conclusions: Conclusions) -> list[tuple[str, str]]:
 
 def batch_sizes(conclusions: Conclusions) -> list[int]:
     return sorted({cell["requested"]["batch_size"] for cell in conclusions.select(stage="infer")})
+
+
+def environments(conclusions: Conclusions, fields: Collection[str] | None = None) -> list[tuple[dict[str, Any], int]]:
+    """What the cells ran on, and how many of them did, the commonest first.
+
+    Args:
+        fields: those of `env` that are told of and that tell environments apart; None: all that a record has.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    counts: Counter[str] = Counter()
+    for cell in conclusions.cells:
+        if env := cell.get("env"):
+            told = env if fields is None else {field: env.get(field) for field in fields}
+            key = json.dumps(told, sort_keys=True)
+            found[key] = told
+            counts[key] += 1
+    return [(found[key], count) for key, count in counts.most_common()]
+
+
+def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
+    """Cells of these statuses, grouped by status and reason; of those that passed, the ones with a remark."""
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for cell in conclusions.cells:
+        status = statuses.by_name(cell["status"])
+        if status in which and (cell["reason"] or status is not statuses.PASSED):
+            groups.setdefault((cell["status"], cell["reason"]), []).append(cell)
+    return [
+        {"status": statuses.by_name(name), "reason": reason, "cells": cells, "count": len(cells)}
+        for (name, reason), cells in groups.items()
+    ]
 
 
 # -- the status lines of TIPC -----------------------------------------------------------------

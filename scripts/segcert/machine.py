@@ -147,6 +147,12 @@ def gpus() -> tuple[dict[str, str], ...]:
     return tuple(dict(zip(fields, row, strict=False)) for row in rows)
 
 
+def gpu_model(device: str) -> str | None:
+    """Of a GPU by its index, its UUID or the beginning of that; None where there is no driver that knows it."""
+    known = (gpu["name"] for gpu in gpus() if device == gpu["index"] or (device and gpu["uuid"].startswith(device)))
+    return next(known, None)
+
+
 def compute_processes(uuid: str) -> list[int]:
     """Processes that compute on a GPU, as its driver lists them; none where there is no driver to ask."""
     rows = _ask_driver("compute-apps", "gpu_uuid", "pid")

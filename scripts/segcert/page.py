@@ -238,43 +238,36 @@ def _full_title(cell: Mapping[str, Any]) -> str:
 
 def _findings(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Groups of cells that need a look: by kind, then by reason."""
-    kinds = [
-        ("what_red", (statuses.FAILED, statuses.ACCURACY_FAILED)),
-        ("what_blocked", (statuses.BLOCKED,)),
-        ("what_known", (statuses.KNOWN_FAILURE,)),
-        ("what_surprise", (statuses.PASSED,)),
-        ("what_unverified", (statuses.UNVERIFIED,)),
-        ("what_others", (statuses.SKIPPED, statuses.NOT_RUN)),
+    kinds = {
+        "what_red": (statuses.FAILED, statuses.ACCURACY_FAILED),
+        "what_blocked": (statuses.BLOCKED,),
+        "what_known": (statuses.KNOWN_FAILURE,),
+        "what_surprise": (statuses.PASSED,),
+        "what_unverified": (statuses.UNVERIFIED,),
+        "what_others": (statuses.SKIPPED, statuses.NOT_RUN),
+    }
+    found = {key: work.by_reason(conclusions, *of_kind) for key, of_kind in kinds.items()}
+    return [
+        {"key": key, "groups": [_finding(group, anchors) for group in groups]}
+        for key, groups in found.items()
+        if groups
     ]
-    found = []
-    for key, of_kind in kinds:
-        groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-        for cell in conclusions.cells:
-            if _status(cell) in of_kind and (cell["reason"] or _status(cell) is not statuses.PASSED):
-                groups.setdefault((cell["status"], cell["reason"]), []).append(cell)
-        if groups:
-            found.append(
-                {
-                    "key": key,
-                    "groups": [
-                        {
-                            "status": statuses.by_name(status),
-                            "reason": logs.plain(reason or ""),
-                            "count": len(cells),
-                            "cells": [
-                                {
-                                    "text": f"{cell['model'] or 'data'}: {cell['stage']} {_full_title(cell)}",
-                                    "anchor": anchors[cell["record"]],
-                                }
-                                for cell in cells[:MOST_LINKS]
-                            ],
-                            "more": max(0, len(cells) - MOST_LINKS),
-                        }
-                        for (status, reason), cells in groups.items()
-                    ],
-                }
-            )
-    return found
+
+
+def _finding(group: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
+    """A group of cells with links to the first of them."""
+    return {
+        **group,
+        "reason": logs.plain(group["reason"] or ""),
+        "cells": [
+            {
+                "text": f"{cell['model'] or 'data'}: {cell['stage']} {_full_title(cell)}",
+                "anchor": anchors[cell["record"]],
+            }
+            for cell in group["cells"][:MOST_LINKS]
+        ],
+        "more": max(0, group["count"] - MOST_LINKS),
+    }
 
 
 def _topologies(conclusions: Conclusions) -> list[str]:
@@ -563,21 +556,13 @@ def _other_load(load: Any) -> str | None:
 
 
 def _environments(conclusions: Conclusions) -> list[dict[str, Any]]:
-    """The environments that the cells saw, the commonest first."""
-    found: dict[str, dict[str, Any]] = {}
-    counts: Counter[str] = Counter()
-    for cell in conclusions.cells:
-        if cell.get("env"):
-            key = json.dumps(cell["env"], sort_keys=True)
-            found[key] = cell["env"]
-            counts[key] += 1
+    """The environments that the cells saw, as the page shows them."""
     return [
         {
             "count": count,
             "facts": [
-                (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
-                for name, value in found[key].items()
+                (name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in env.items()
             ],
         }
-        for key, count in counts.most_common()
+        for env, count in work.environments(conclusions)
     ]

@@ -14,6 +14,9 @@ from segcert import junit, logs, record, statuses
 from segcert.conclusions import Conclusions
 
 TEMPLATES = Path(__file__).parent / "templates"
+# Of `env`, for the head of a document; machines that differ in nothing else are one.
+HEAD = ("os", "python", "paddle", "paddle_commit", "paddleseg", "cpu", "cpu_cores", "gpu")
+RED = (statuses.FAILED, statuses.ACCURACY_FAILED)
 TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
 
 
@@ -174,18 +177,6 @@ def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _reasons(conclusions: Conclusions, *names: str) -> list[dict[str, Any]]:
-    """Cells of these statuses, grouped by reason."""
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for cell in conclusions.cells:
-        if cell["status"] in names:
-            groups.setdefault((cell["status"], cell["reason"]), []).append(cell)
-    return [
-        {"status": statuses.by_name(status), "reason": reason, "cells": cells, "count": len(cells)}
-        for (status, reason), cells in groups.items()
-    ]
-
-
 # -- documents --------------------------------------------------------------------------------
 
 
@@ -200,12 +191,12 @@ def _template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def _environment(conclusions: Conclusions) -> dict[str, Any] | None:
-    return next((cell["env"] for cell in conclusions.cells if cell.get("env")), None)
-
-
 def _certificates(conclusions: Conclusions) -> list[dict[str, Any]]:
     return [{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.certificates]
+
+
+def _surprises(conclusions: Conclusions) -> list[dict[str, Any]]:
+    return [cell for group in work.by_reason(conclusions, statuses.PASSED) for cell in group["cells"]]
 
 
 def markdown(conclusions: Conclusions) -> str:
@@ -214,19 +205,19 @@ def markdown(conclusions: Conclusions) -> str:
 
     return _template("conclusions.md.j2").render(
         conclusions=conclusions,
-        env=_environment(conclusions),
+        environments=work.environments(conclusions, HEAD),
         statuses=statuses.ALL,
         train=table(train_frame(conclusions)),
         infer=table(infer_frame(conclusions)),
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
         certificates=_certificates(conclusions),
-        red=_reasons(conclusions, "failed", "accuracy-failed"),
-        known=_reasons(conclusions, "known-failure"),
-        blocked=_reasons(conclusions, "blocked"),
-        unverified=_reasons(conclusions, "unverified"),
-        others=_reasons(conclusions, "skipped", "not-run"),
-        surprises=[c for c in conclusions.cells if c["status"] == "passed" and c["reason"]],
+        red=work.by_reason(conclusions, *RED),
+        known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
+        blocked=work.by_reason(conclusions, statuses.BLOCKED),
+        unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
+        others=work.by_reason(conclusions, statuses.SKIPPED, statuses.NOT_RUN),
+        surprises=_surprises(conclusions),
     )
 
 
@@ -250,15 +241,15 @@ def chinese(conclusions: Conclusions) -> str:
     return _template("conclusions.zh.md.j2").render(
         conclusions=conclusions,
         statuses=statuses.ALL,
-        env=_environment(conclusions),
+        environments=work.environments(conclusions, HEAD),
         train_head=["算法名称", "模型名称", *(TOPOLOGIES_ZH[topology] for topology in present)],
         train=train,
         infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"],
         infer=infer,
         certificates=_certificates(conclusions),
         topologies=TOPOLOGIES_ZH,
-        unverified=_reasons(conclusions, "unverified"),
-        problems=_reasons(conclusions, "failed", "accuracy-failed", "known-failure"),
+        unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
+        problems=work.by_reason(conclusions, *RED, statuses.KNOWN_FAILURE),
     )
 
 
@@ -304,17 +295,16 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     ]
     foot = [f"conclusions: {folder / 'conclusions.md'}"]
     room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
-    red = [_red_lines(group) for group in _reasons(conclusions, "failed", "accuracy-failed")]
+    red = [_red_lines(group) for group in work.by_reason(conclusions, *RED)]
     red += [
         _certificate_lines(item)
         for item in conclusions.certificates
         if item["verdict"] == statuses.ACCURACY_FAILED.name
     ]
-    surprised = [cell for cell in conclusions.cells if cell["status"] == "passed" and cell["reason"]]
     others = [
         [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
-        for group in _reasons(conclusions, "blocked", "known-failure", "unverified")
-    ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in surprised]
+        for group in work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
+    ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in _surprises(conclusions)]
     # What is red comes first; what else there is to say keeps a few rows where there is much of it.
     kept, left_out = _fitting(red, room - min(4, len(others)))
     more, others_left_out = _fitting(others, room - _rows(kept))

@@ -337,7 +337,8 @@ class _Supervisor:
             status, reason, result = self._judge(self._run_child(lease))
         finally:
             lease.release()
-        result["extra"] |= {"gpus": [vars(device) for device in lease.devices], "gpus_by": lease.assigned_by}
+        devices = [{**vars(device), "model": machine.gpu_model(device.key)} for device in lease.devices]
+        result["extra"] |= {"gpus": devices, "gpus_by": lease.assigned_by}
         return status, reason, result
 
     def _command(self) -> list[str]:
