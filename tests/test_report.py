@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pages
@@ -388,6 +389,45 @@ def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monk
     monkeypatch.setattr(pictures, "MOST_BYTES", 1)
     shown, left_out = page._strips(conclusions)
     assert (len(shown), left_out) == (1, 1)
+
+
+def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
+    """Pages that together have everything to say that a page can say."""
+    asked = set()
+    pair = page.Words.pair
+    monkeypatch.setattr(page.Words, "pair", lambda say, key, **values: asked.add(key) or pair(say, key, **values))
+
+    def certificate(verdict):
+        told = dict.fromkeys(("loss_distance", "nonfinite", "skipped_steps", "ips_ratio", "memory_ratio"), 1)
+        told |= dict.fromkeys(("miou_amp", "miou_fp32", "miou_difference"), 0.5)
+        return {"model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": None,
+                "verdict": verdict, "reason": "because", "loss_scale": {"first": 2, "last": 1}, **told,
+                "bf16_inference": [{"cell": "c", "status": "passed"}]}  # fmt: skip
+
+    verdicts = [certificate(verdict) for verdict in ("passed", "accuracy-failed", "unverified")]
+    every = pages.every_status(tmp_path)
+    every.cells.append({**pages.cell(tmp_path, "d", "data", "d", "failed"), "model": None, "train_cell": None})
+    for train_cell in ("multi_fp32", "released"):
+        every.cells.append(pages.cell(tmp_path, "m", "train", train_cell, "passed", train_cell=train_cell))
+    every.cells.append(pages.cell(tmp_path, "m", "export", "single_fp32", "passed"))
+    every.cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
+    every.cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
+    Path(every.cells[3]["log"]).write_text("")
+    report.write(every, tmp_path)
+    rendered(tmp_path, every, verdicts)
+    one = pages.of_engine(tmp_path, "one", "passed")
+    rendered(tmp_path, Conclusions("smoke", [one]))  # green
+    rendered(tmp_path, Conclusions("smoke", [one]), verdicts)  # red for a certificate
+    rendered(tmp_path, Conclusions("smoke", [one, {**one, "status": "failed", "record": "r"}]))
+    rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))
+    other = {**one, "train_cell": "other", "record": "r", "reason": "passes although listed"}
+    rendered(tmp_path, Conclusions("smoke", [one, other]))
+    monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
+    rendered(tmp_path, Conclusions("smoke", predicted[::-1]))
+    monkeypatch.setattr(pictures, "MOST_BYTES", 1)
+    monkeypatch.setattr(page, "MOST_LOG_BYTES", 0)
+    rendered(tmp_path, Conclusions("smoke", predicted + [{**cell, "model": "n"} for cell in predicted]))
+    assert set(page.words().keys) == asked
 
 
 # -- logs -------------------------------------------------------------------------------------
