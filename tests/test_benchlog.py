@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import pytest
+import tipc_logs
 
 from segcert import benchlog
 
@@ -73,32 +74,32 @@ SEED_VALUES = {
 
 
 def test_seed_sample_field_by_field():
-    assert benchlog.parse_log(SEED_SAMPLE) == SEED_VALUES
+    assert tipc_logs.benchmark(SEED_SAMPLE) == SEED_VALUES
 
 
 def test_our_log_reads_back_and_looks_like_the_seeds():
     text = benchlog.format_log(SEED_VALUES, datetime(2022, 4, 13, 11, 43, 9))
-    assert benchlog.parse_log(text) == SEED_VALUES
+    assert tipc_logs.benchmark(text) == SEED_VALUES
     # Apart from the trailing blank after an empty model name, the lines are the seed's, one by one.
     assert [line.rstrip() for line in text.splitlines()] == SEED_SAMPLE.strip().splitlines()
 
 
 def test_other_lines_around_the_block_do_not_matter():
     noisy = f"W0101 some warning\n{SEED_SAMPLE}2022-04-13 11:43:10 [INFO]    Finish\ndone\n"
-    assert benchlog.parse_log(noisy) == SEED_VALUES
+    assert tipc_logs.benchmark(noisy) == SEED_VALUES
 
 
 def test_a_log_without_a_key_is_refused_by_name():
-    with pytest.raises(benchlog.LogError, match="Data info has no data_num"):
-        benchlog.parse_log(SEED_SAMPLE.replace("data_num: 50", "other: 50"))
+    with pytest.raises(tipc_logs.LogError, match="Data info has no data_num"):
+        tipc_logs.benchmark(SEED_SAMPLE.replace("data_num: 50", "other: 50"))
 
 
 def test_a_log_without_a_block_is_refused_by_name():
-    with pytest.raises(benchlog.LogError, match="Env info"):
-        benchlog.parse_log("2022-04-13 11:43:09 [INFO]    nothing here\n")
+    with pytest.raises(tipc_logs.LogError, match="Env info"):
+        tipc_logs.benchmark("2022-04-13 11:43:09 [INFO]    nothing here\n")
 
 
 def test_a_continued_value_may_have_a_prefix_of_its_own():
     """As AutoLog's own logger writes nvcc's second line."""
     logged = SEED_SAMPLE.replace("Build cuda", "2022-04-13 11:43:09 [INFO]    Build cuda")
-    assert benchlog.parse_log(logged) == SEED_VALUES
+    assert tipc_logs.benchmark(logged) == SEED_VALUES

@@ -10,12 +10,13 @@ import json
 from pathlib import Path
 
 import pytest
+import tipc_logs
 import yaml
 from conftest import finished_run, planned_jobs, snakemake
 from junitparser import JUnitXml
 from markupsafe import escape
 
-from segcert import benchlog, cells, conclusions, machine, metrics, record
+from segcert import cells, conclusions, machine, metrics, record
 
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
 CONFIG = {
@@ -141,7 +142,7 @@ def test_every_benchmark_log_reads_back_and_agrees_with_its_record(chain):
     logs = [path for path in chain.glob("results/smoke/*/*/infer/*.log") if not path.name.endswith(".process.log")]
     assert len(logs) == 2 * CELLS
     for path in logs:
-        log, content = benchlog.parse_log(path.read_text()), record.read(path.with_suffix(".json"))
+        log, content = tipc_logs.benchmark(path.read_text()), record.read(path.with_suffix(".json"))
         assert log["model"] == {"model_name": content["model"], "precision": content["requested"]["precision"]}
         assert log["data"]["data_num"] == len(content["samples_ms"]["inference"]) >= CONFIG["infer"]["min_samples"]
         mean = sum(content["samples_ms"]["inference"]) / len(content["samples_ms"]["inference"])
@@ -157,7 +158,7 @@ def test_paddlesegs_own_reader_takes_the_export(chain):
 
 
 def test_status_lines(chain):
-    lines = conclusions.parse_status_lines((chain / "results/smoke/results_python.log").read_text())
+    lines = tipc_logs.status_lines((chain / "results/smoke/results_python.log").read_text())
     assert len(lines) == 2 * (3 + CELLS) and all(line["ok"] for line in lines)
     assert {line["model"] for line in lines} == set(MODELS)
 
@@ -212,7 +213,7 @@ def test_auto_log_writes_the_log_where_it_is_asked_to(chain, found, tmp_path):
     (tmp_path / "auto_log.py").write_text(AUTO_LOG.format(scripts=str(chain / "scripts")))
     done = run(PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    log = benchlog.parse_log((tmp_path / "benchmark-log").read_text())
+    log = tipc_logs.benchmark((tmp_path / "benchmark-log").read_text())
     assert log["model"]["model_name"] == cell["model"] and log["data"]["data_num"] >= CONFIG["infer"]["min_samples"]
 
 
@@ -426,7 +427,7 @@ def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
         assert {c["status"] for c in mobile if c["stage"] != "train"} == {"blocked"}
         lite = [c for c in result["cells"] if c["model"] == "pp_humanseg_lite" and c["status"] != "unverified"]
         assert {c["status"] for c in lite} == {"passed"}
-        lines = conclusions.parse_status_lines((chain / "results/smoke/results_python.log").read_text())
+        lines = tipc_logs.status_lines((chain / "results/smoke/results_python.log").read_text())
         assert [line["model"] for line in lines if not line["ok"]] == ["pp_humanseg_mobile"]
         page = (chain / "results/smoke/conclusions.html").read_text(encoding="utf-8")
         (cause,) = [str(escape(cell["reason"].strip())) for cell in mobile if cell["status"] == "failed"]

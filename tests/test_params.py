@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import tipc_files
+import tipc_logs
 import yaml
 from conftest import planned_jobs, snakemake
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from segcert import archives, cells, conclusions, folders, layouts, modelconfig, params, settings
+from segcert import archives, cells, folders, layouts, modelconfig, params, settings
 from segcert.errors import ConfigError, StageError
 from segcert.machine import Hardware
 
@@ -819,7 +820,7 @@ def test_a_params_file_is_run_as_it_is(project, paddleseg):
     done = snakemake(project, "--configfile", "mine.yaml")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     results = project / "results/lite_train_lite_infer"
-    lines = conclusions.parse_status_lines((results / "results_python.log").read_text(encoding="utf-8"))
+    lines = tipc_logs.status_lines((results / "results_python.log").read_text(encoding="utf-8"))
     assert [line["model"] for line in lines] == ["pp_humanseg_lite"] * 4 and all(line["ok"] for line in lines)
     name = "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
     assert (results / f"pp_humanseg_lite/single_fp32/infer/{name}.log").is_file()

@@ -14,13 +14,14 @@ from urllib.parse import quote
 
 import pytest
 import stages
+import tipc_logs
 import yaml
 from conftest import ROOT, snakemake
 from http_server import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import benchlog, conclusions, masking, record, synthetic
+from segcert import benchlog, masking, record, synthetic
 
 # Each makes a file where a shell reads it as more than a word.
 HOSTILE = "a $(touch pwned1) `touch pwned2`; touch pwned3 && touch pwned4 | touch pwned5 'b\" %s \\ *"
@@ -265,44 +266,9 @@ def test_text_without_credentials_is_left_as_it_is(text):
 
 # -- readers of files that others write -------------------------------------------------------
 
-LINE = st.sampled_from(
-    [*benchlog.HEADINGS.values(), *(f"{k}: " for ls in benchlog.LAYOUT.values() for ks in ls for k in ks)]
-)
-PREFIX = st.sampled_from(["2022-04-13 11:43:09 [INFO]    ", "[2022/04/13 11:43:09] root INFO: ", ""])
-VALUE = st.one_of(
-    st.text(max_size=30),
-    st.integers().map(str),
-    st.floats().map(str),
-    st.sampled_from(["9" * 5000, "None", "1.5e999", "٣"]),
-)
-
-
-def respelled(number, value):
-    """A good log in which one line has another value."""
-    lines = benchlog.format_log(filled(1), datetime(2022, 4, 13)).splitlines()
-    lines[number % len(lines)] = lines[number % len(lines)].rpartition(": ")[0] + f": {value}"
-    return "\n".join(lines)
-
-
-SPOILED = st.builds(respelled, st.integers(0, 99), VALUE)
-LOG_LINES = st.lists(st.tuples(PREFIX, LINE | st.text(max_size=20), VALUE).map("".join), max_size=40).map("\n".join)
-
 
 def filled(value):
     return {block: {key: value for keys in lines for key in keys} for block, lines in benchlog.LAYOUT.items()}
-
-
-@settings(max_examples=300, deadline=None)
-@given(text=st.text(max_size=400) | LOG_LINES | SPOILED)
-def test_whatever_a_benchmark_log_holds_it_is_read_or_refused(text):
-    try:
-        found = benchlog.parse_log(text)
-    except benchlog.LogError as error:
-        assert "no benchmark log" in str(error)
-    else:
-        assert {block: set(keys) for block, keys in filled(0).items()} == {
-            b: set(k) & set(filled(0)[b]) for b, k in found.items()
-        }
 
 
 @settings(max_examples=200, deadline=None)
@@ -322,11 +288,11 @@ def test_a_benchmark_log_reads_back_what_was_written(value, noise, cut):
     lines = noise.splitlines()
     before, after = lines[: int(len(lines) * cut)], lines[int(len(lines) * cut) :]
     text = "\n".join([*before, log.rstrip("\n"), *after]) + "\n"
-    assert benchlog.parse_log(text) == fields
+    assert tipc_logs.benchmark(text) == fields
     spoiled = log[: int(len(log) * cut)]
     try:
-        benchlog.parse_log(spoiled)
-    except benchlog.LogError:
+        tipc_logs.benchmark(spoiled)
+    except tipc_logs.LogError:
         pass
     else:
         assert "postprocess_time(ms)" in spoiled
@@ -369,10 +335,3 @@ def test_whatever_a_record_holds_it_is_read_or_refused(tmp_path_factory, content
     json.dumps(found, allow_nan=False)
     for key, kind in record.KINDS.items():
         assert isinstance(found[key], kind)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.text(max_size=300))
-def test_status_lines_of_whatever_text_are_read(text):
-    for line in conclusions.parse_status_lines(text):
-        assert line.keys() == {"model", "command", "log", "ok"}

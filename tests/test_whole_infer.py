@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 
 import pytest
+import tipc_logs
 import yaml
 from conftest import copy_project, planned_jobs, snakemake
 from http_server import Answer, serving
@@ -129,7 +130,7 @@ def test_status_lines_have_the_originals_form(whole):
     lines = text.splitlines()[1:]
     assert lines and all(form.fullmatch(line) for line in lines)
     stages = [line["command"].split("/scripts/")[-1].split("scripts/")[-1].split()[0] for line in
-              conclusions.parse_status_lines(text)]  # fmt: skip
+              tipc_logs.status_lines(text)]  # fmt: skip
     assert {stage: stages.count(stage) for stage in stages} == {
         "fetch_weights.py": 1,
         "evaluate.py": 1,

@@ -7,7 +7,6 @@ settings that the matrix asks for and from the files that its parents say they m
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -336,17 +335,3 @@ def status_lines(conclusions: Conclusions) -> str:
         verb = "Run successfully" if cell["status"] == statuses.PASSED.name else "Run failed"
         lines.append(f"\033[33m {verb} with command - {cell['model']} - {cell['command']} - {cell['log']}  \033[0m")
     return "\n".join(lines) + "\n"
-
-
-_STATUS_LINE = re.compile(
-    r"\033\[33m (?P<verb>Run successfully|Run failed) with command"
-    r" - (?P<model>.*?) - (?P<command>.*) - (?P<log>.*?)\s+\033\[0m"
-)
-
-
-def parse_status_lines(text: str) -> list[dict[str, Any]]:
-    """The lines of a results_python.log: model, command, log, ok."""
-    return [
-        {"model": m["model"], "command": m["command"], "log": m["log"], "ok": m["verb"] == "Run successfully"}
-        for m in _STATUS_LINE.finditer(text)
-    ]
