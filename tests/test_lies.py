@@ -8,7 +8,7 @@ import pytest
 import stages
 from conftest import ROOT
 
-from segcert import certificates, engines, metrics, record
+from segcert import cells, certificates, conclusions, engines, metrics, record
 
 PATCHED = """
 import sys
@@ -142,6 +142,34 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     assert lies(lambda c: c["effective"].update(engine="native")) == ["engine: onnxruntime requested, native observed"]
     assert lies(lambda c: c["metrics"].update(gates=[])) == ["no gate was held against its label maps"]
     assert lies(lambda c: c["metrics"]["gates"][0].update(holds=False)) == [honest["metrics"]["gates"][0]["sentence"]]
+
+
+@pytest.mark.parametrize(
+    ("stage", "parent", "made", "read"),
+    [
+        ("eval", "train", "t/model.pdparams", True),
+        ("eval", "train", "t/history.csv", False),
+        ("export", "train", "t/model.pdparams", True),
+        ("infer", "export", "t/export", True),
+        ("infer", "eval", "t/reference", True),
+        ("infer", "train", "t/model.pdparams", False),
+        ("train", "data", "d/manifest.json", True),
+        ("train", "data", "d.tar", False),
+    ],
+)
+def test_a_record_that_does_not_say_what_it_was_made_from_is_not_believed(stage, parent, made, read):
+    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", {})
+    above = [{"stage": parent, "outputs": {made: "1" * 64}}]
+    found = {"model": "model", "mode": "m", "stage": stage, "cell": "c", "requested": {}, "status": "passed"}
+    found["command"] = " ".join(["python", *cell.options])
+
+    def stale(inputs, **other):
+        return conclusions._stale(cell, {**found, **other, "inputs": inputs}, above)
+
+    assert stale({made: "1" * 64}) is None
+    assert stale({made: "2" * 64}) == f"made from another {made}"
+    assert stale({}) == (f"it does not say from which {made} it was made" if read else None)
+    assert stale({}, status="failed") is None, "it may have failed because that was not there"
 
 
 def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):

@@ -33,6 +33,15 @@ def work(args, staging):
         time.sleep(600)
     if what == "memory":
         block = bytearray(300 * 2**20); time.sleep(0.5)
+    if args.input:
+        from pathlib import Path
+        file = Path(args.input)
+        if what == "edit": file.write_text("edited")
+        if what == "vanish": file.unlink()
+        if what == "touch": file.write_text(file.read_text()); os.utime(file, (1, 1))
+        if what == "edit-folder": (file / "deep/b.txt").write_text("edited")
+        if what == "add": (file / "c.txt").write_text("new")
+        if what == "edit-and-fail": file.write_text("edited"); raise ValueError("the moon is wrong")
     if what != "no-output": staging.path("thing").write_text("made")
     gate = dict(name="g", value=0.5, threshold=0.9, holds=False, sentence="g is 0.5, at least 0.9")
     gates = [gate] if what == "gate" else []
@@ -42,8 +51,10 @@ def work(args, staging):
 options = stage.parser("test")
 options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
+options.add_argument("--input")
 args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{"engine": "onednn"}}, [], {{"thing": args.thing}}, work)))
+inputs = [args.input] if args.input else []
+sys.exit(stage.main(args, stage.Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work)))
 """
 
 
@@ -124,6 +135,46 @@ def test_failures_leave_a_record_and_no_output(script, tmp_path, what, status, w
     assert content["status"] == status and words in content["reason"]
     assert name == "c.failed.json" and others == ["c.log"]
     assert words in done.stderr and "out/c.log" in done.stderr
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A file, a folder, and a folder whose manifest lists its files, as a data set's does."""
+    (tmp_path / "a.yml").write_text("as it was")
+    for name in ("folder", "dataset"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep/b.txt").write_text("as it was")
+    listed = {"path": "deep/b.txt", "sha256": record.sha256(tmp_path / "a.yml")}
+    record.write_json(tmp_path / "dataset/manifest.json", {"files": [listed]})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "words"),
+    [
+        ("edit", "a.yml", ["a.yml was changed while it was worked with; run it again"]),
+        ("vanish", "a.yml", ["a.yml vanished while it was worked with"]),
+        ("edit-folder", "folder", ["folder/deep/b.txt was changed"]),
+        ("edit-folder", "dataset", ["dataset/deep/b.txt was changed"]),
+        ("add", "folder", ["folder/c.txt was changed"]),
+        ("edit-and-fail", "a.yml", ["the moon is wrong", "a.yml was changed"]),
+    ],
+)
+def test_an_input_that_changes_during_the_work_proves_nothing(script, inputs, what, given, words):
+    before = record.hashes([inputs / given])
+    done = run(script, inputs, "--what", what, "--input", given)
+    assert done.returncode == 1
+    content, others, _ = outcome(inputs)
+    assert content["status"] == "failed" and others == ["c.log"]
+    assert all(word in content["reason"] for word in words), content["reason"]
+    assert list(content["inputs"].values()) == list(before.values()), "as they were when the work began"
+
+
+@pytest.mark.parametrize(("what", "given"), [("touch", "a.yml"), ("fine", "folder"), ("fine", "dataset")])
+def test_an_input_with_the_content_that_it_had_has_not_changed(script, inputs, what, given):
+    done = run(script, inputs, "--what", what, "--input", given)
+    assert done.returncode == 0, done.stderr
+    assert list(outcome(inputs)[0]["inputs"].values()) == list(record.hashes([inputs / given]).values())
 
 
 def test_a_failure_is_forgotten_when_the_stage_passes(script, tmp_path):

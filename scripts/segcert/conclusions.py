@@ -208,11 +208,23 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
         return "its command is none"
     if not _holds(words, [masked(option) for option in cell.options]):
         return "its command had other options"
+    proves = not statuses.by_name(found["status"]).red  # one that failed may have failed for want of its inputs
     for parent in parents:
         for path, digest in parent.get("outputs", {}).items():
-            if found["inputs"].get(path, digest) != digest:
+            if path not in found["inputs"]:
+                if proves and _reads(cell, parent, path):
+                    return f"it does not say from which {path} it was made"
+            elif found["inputs"][path] != digest:
                 return f"made from another {path}"
     return None
+
+
+# The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
+READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
+
+
+def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:
+    return parent["stage"] in READ[cell.stage] and Path(path).suffix not in (".tar", ".csv")
 
 
 def _holds(words: list[str], part: list[str]) -> bool:

@@ -202,9 +202,14 @@ def sha256(path: Path | str) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp"):
+    for file in files(path):
         digest.update(file.relative_to(path).as_posix().encode() + b"\0" + sha256(file).encode())
     return digest.hexdigest()
+
+
+def files(folder: Path) -> list[Path]:
+    """All files of a folder, in order, but for the mark that Snakemake leaves in folders that it knows."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp")
 
 
 def hashes(paths: Iterable[Path | str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ import psutil
 from segcert import deferred, leases, machine, processes, record, schedulers, statuses
 from segcert.advice import with_advice
 from segcert.errors import StageError, Unverified
+from segcert.inputs import Inputs
 from segcert.load import OtherLoad
 from segcert.masking import masked
 
@@ -231,6 +232,7 @@ class _Supervisor:
         self.oom_kills = machine.oom_kills()
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
+        self.inputs: Inputs | None = None  # as they were before the worker started, once it has
         self.over = threading.Event()
         self._start_clock()
 
@@ -239,7 +241,7 @@ class _Supervisor:
             try:
                 self._prepare()
                 threading.Thread(target=self._guard, daemon=True).start()
-                status, reason, result = self._held_up() or self._lease_and_run()
+                status, reason, result = self._held_up() or self._unless_changed(*self._lease_and_run())
                 self._publish(status, reason, result, time.monotonic() - self.clock)
             except OSError as error:
                 status, reason = self._publish_anyway(error)
@@ -359,6 +361,8 @@ class _Supervisor:
         return {**os.environ, **own, **lease.environment, **self.plan.environment}
 
     def _run_child(self, lease: leases.Lease) -> int:
+        # Before the work: of a file that is edited during it, the record must not name what nothing was made from.
+        self.inputs = Inputs(self.plan.inputs)
         self._start_clock()  # waiting for devices is not part of the work
         environment = self._environment(lease)
         descriptors = lease.descriptors
@@ -460,6 +464,18 @@ class _Supervisor:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
         return statuses.PASSED, self._passing_remark(), result
 
+    def _unless_changed(
+        self, status: statuses.Status, reason: str | None, result: dict[str, Any]
+    ) -> tuple[statuses.Status, str | None, dict[str, Any]]:
+        """The outcome; failed where an input is not what it was when the work began: nobody knows what was read."""
+        changed = self.inputs.changed() if self.inputs and not self.stopped_by else None
+        if changed is None:
+            return status, reason, result
+        if self.plan.kept:  # made from who knows what as well
+            shutil.rmtree(self.plan.kept, ignore_errors=True)
+        # No known failure is an excuse for this.
+        return statuses.FAILED, f"{reason}; {changed}" if status.red else changed, result
+
     def _told(self) -> dict[str, Any] | None:
         """What the worker said of its failure; None where it said nothing, or could not because the disk is full."""
         try:
@@ -519,7 +535,7 @@ class _Supervisor:
             "requested": self.plan.requested,
             "effective": result["effective"],
             "metrics": {**result["metrics"], "gates": result["gates"]} if result["gates"] else result["metrics"],
-            "inputs": record.hashes(path for path in self.plan.inputs if Path(path).exists()),
+            "inputs": (self.inputs or Inputs(self.plan.inputs)).hashes,
             "outputs": outputs,
             "scheduler_job": schedulers.job(os.environ),
             **result["extra"],

@@ -1,0 +1,69 @@
+"""What a stage reads: hashed before the work, and looked at again after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from segcert import record
+
+Stamp = tuple[int, int, int]
+
+
+class Inputs:
+    """Files and folders as they were before a stage worked with them.
+
+    Attributes:
+        hashes: path -> sha256 of those that were there, as a record has them.
+    """
+
+    def __init__(self, paths: Iterable[Path | str]) -> None:
+        self._paths = [path for path in map(Path, paths) if path.exists()]
+        self._stamps = self._look()  # before the hashes: what is written meanwhile shows afterwards
+        self.hashes = record.hashes(self._paths)
+
+    def changed(self) -> str | None:
+        """In words, what is not as it was; None where all is.
+
+        Only a file whose size or times differ is read again: one that was touched, or written anew with the
+        same content, has not changed.
+        """
+        now = self._look()
+        for path in self._paths:
+            before, after = self._stamps[path], now[path]
+            other = [file for file in sorted(before.keys() | after.keys()) if before.get(file) != after.get(file)]
+            gone = [file for file in other if file not in after]
+            if gone or (other and (other := self._other_content(path, other))):
+                what = f"{gone[0]} vanished" if gone else f"{other[0]} was changed"
+                return f"{what} while it was worked with; run it again"
+        return None
+
+    def _other_content(self, path: Path, files: list[Path]) -> list[Path]:
+        """Those of an input's files that do not hold what they held."""
+        known = self.hashes.get(path.as_posix())
+        if known:
+            return [] if record.sha256(path) == known else files
+        told = _manifest(path)
+        return [file for file in files if record.sha256(file) != self.hashes.get(file.as_posix(), told.get(file))]
+
+    def _look(self) -> dict[Path, dict[Path, Stamp]]:
+        return {path: dict(_stamps(path)) for path in self._paths}
+
+
+def _stamps(path: Path) -> Iterator[tuple[Path, Stamp]]:
+    """(file, what changes when it is written) of a file, or of all files of a folder that count for its hash."""
+    for file in record.files(path) if path.is_dir() else [path]:
+        with contextlib.suppress(OSError):  # gone: not among what is there
+            stat = file.stat()
+            yield file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _manifest(path: Path) -> dict[Path, str]:
+    """File -> sha256 of a data set, as its manifest lists them; empty for anything else."""
+    try:
+        listed = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError):
+        return {}
+    return {path / file["path"]: file["sha256"] for file in listed}
