@@ -42,6 +42,7 @@ def main() -> int:
         "precision": "fp32",
         "transforms": args.transforms,
         "images": args.images,
+        "reference_images": args.reference_images,
         "input_size": args.input_size,
         "threads": args.threads,
     }
@@ -52,7 +53,7 @@ def main() -> int:
         {"reference": args.reference},
         work,
         threads=args.threads,
-        environment=machine.math_environment(),
+        environment=machine.math_environment() | machine.float32_environment(args.device, "fp32"),
         gpus=int(args.device == "gpu"),
     )
     return stage.main(args, plan)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from segcert import record, stage
+from segcert import machine, record, stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
@@ -79,8 +79,7 @@ def main() -> int:
         outputs,
         work,
         threads=args.threads,
-        # TF32, which CUDA's libraries may use for float32 otherwise, keeps 10 bits of its 23.
-        environment={"NVIDIA_TF32_OVERRIDE": "0"} if args.device == "gpu" and args.precision == "fp32" else {},
+        environment=machine.float32_environment(args.device, args.precision),
         gpus=int(args.device == "gpu"),
     )
     return stage.main(args, plan)

@@ -94,7 +94,7 @@ def main() -> int:
         work,
         ranks=args.devices,
         threads=args.threads,
-        environment=machine.math_environment(),
+        environment=machine.math_environment() | machine.float32_environment(args.device, args.precision),
         gpus=args.devices if args.device == "gpu" else 0,
         kept=snapshots(args),
     )

@@ -22,9 +22,9 @@ def train(folder, dataset, *arguments):
     return script("train.py", folder, *fixed, "--record", "train.json", "--log", "train.log", *SIZE, *arguments)
 
 
-def evaluate(folder, dataset):
+def evaluate(folder, dataset, *, script_name="evaluate.py"):
     fixed = ["--config", CONFIG, "--dataset", dataset, "--checkpoint", "model.pdparams", "--reference", "reference"]
-    return script("evaluate.py", folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE)
+    return script(script_name, folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE)
 
 
 def export(folder, checkpoint="model.pdparams", to="export"):

@@ -1,14 +1,16 @@
 """Lies that a certificate must not repeat: each is planted in a real run, and the cell is not green."""
 
 import copy
+import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
 import stages
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, engines, metrics, record
+from segcert import cells, certificates, conclusions, dtypes, engines, metrics, record, training
 
 PATCHED = """
 import sys
@@ -142,6 +144,129 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     assert lies(lambda c: c["effective"].update(engine="native")) == ["engine: onnxruntime requested, native observed"]
     assert lies(lambda c: c["metrics"].update(gates=[])) == ["no gate was held against its label maps"]
     assert lies(lambda c: c["metrics"]["gates"][0].update(holds=False)) == [honest["metrics"]["gates"][0]["sentence"]]
+    assert (
+        "said to hold and does not: 0.0, at least 0.999"
+        in lies(lambda c: c["metrics"]["gates"][0].update(value=0.0))[0]
+    )
+    assert "said to hold and does not" in lies(lambda c: c["metrics"]["gates"][1].update(value=0.5))[0]
+    assert "said to hold and does not" in lies(lambda c: c["metrics"]["gates"][0].pop("bound") and None)[0]
+    assert "0.97 is its metric" in lies(lambda c: c["metrics"].update(pixel_agreement=0.97))[0]
+    assert lies(lambda c: c["metrics"].update(gates={})) == ["its gates are no list"]
+    for name in ("p50", "mean", "min", "max"):
+        assert f"{name} 0.001, not" in lies(lambda c, name=name: c["metrics"]["inference_ms"].update({name: 0.001}))[0]
+    assert "of preprocess: p50 0.001" in lies(lambda c: c["metrics"]["preprocess_ms"].update(p50=0.001))[0]
+    assert "samples of inference are no numbers" in lies(lambda c: c["samples_ms"].update(inference=["fast"]))[0]
+
+
+def test_an_evaluation_without_proof_is_not_believed(trained):
+    honest = record.read(trained / "eval.json")
+    assert record.unproven(honest) == []
+    assert honest["effective"]["precision"] == "fp32" and honest["effective"]["conv_output_dtypes"] == ["float32"]
+
+    def lies(**metrics):
+        return " ".join(record.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
+
+    assert record.unproven({**honest, "metrics": {}})
+    for miou in (None, "high", 2, True):
+        assert f"mIoU is {miou}" in lies(miou=miou)
+    assert "images is 2, not 6" in lies(images=2)
+    assert "reference_images is 0, not 2" in lies(reference_images=0)
+    assert "val_images is 0" in lies(val_images=0, images=0)
+    asked = {**honest, "requested": {**honest["requested"], "images": 4}}
+    assert record.unproven(asked) == ["images is 6, not 4"]
+
+
+EVALUATED = """
+import sys
+sys.path.insert(0, {scripts!r})
+from segcert import components, stage
+load = components.load_model
+def odd(*given):
+    model = load(*given)
+    model.add_parameter("odd", model.create_parameter([1], dtype="float64"))
+    return model
+components.load_model = odd
+import evaluate
+if __name__ == "__main__":
+    sys.exit(evaluate.main())
+"""
+
+
+def test_an_evaluation_in_another_precision_is_seen(trained, dataset, tmp_path):
+    """What makes the fp32 reference is looked at, weight by weight, and not said by the code of itself."""
+    (tmp_path / "model.pdparams").write_bytes((trained / "model.pdparams").read_bytes())
+    lying = tmp_path / "lying.py"
+    lying.write_text(EVALUATED.format(scripts=str(ROOT / "scripts")))
+    done = stages.evaluate(tmp_path, dataset, script_name=lying)
+    assert done.returncode == 1
+    reason = record.read(tmp_path / "eval.failed.json")["reason"]
+    assert "precision: fp32 requested, float32+float64 observed" in reason
+
+
+def test_a_training_is_held_to_the_gates_that_it_must_have(trained):
+    honest = record.read(trained / "train.json")
+    assert record.unproven(honest) == []
+
+    def unproven(*gates, **effective):
+        content = {**honest, "requested": {}, "effective": {**honest["effective"], **effective}}
+        return record.unproven({**content, "metrics": {"gates": list(gates)}})
+
+    half = {"precision": "amp", "dtype": "float16"}
+    assert unproven(**half) == ["the steps that it left out were not counted"]
+    assert unproven(devices=2) == ["its ranks' weights were not compared"]
+    assert unproven(training._skip_gate([{"skipped": 0}] * 3 + [{"skipped": 1}] * 3), **half) == []
+    (words,) = unproven(training._skip_gate([{"skipped": 1}] * 5), **half)
+    assert words.startswith("5 of 5 steps were left out because gradients overflowed")
+
+
+def test_a_step_is_known_as_left_out_also_where_the_scale_cannot_fall_further():
+    assert training._was_skipped(1024, 512) and training._was_skipped(0, 0)
+    assert not training._was_skipped(512, 512) and not training._was_skipped(512, 1024)
+
+
+def test_one_convolution_in_half_precision_is_no_mixed_precision():
+    import paddle
+
+    model = paddle.nn.Sequential(*(paddle.nn.Conv2D(3, 3, 1) for _ in range(3)))
+
+    def seen(*types):
+        probe = dtypes.DtypeProbe(model)
+        image = paddle.ones([1, 3, 2, 2])
+        for layer, dtype in zip(model, types, strict=True):
+            layer.forward = lambda _, dtype=dtype: image.astype(dtype)
+        model(image)
+        probe.remove()
+        return probe
+
+    one = seen("bfloat16", "float32", "float32")
+    assert one.effective() == {"precision": "fp32", "level": None, "dtype": None}
+    assert one.counts()["conv_outputs"] == {"bfloat16": 1, "float32": 2}
+    assert one.counts()["conv_output_dtypes"] == ["bfloat16", "float32"]
+    assert seen("float16", "bfloat16", "float32").effective()["precision"] == "amp"
+    assert seen("float16", "float16", "float32").effective() == {"precision": "amp", "level": "O1", "dtype": "float16"}
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "infer.py"])
+def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
+    """Seen from the plan: there is no GPU here."""
+    plans = []
+    module = importlib.import_module(script.removesuffix(".py"))
+    monkeypatch.setattr(module.stage, "main", lambda args, plan: plans.append(plan))
+    options = {
+        "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
+        "evaluate.py": "--config c --dataset d --checkpoint c --reference r",
+        "infer.py": "--export e --dataset d --reference r --min-agreement 1 --max-miou-drop 0 "
+        "--benchmark-log b --predictions p",
+    }
+    common = f"x --cell c --record r --log l {options[script]} --device"
+    low = {"train.py": "--precision amp --amp-level O1 --amp-dtype float16", "infer.py": "--precision fp16"}
+    for device in ("gpu", "cpu"):
+        monkeypatch.setattr(sys, "argv", f"{common} {device}".split())
+        module.main()
+    if script in low:
+        monkeypatch.setattr(sys, "argv", f"{common} gpu {low[script]}".split())
+        module.main()
+    assert [plan.environment.get("NVIDIA_TF32_OVERRIDE") for plan in plans] == ["0", None, None][: len(plans)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from segcert import machine, record
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {scripts!r})
-from segcert import stage
+from segcert import record, stage
 from segcert.errors import StageError, Unverified
 
 def work(args, staging):
@@ -43,8 +43,8 @@ def work(args, staging):
         if what == "add": (file / "c.txt").write_text("new")
         if what == "edit-and-fail": file.write_text("edited"); raise ValueError("the moon is wrong")
     if what != "no-output": staging.path("thing").write_text("made")
-    gate = dict(name="g", value=0.5, threshold=0.9, holds=False, sentence="g is 0.5, at least 0.9")
-    gates = [gate] if what == "gate" else []
+    gates = [record.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
+    if what == "lying-gate": gates = [{{**record.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
     effective = {{"engine": "native" if what == "fallback" else "onednn"}}
     return stage.Result(effective, {{"n": 1}}, gates)
 
@@ -126,6 +126,7 @@ def test_the_recorded_command_is_the_one_that_ran(script, tmp_path):
         ("no-output", "failed", "ended without its outputs thing"),
         ("fallback", "failed", "engine: onednn requested, native observed"),
         ("gate", "accuracy-failed", "g is 0.5, at least 0.9"),
+        ("lying-gate", "accuracy-failed", "the gate g is said to hold and does not: 0.5, at least 0.9 is asked"),
     ],
 )
 def test_failures_leave_a_record_and_no_output(script, tmp_path, what, status, words):

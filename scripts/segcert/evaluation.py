@@ -12,6 +12,8 @@ from paddleseg.core.infer import inference
 
 from segcert import components, layouts, record
 from segcert.device import use as use_device
+from segcert.dtypes import DtypeProbe
+from segcert.dtypes import name as dtype_of
 from segcert.errors import StageError
 from segcert.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
 from segcert.preprocess import Preprocess
@@ -43,6 +45,7 @@ def evaluate(
     use_device(device)
     config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
+    probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
     count = min(images or len(validation), len(validation))
     if not count:
@@ -64,19 +67,27 @@ def evaluate(
             bar.update()
         written = _write_reference(model, config, dataset, reference, reference_images, validation.num_classes)
     bar.close()
-    metrics = confusion.metrics()
+    probe.remove()
+    metrics = {**confusion.metrics(), "val_images": len(validation)}
     say(
         f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
         f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
     )
     effective: dict[str, Any] = {
         "device": paddle.get_device().split(":")[0],
-        "precision": "fp32",
+        "precision": _precision(model, probe),
         "transforms": "export" if as_exported else "val",
+        **probe.counts(),
     }
     if as_exported and len(sizes) == 1:
         effective["input_size"] = list(next(iter(sizes)))
     return Result(effective, {**metrics, **written})
+
+
+def _precision(model: Any, probe: DtypeProbe) -> str:
+    """fp32 where all weights and all outputs of convolutions are float32; otherwise the types that there are."""
+    dtypes = {dtype_of(parameter) for parameter in model.parameters()} | set(probe.outputs)
+    return "fp32" if dtypes == {"float32"} else "+".join(sorted(dtypes))
 
 
 def _write_reference(
@@ -87,7 +98,8 @@ def _write_reference(
     preprocess = Preprocess(config.dic["export"]["transforms"])
     folder.mkdir()
     confusion = Confusion(classes)
-    pairs = layouts.inference_list(manifest)[:limit]
+    listed = layouts.inference_list(manifest)
+    pairs = listed[:limit]
     for image, truth in pairs:
         logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
         label = logits.argmax(axis=1)[0].numpy()
@@ -96,4 +108,4 @@ def _write_reference(
             confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
     miou = confusion.metrics()["miou"] if confusion.images else None
     record.write_json(folder / REFERENCE_SUMMARY, {"classes": classes, "images": len(pairs), "miou": miou})
-    return {"reference_images": len(pairs), "reference_miou": miou}
+    return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

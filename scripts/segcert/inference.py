@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import benchlog, engines, layouts, machine, metrics, stats
+from segcert import benchlog, engines, layouts, machine, metrics, record, stats
 from segcert.errors import StageError, Unverified
 from segcert.load import OtherLoad
 from segcert.preprocess import Preprocess, deploy_config
@@ -58,29 +58,25 @@ class Gates:
         agreement, drop = compared["pixel_agreement"], compared["miou_drop"]
         worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
         gates = [
-            {
-                "name": "pixel_agreement",
-                "value": agreement,
-                "threshold": self.min_agreement,
-                "holds": agreement >= self.min_agreement,
-                "sentence": (
-                    f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
-                    f"at least {self.min_agreement} is asked; worst {worst}"
-                ),
-            }
+            record.gate(
+                "pixel_agreement",
+                agreement,
+                "at least",
+                self.min_agreement,
+                f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
+                f"at least {self.min_agreement} is asked; worst {worst}",
+            )
         ]
         if drop is not None:
             gates.append(
-                {
-                    "name": "miou_drop",
-                    "value": drop,
-                    "threshold": self.max_miou_drop,
-                    "holds": drop <= self.max_miou_drop,
-                    "sentence": (
-                        f"mIoU {compared['miou']:.5f} is {drop:.5f} below the checkpoint's "
-                        f"{compared['miou_reference']:.5f}, at most {self.max_miou_drop} is allowed; worst {worst}"
-                    ),
-                }
+                record.gate(
+                    "miou_drop",
+                    drop,
+                    "at most",
+                    self.max_miou_drop,
+                    f"mIoU {compared['miou']:.5f} is {drop:.5f} below the checkpoint's "
+                    f"{compared['miou_reference']:.5f}, at most {self.max_miou_drop} is allowed; worst {worst}",
+                )
             )
         return gates
 

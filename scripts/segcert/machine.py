@@ -213,6 +213,14 @@ def math_environment() -> dict[str, str]:
     return {name: "5"} if slow and name not in os.environ else {}
 
 
+def float32_environment(device: str, precision: str) -> dict[str, str]:
+    """Variables that make a stage which is to compute in fp32 on a GPU do so.
+
+    TF32, which CUDA's libraries may use for float32 otherwise, keeps 10 bits of its 23.
+    """
+    return {"NVIDIA_TF32_OVERRIDE": "0"} if device == "gpu" and precision == "fp32" else {}
+
+
 def oom_kills() -> int | None:
     """How often the kernel ended a process of this one's control group for its memory; None where it does not say."""
     try:

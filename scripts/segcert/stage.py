@@ -56,7 +56,7 @@ class Result:
     Attributes:
         effective: what was observed to run, under the names of the request.
         metrics: numbers of the stage.
-        gates: numerical gates: name, value, threshold, holds, and a sentence.
+        gates: numerical gates, as `record.gate` makes them.
         extra: further fields of the record, such as raw samples.
     """
 
@@ -459,7 +459,7 @@ class _Supervisor:
         unseen = record.unobserved(self.plan.stage, self.plan.requested, result["effective"])
         if unseen:
             return self._failed(f"not proved: {'; '.join(unseen)}", result)
-        broken = [gate["sentence"] for gate in result["gates"] if not gate["holds"]]
+        broken = record.broken(result["gates"])
         if broken:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
         return statuses.PASSED, self._passing_remark(), result

@@ -23,6 +23,7 @@ from paddleseg.core.train import loss_computation
 
 from segcert import components, record
 from segcert.device import use as use_device
+from segcert.dtypes import DtypeProbe
 from segcert.errors import StageError
 from segcert.progress import progress, say
 from segcert.snapshots import Snapshots
@@ -34,6 +35,9 @@ WHITE_LIST = {"elementwise_add", "batch_norm", "sync_batch_norm"}
 BLACK_LIST = {"bilinear_interp_v2"}
 INITIAL_LOSS_SCALE = 1024.0
 RANK_TOLERANCE = 1e-3  # of a sum of absolute weights, which runs to thousands
+# Dynamic loss scaling leaves out a step now and then until its scale fits; where it leaves out more than every
+# other one, most of what the record calls a training was none.
+MAX_SKIPPED_SHARE = 0.5
 
 
 class NonFiniteLoss(StageError):
@@ -66,34 +70,6 @@ class Precision:
         return paddle.amp.auto_cast(
             level=self.level, dtype=self.dtype, custom_white_list=WHITE_LIST, custom_black_list=BLACK_LIST
         )
-
-
-class DtypeProbe:
-    """Sees the dtypes that convolutions really compute in, by hooks on their outputs."""
-
-    def __init__(self, model: Any) -> None:
-        self.outputs: set[str] = set()
-        self.weights: set[str] = set()
-        self._hooks = [
-            layer.register_forward_post_hook(self._see)
-            for layer in model.sublayers(include_self=True)
-            if isinstance(layer, paddle.nn.Conv2D)
-        ]
-
-    def _see(self, layer: Any, inputs: Any, output: Any) -> None:
-        self.outputs.add(str(output.dtype).removeprefix("paddle."))
-        self.weights.add(str(layer.weight.dtype).removeprefix("paddle."))
-
-    def remove(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def effective(self) -> dict[str, Any]:
-        """precision, level and dtype as observed. A pass in float32 alone is fp32, whatever was asked."""
-        low = sorted(self.outputs & {"float16", "bfloat16"})
-        if not low:
-            return {"precision": "fp32", "level": None, "dtype": None}
-        return {"precision": "amp", "level": "O2" if self.weights & {"float16", "bfloat16"} else "O1", "dtype": low[0]}
 
 
 def train(
@@ -181,7 +157,7 @@ def train(
         lr = optimizer.get_lr()
         _step_lr(optimizer, value)
         cost = time.perf_counter() - begun
-        skipped = int(_scale(scaler) < scale)
+        skipped = int(_was_skipped(scale, _scale(scaler)))
         values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale, skipped)
         rows.append(dict(zip(HISTORY, values, strict=True)))
         bar.update()
@@ -200,6 +176,7 @@ def train(
     wall = time.perf_counter() - started
     metrics = {**_metrics(rows, wall, model), "resumed_at": resumed_at}
     gates = [_rank_gate(model)] if ranks > 1 else []
+    gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
         metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
     if rank == 0:
@@ -212,7 +189,7 @@ def train(
         "iters": len(rows),
         "batch_size": shape[0],
         "input_size": [shape[3], shape[2]],
-        "conv_output_dtypes": sorted(probe.outputs),
+        **probe.counts(),
     }
     return Result(effective, metrics, gates)
 
@@ -345,6 +322,11 @@ def _scale(scaler: Any) -> float:
     return float(scaler._scale) if scaler.is_enable() else 1.0
 
 
+def _was_skipped(before: float, after: float) -> bool:
+    """Whether a step between two loss scales was left out; at 0, where halving ends, each one is."""
+    return after < before or after == 0
+
+
 def _step_lr(optimizer: Any, loss: float) -> None:
     scheduler = optimizer._learning_rate
     if isinstance(scheduler, paddle.optimizer.lr.ReduceOnPlateau):
@@ -412,16 +394,27 @@ def _require_finite_weights(model: Any) -> None:
 def _rank_gate(model: Any) -> dict[str, Any]:
     """Data parallel training averages gradients, so ranks that started equal must end equal."""
     difference = _rank_difference(model)
-    return {
-        "name": "rank_weight_difference",
-        "value": record.finite(difference),
-        "threshold": RANK_TOLERANCE,
-        "holds": difference <= RANK_TOLERANCE,
-        "sentence": (
-            f"ranks ended with different weights: sums of absolute values differ by {difference:g}, "
-            f"allowed {RANK_TOLERANCE:g}"
-        ),
-    }
+    return record.gate(
+        "rank_weight_difference",
+        record.finite(difference),
+        "at most",
+        RANK_TOLERANCE,
+        f"ranks ended with different weights: sums of absolute values differ by {difference:g}, "
+        f"allowed {RANK_TOLERANCE:g}",
+    )
+
+
+def _skip_gate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A training whose steps were left out moved no weights, and its loss tells nothing of them."""
+    skipped = sum(row["skipped"] for row in rows)
+    return record.gate(
+        "skipped_share",
+        skipped / len(rows),
+        "at most",
+        MAX_SKIPPED_SHARE,
+        f"{skipped} of {len(rows)} steps were left out because gradients overflowed in float16, "
+        f"a share of at most {MAX_SKIPPED_SHARE:g} is allowed; train for longer, or in bfloat16",
+    )
 
 
 def _rank_difference(model: Any) -> float:
