@@ -49,6 +49,10 @@ def cell(stage="infer", name=INFER, status="passed", reason=None, **more):
     return copy.deepcopy({**base, **(run if ran else {}), **more})
 
 
+def without_interval(median_ms):
+    return {"p50": median_ms, "p50_ci95": None}
+
+
 def run(*cells, mode="lite_train_lite_infer"):
     names = [item["status"] for item in cells]
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
@@ -559,3 +563,13 @@ def test_as_a_target_of_the_workflow(project):
     lenient = snakemake(project, *asked, "compare={tolerance: {inference_ms: {relative: 2}}}")
     assert lenient.returncode == 0, lenient.stdout + lenient.stderr
     assert strict(folder / "compare.json")["regressed"] is False
+
+
+@pytest.mark.parametrize("old", [without_interval(10.0), timing(10.0)])
+def test_a_median_of_too_few_samples_is_not_judged(old):
+    after = run(*with_metric("infer", "metrics.inference_ms", without_interval(100.0)))
+    before = run(*with_metric("infer", "metrics.inference_ms", old))
+    result = comparison.compare(before, after, rules())
+    assert result.changes == []
+    (figure,) = [item for item in result.figures if item.metric == "inference_ms"]
+    assert "too few samples" in figure.judged

@@ -306,6 +306,11 @@ def _interval(cell: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
     return low, high
 
 
+def _has_interval(cell: Mapping[str, Any], metric: Metric) -> bool:
+    """Whether the noise of a metric that has an interval is known: not from fewer than six samples of one run."""
+    return metric.interval is None or metric.name in cell.get("ranges", {}) or bool(_value(cell, metric.interval))
+
+
 Key = tuple[str, str, str, str]
 
 
@@ -442,6 +447,8 @@ def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], 
         explained = new * _had_more_of_a_core(metric, before, after) ** (-1 if metric.lower_is_better else 1)
         if not _beyond(old, explained, tolerance) or (explained > old) != (new > old):
             return "", WAITED
+    if not (_has_interval(before, metric) and _has_interval(after, metric)):
+        return "", "not judged: too few samples to know its noise"
     (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
     if new_low <= high and low <= new_high:
         return "", "within its noise"

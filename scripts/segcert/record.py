@@ -20,7 +20,7 @@ import statistics
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from segcert import SCHEMA_VERSION, processes, statuses
 
@@ -259,7 +259,7 @@ def _holds(gate: Mapping[str, Any]) -> bool:
     return bool(value >= threshold if bound == "at least" else value <= threshold)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
