@@ -71,6 +71,25 @@ def test_generated_streets_have_the_layout_of_cityscapes(tmp_path):
     assert layouts.inference_list({"splits": found}) == found["val"]
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_two_images_of_one_name_are_refused_where_inference_would_mix_them_up(tmp_path, split):
+    synthetic.write_tar(tmp_path / "d.tar", "mini_supervisely", {**IMAGES, "test": 0}, seed=1)
+    archives.unpack(tmp_path / "d.tar", tmp_path / "d")
+    image, label = layouts.splits(tmp_path / "d", "mini_supervisely")["val"][0]
+    for other in ("b", "c"):
+        (tmp_path / "d" / other).mkdir()
+        (tmp_path / "d" / other / "x.jpg").write_bytes((tmp_path / "d" / image).read_bytes())
+    lines = f"b/x.jpg {label}\nc/x.jpg {label}\n"
+    with (tmp_path / "d/train.txt").open("a") as stream:
+        stream.write(lines)
+    layouts.splits(tmp_path / "d", "mini_supervisely")  # training keeps no label maps
+    (tmp_path / f"d/{split}.txt").write_text(lines)
+    with pytest.raises(StageError, match=r"b/x\.jpg and c/x\.jpg would share the label map x\.png; rename one"):
+        layouts.splits(tmp_path / "d", "mini_supervisely")
+    (tmp_path / f"d/{split}.txt").write_text(f"b/x.jpg {label}\nb/x.jpg {label}\n")
+    layouts.splits(tmp_path / "d", "mini_supervisely")  # twice the same image is no mix-up
+
+
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:\\out.txt", "..\\out.txt"])
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_a_member_that_climbs_out_is_refused_by_name(tmp_path, name, kind):

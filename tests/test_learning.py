@@ -1,6 +1,7 @@
 """The generated data can be learned: a short training tells a working chain from a broken one."""
 
 import contextlib
+import json
 import subprocess
 import sys
 
@@ -71,6 +72,19 @@ def test_a_person_at_a_terminal_sees_a_bar_and_the_log_has_plain_lines(dataset, 
     assert b"3/3" in shown and "pp_humanseg_lite" in shown.decode()
     log = (tmp_path / "t.log").read_text()
     assert "[TRAIN] epoch: 1, iter: 3/3" in log and "\r" not in log
+
+
+def test_an_evaluation_ignores_what_the_models_configuration_says(dataset, trained, tmp_path):
+    """Class 1 of the labels is what the data set ignores: it counts neither in the validation nor in the reference."""
+    (tmp_path / "model.pdparams").write_bytes((trained / "model.pdparams").read_bytes())
+    base = (ROOT / "config/models/pp_humanseg_lite.yml").read_text().replace("_base_/", f"{ROOT}/config/models/_base_/")
+    (tmp_path / "own.yml").write_text(base.replace("_dataset:\n", "_dataset:\n  ignore_index: 1\n"))
+    fixed = ["--config", "own.yml", "--dataset", dataset, "--checkpoint", "model.pdparams", "--reference", "reference"]
+    done = script("evaluate.py", tmp_path, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE)
+    assert done.returncode == 0, done.stderr
+    assert record.read(tmp_path / "eval.json")["metrics"]["classes_present"] == 1
+    summary = json.loads((tmp_path / "reference/summary.json").read_text())
+    assert (summary["classes"], summary["ignored"]) == (2, 1)
 
 
 def test_mixed_precision_on_a_cpu_is_unverified_not_passed(dataset, tmp_path):

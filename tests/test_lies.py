@@ -402,6 +402,25 @@ def test_mixed_precision_that_did_not_run_is_certified_by_nothing(pair):
     assert found["loss_distance"] is None and found["ips_ratio"] is None
 
 
+def test_a_class_that_there_is_not_is_no_prediction():
+    """It used to count as the last class, and may have been right by that."""
+    truth = np.ones((4, 4), np.uint8)
+    for add in (metrics.Confusion(2).add, metrics.Confusion(2).add_resized):
+        for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
+            with pytest.raises(engines.StageError, match=f"a.png: .* holds the class {wrong}; allowed are 0 to 1"):
+                add(np.full((4, 4), wrong, np.int32), truth, "a.png")
+
+
+def test_what_the_data_set_ignores_counts_for_nothing():
+    truth = np.array([[0, 1], [9, 9]], np.uint8)
+    confusion = metrics.Confusion(2, ignored=9).empty()
+    confusion.add(np.array([[0, 1], [0, 1]], np.int32), truth)
+    assert confusion.metrics()["miou"] == 1 and confusion.counts.sum() == 2
+    assert confusion.labels() == {"classes": 2, "ignored": 9}
+    with pytest.raises(engines.StageError, match=r"holds the value 255; allowed are 0 to 1 and 9 \(ignored\)"):
+        confusion.add(np.zeros((2, 2), np.int32), np.full((2, 2), 255, np.uint8))
+
+
 def test_label_maps_are_compared_at_the_labels_own_size():
     confusion = metrics.Confusion(2)
     truth = np.kron(np.array([[0, 1], [1, 0]], np.uint8), np.ones((4, 4), np.uint8))

@@ -50,7 +50,7 @@ def evaluate(
     count = min(images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
-    confusion = Confusion(validation.num_classes)
+    confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
     sizes = set()
     with paddle.no_grad():
@@ -65,7 +65,7 @@ def evaluate(
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, reference_images, validation.num_classes)
+        written = _write_reference(model, config, dataset, reference, reference_images, confusion.empty())
     bar.close()
     probe.remove()
     metrics = {**confusion.metrics(), "val_images": len(validation)}
@@ -91,21 +91,20 @@ def _precision(model: Any, probe: DtypeProbe) -> str:
 
 
 def _write_reference(
-    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, classes: int
+    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, confusion: Confusion
 ) -> dict[str, Any]:
     """The checkpoint's label maps of the inference list, and what they come to against the truth."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
     preprocess = Preprocess(config.dic["export"]["transforms"])
     folder.mkdir()
-    confusion = Confusion(classes)
     listed = layouts.inference_list(manifest)
     pairs = listed[:limit]
     for image, truth in pairs:
         logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
         label = logits.argmax(axis=1)[0].numpy()
-        write_label(folder / f"{Path(image).stem}.png", label)
+        write_label(folder / layouts.label_map(image), label)
         if truth:
             confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
     miou = confusion.metrics()["miou"] if confusion.images else None
-    record.write_json(folder / REFERENCE_SUMMARY, {"classes": classes, "images": len(pairs), "miou": miou})
+    record.write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

@@ -197,7 +197,7 @@ def _predict(
     """
     folder.mkdir()
     told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
-    own = metrics.Confusion(told["classes"])
+    own = metrics.Confusion(told["classes"], told["ignored"])
     done: dict[str, float] = {}
     classes_seen: set[int] = set()
     for batch in batches:
@@ -205,7 +205,7 @@ def _predict(
         if len(labels) != len(batch):
             raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
         for (image, truth), label in zip(batch, labels, strict=True):
-            name = f"{Path(str(image)).stem}.png"
+            name = layouts.label_map(str(image))
             if name in done:
                 continue
             done[name] = metrics.agreement(label, metrics.read_label(reference / name))

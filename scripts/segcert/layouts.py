@@ -34,7 +34,8 @@ def splits(root: Path, layout: str) -> dict[str, Pairs]:
     """Pairs (image, label or None) by split, as paths relative to the root.
 
     Raises:
-        StageError: a listed file is missing, or there is nothing to train on or to evaluate with.
+        StageError: a listed file is missing, there is nothing to train on or to evaluate with, or two images of
+            the inference list have one name.
     """
     found = {split: (_listed if layout == "mini_supervisely" else _paired)(root, split) for split in SPLITS}
     for split in ("train", "val"):
@@ -49,6 +50,7 @@ def splits(root: Path, layout: str) -> dict[str, Pairs]:
         for path in (path for pair in pairs for path in pair if path):
             if not (root / path).is_file():
                 raise StageError(f"{root.name}: {path} is listed but not there")
+    inference_list({"splits": found})
     return found
 
 
@@ -77,8 +79,26 @@ def check_sizes(root: Path, found: Mapping[str, Pairs]) -> None:
 
 
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
-    """What inference runs on: the test split, or the validation split where there is none."""
-    return [(image, label) for image, label in manifest["splits"]["test"] or manifest["splits"]["val"]]
+    """What inference runs on: the test split, or the validation split where there is none.
+
+    Raises:
+        StageError: two images have one name, by which label maps are kept.
+    """
+    pairs: Pairs = [(image, label) for image, label in manifest["splits"]["test"] or manifest["splits"]["val"]]
+    images: dict[str, str] = {}
+    for image, _ in pairs:
+        other = images.setdefault(label_map(image), image)
+        if other != image:
+            raise StageError(
+                f"{other} and {image} would share the label map {label_map(image)}; rename one of them and its line "
+                "in the list, so that every image that inference runs on has a name of its own"
+            )
+    return pairs
+
+
+def label_map(image: str) -> str:
+    """The file name of the label map that is made of an image."""
+    return f"{Path(image).stem}.png"
 
 
 def _listed(root: Path, split: str) -> Pairs:

@@ -18,21 +18,25 @@ from segcert.record import finite
 
 ClassMap = NDArray[np.integer[Any]]  # class numbers; engines give them as int32 or int64, files as uint8
 IGNORED = 255
-REFERENCE_SUMMARY = "summary.json"  # beside a checkpoint's label maps: how many classes, and their mIoU
+REFERENCE_SUMMARY = "summary.json"  # beside a checkpoint's label maps: Confusion.labels(), and their mIoU
 
 
 class Confusion:
-    """Counts of (truth, prediction) over all pixels that are not ignored; C x C, rows are truth."""
+    """Counts of (truth, prediction) over all pixels that are not ignored; C x C, rows are truth.
 
-    def __init__(self, classes: int) -> None:
+    `ignored` is the label of what does not count: `ignore_index` of the data set in the model's configuration.
+    """
+
+    def __init__(self, classes: int, ignored: int = IGNORED) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
+        self.ignored = ignored
         self.images = 0
 
     def add(self, prediction: ClassMap, label: ClassMap, name: str = "label") -> None:
         """Add an image: two H x W maps of class numbers.
 
         Raises:
-            StageError: the maps differ in size, or the label holds a class that there is not.
+            StageError: the maps differ in size, or one holds a class that there is not.
         """
         classes = len(self.counts)
         if prediction.shape != label.shape:
@@ -40,21 +44,39 @@ class Confusion:
                 f"{name}: is {label.shape[1]}x{label.shape[0]}, its image is "
                 f"{prediction.shape[1]}x{prediction.shape[0]}; they must be equal"
             )
-        counted = label != IGNORED
-        wrong = label[counted][label[counted] >= classes]
-        if wrong.size:
+        counted = label != self.ignored
+        wrong = _outside(label[counted], classes)
+        if wrong is not None:
             raise StageError(
-                f"{name}: holds the value {int(wrong[0])}; allowed are 0 to {classes - 1} and {IGNORED} (ignored)"
+                f"{name}: holds the value {wrong}; allowed are 0 to {classes - 1} and {self.ignored} (ignored)"
             )
-        pairs = label[counted].astype(np.int64) * classes + np.minimum(prediction[counted], classes - 1)
+        self._require_known(prediction, name)
+        pairs = label[counted].astype(np.int64) * classes + prediction[counted]
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         self.images += 1
 
     def add_resized(self, prediction: ClassMap, label: ClassMap, name: str = "label") -> None:
         """Add an image whose prediction is of another size: it is brought to the label's by nearest neighbour."""
+        self._require_known(prediction, name)  # before it is cut to 8 bits
         height, width = label.shape
         resized = cv2.resize(prediction.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         self.add(resized, label, name)
+
+    def _require_known(self, prediction: ClassMap, name: str) -> None:
+        wrong = _outside(prediction, len(self.counts))
+        if wrong is not None:
+            raise StageError(
+                f"{name}: the model's label map for it holds the class {wrong}; allowed are 0 to "
+                f"{len(self.counts) - 1}: is num_classes of model and data set the same in the model's configuration?"
+            )
+
+    def empty(self) -> Confusion:
+        """Another one, for the same classes."""
+        return Confusion(len(self.counts), self.ignored)
+
+    def labels(self) -> dict[str, int]:
+        """What it was made with, for whoever counts the same label maps again."""
+        return {"classes": len(self.counts), "ignored": self.ignored}
 
     def metrics(self) -> dict[str, Any]:
         """mIoU, acc, kappa, dice and the IoU of every class."""
@@ -76,6 +98,12 @@ class Confusion:
             "class_iou": [finite(value) for value in iou],
             "classes_present": int((true > 0).sum()),
         }
+
+
+def _outside(numbers: ClassMap, classes: int) -> int | None:
+    """The first number that is no class; None where all are."""
+    wrong = numbers[(numbers < 0) | (numbers >= classes)]
+    return int(wrong[0]) if wrong.size else None
 
 
 def read_label(path: Path | str) -> NDArray[np.uint8]:
