@@ -25,7 +25,7 @@ CONFIG = {
     "models": list(MODELS),
     "input_size": {"default": [64, 64]},
     "train": {"iters": 3, "topologies": ["single"]},
-    "infer": {"images": 2, "min_samples": 4, "warmup": 1},
+    "infer": {"images": 2, "min_samples": 6, "warmup": 1},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
 }
 CELLS = 6  # inference cells per model
