@@ -23,16 +23,23 @@ MODELS ?= pp_humanseg_lite pp_humanseg_mobile
 FUZZ_SECONDS ?= 600
 # Progress bars where a person watches, plain lines in a log.
 LOGGER ?= $(shell test -t 2 && echo --logger rich)
+# The modes of the shipped configuration: asked for before 1 GB is installed.
+MODES := $(shell sed -n '/^modes:/,/^[^ \#]/s/^  \([a-z0-9_]*\):.*/\1/p' config/config.yaml)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run gpu-evidence test test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
 
-run: env
+# A file of one's own (--configfile) may add modes: then Snakemake says what is wrong.
+known-mode:
+	$(if $(filter $(MODE),$(MODES))$(findstring --configfile,$(ARGS))$(findstring modes=,$(ARGS)),,$(error \
+	  MODE=$(MODE): config/config.yaml has no such mode; it has: $(MODES)))
+
+run: known-mode env
 	$(BIN)/snakemake --cores $(CORES) $(LOGGER) \
 	  $(if $(findstring --config ,$(ARGS)),$(subst --config ,--config mode=$(MODE) ,$(ARGS)),--config mode=$(MODE) $(ARGS))
 

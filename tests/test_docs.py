@@ -247,6 +247,27 @@ def test_files_and_make_targets_that_pages_name_are_there():
             )
 
 
+def test_make_run_refuses_an_unknown_mode_before_it_installs_anything(tmp_path):
+    for file in ("Makefile", "config/config.yaml", "envs/cpu.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy2(ROOT / file, tmp_path / file)
+
+    def made(*arguments):
+        command = ["make", "PYTHON=false", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0
+        return done.stdout + done.stderr
+
+    modes = list(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["modes"])
+    installs = "false -c"  # the first command of the environment, with the Python named above
+    said = made("run", "MODE=smok", "--trace")
+    assert f"MODE=smok: config/config.yaml has no such mode; it has: {' '.join(modes)}" in said and installs not in said
+    for arguments in (*(["run", f"MODE={mode}"] for mode in modes), ["gpu-evidence"], ["run"]):
+        assert installs in made(*arguments, "--trace"), arguments
+    # A file of one's own may have modes that make does not know.
+    assert installs in made("run", "MODE=mine", "ARGS=--configfile mine.yaml", "--trace")
+
+
 def test_the_files_that_tools_read_are_in_form():
     catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
     assert catalog["usage"]["software-stack-deployment"]["conda"] is True
