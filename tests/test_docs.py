@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT, copy_project
 
-from segcert import conclusions, record, statuses
+from segcert import conclusions, machine, record, statuses
 
 PAGES = sorted(
     path
@@ -80,7 +80,8 @@ def test_the_tutorials_commands_run_and_say_what_it_says(walked):
     red = said(walked, "broken.zip")
     assert "exit code 1" in red and "blocked" in red and "red" in red
     found = json.loads((folder / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
-    assert found["red"] is False and found["counts"]["passed"] == 8
+    # training, evaluation, export, and four engines; two of them also in bfloat16 where the CPU has it
+    assert found["red"] is False and found["counts"]["passed"] == 3 + 4 + 2 * machine.cpu_has_bf16()
 
 
 def test_every_field_of_a_record_is_told_of(walked):
