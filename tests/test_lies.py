@@ -10,7 +10,7 @@ import pytest
 import stages
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, dtypes, engines, metrics, record, training
+from segcert import cells, certificates, conclusions, dtypes, engines, inference, metrics, record, training
 
 PATCHED = """
 import sys
@@ -125,6 +125,47 @@ def test_another_model_than_the_checkpoint_is_accuracy_failed(exported, dataset,
     assert found["metrics"]["pixel_agreement"] < agreement
     worst = found["metrics"]["worst_images"][0]
     assert worst["image"] in found["reason"] and worst["agreement"] <= found["metrics"]["pixel_agreement"]
+
+
+def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, dataset, tmp_path):
+    """An engine that gives zeros alone passes against such a reference: so no more is made of it."""
+    flat = exported / "flat"
+    flat.mkdir()
+    for file in (exported / "reference").glob("*.png"):
+        metrics.write_label(flat / file.name, np.zeros_like(metrics.read_label(file)))
+    told = json.loads((exported / "reference" / metrics.REFERENCE_SUMMARY).read_text())
+    (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
+    zeros = tmp_path / "zeros.py"
+    patch = """
+from segcert import engines
+run = engines.OnnxRuntimeEngine.run
+engines.OnnxRuntimeEngine.run = lambda self, batch: run(self, batch) * 0"""
+    zeros.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
+    options = ["--engine", "onnxruntime", "--reference", "flat"]
+    done = stages.infer(exported, dataset, "weak", *options, script_name=zeros)
+    assert done.returncode == 0, done.stderr
+    found = record.read(exported / "weak.json")
+    assert found["metrics"]["classes_reference"] == 1 == found["metrics"]["constant_agreement"]
+    gate = found["metrics"]["gates"][0]
+    assert gate["weak"] is True and "the reference holds one class only, so this says little" in gate["sentence"]
+    assert conclusions.is_weak(found)
+    honest = stages.infer(exported, dataset, "strong", "--engine", "onnxruntime")
+    assert honest.returncode == 0, honest.stderr
+    assert record.read(exported / "strong.json")["metrics"]["classes_reference"] == 2
+    assert not conclusions.is_weak(record.read(exported / "strong.json"))
+    caught = stages.infer(exported, dataset, "caught", "--engine", "onnxruntime", script_name=zeros)
+    assert caught.returncode == 1 and planted(exported, "caught")["status"] == "accuracy-failed"
+
+
+@pytest.mark.parametrize(
+    ("classes", "constant", "weak"),
+    [(1, 1.0, "one class only"), (2, 0.9995, "one class covers 0.99950"), (2, 0.99, None)],
+)
+def test_agreement_is_weak_where_one_class_everywhere_would_pass(classes, constant, weak):
+    compared = {"pixel_agreement": 1.0, "miou_drop": None, "worst_images": []}
+    compared |= {"classes_reference": classes, "constant_agreement": constant}
+    (gate,) = inference.Gates(0.999, 0.001).judge(compared)
+    assert gate["holds"] and gate["weak"] is (weak is not None) and (weak or "agree") in gate["sentence"]
 
 
 def test_a_record_without_proof_is_not_believed(exported, dataset):

@@ -97,6 +97,28 @@ def test_an_entry_is_ticked_only_where_its_cell_passed(tmp_path):
         assert (symbol == TICK) == (status == "passed") == (anchor in passed)
 
 
+def test_a_tick_on_weak_evidence_is_marked_wherever_it_is_shown(tmp_path):
+    cells = [pages.of_engine(tmp_path, "model", "passed", threads=threads) for threads in (1, 2, 3)]
+    for cell in cells[:2]:
+        cell["metrics"]["gates"][0]["weak"] = True
+    other = pages.of_engine(tmp_path, "another", "passed")
+    found = Conclusions("smoke", [*cells, other])
+    assert work.weak_models(found) == {"model": 2}
+    english, chinese = report.markdown(found), report.chinese(found)
+    assert "✓ 3 passed, † 2 of them on weak evidence" in english and re.search(r"another +\| ✓ 1 passed +\|", english)
+    section = english.split("## † Weak evidence")[1].split("##")[0]
+    assert "- model: 2 cells" in section and "another" not in section
+    assert "支持（† 2 项）" in chinese and "| 支持 |" in chinese and "model 2 项" in chinese
+    assert "† 2 of those passed" in report.summary(found, tmp_path)
+    assert list(report.cells_frame(found)["weak_evidence"]) == [True, True, False, False]
+    shown = rendered(tmp_path, found)
+    assert shown.count('<span aria-hidden="true">†</span>') == 2
+    assert "Weak evidence" in shown and "证据较弱" in shown and "Nothing: every cell passed" not in shown
+    strong = Conclusions("smoke", [other])
+    for text in (report.markdown(strong), report.chinese(strong), rendered(tmp_path, strong)):
+        assert "†" not in text
+
+
 def test_a_training_is_no_better_than_its_evaluation_and_leads_to_it(tmp_path):
     conclusions = pages.every_status(tmp_path)
     (evaluated,) = conclusions.select(stage="eval")

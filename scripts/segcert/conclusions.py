@@ -332,6 +332,19 @@ def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[st
     ]
 
 
+def is_weak(cell: Mapping[str, Any]) -> bool:
+    """Whether the cell passed, and an engine that gave one class everywhere would have passed as well."""
+    gates = (cell.get("metrics") or {}).get("gates") or []
+    return cell["status"] == statuses.PASSED.name and any(
+        gate.get("weak") is True for gate in gates if isinstance(gate, Mapping)
+    )
+
+
+def weak_models(conclusions: Conclusions) -> dict[str, int]:
+    """How many such cells each model has, where it has some."""
+    return dict(Counter(cell["model"] for cell in conclusions.cells if is_weak(cell)))
+
+
 # -- the status lines of TIPC -----------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ class Gates:
 
     def judge(self, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
         agreement, drop = compared["pixel_agreement"], compared["miou_drop"]
+        weak = self.weakness(compared)
         worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
         gates = [
             record.gate(
@@ -64,8 +65,9 @@ class Gates:
                 "at least",
                 self.min_agreement,
                 f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
-                f"at least {self.min_agreement} is asked; worst {worst}",
+                f"at least {self.min_agreement} is asked; worst {worst}" + (f"; {weak}" if weak else ""),
             )
+            | {"weak": weak is not None}
         ]
         if drop is not None:
             gates.append(
@@ -79,6 +81,14 @@ class Gates:
                 )
             )
         return gates
+
+    def weakness(self, compared: Mapping[str, Any]) -> str | None:
+        """Why agreement says little, where an engine that gave one class everywhere would pass as well."""
+        if compared["classes_reference"] == 1:
+            return "the reference holds one class only, so this says little"
+        if compared["constant_agreement"] >= self.min_agreement:
+            return f"one class covers {compared['constant_agreement']:.5f} of the reference, so this says little"
+        return None
 
 
 def infer(
@@ -200,6 +210,7 @@ def _predict(
     own = metrics.Confusion(told["classes"], told["ignored"])
     done: dict[str, float] = {}
     classes_seen: set[int] = set()
+    shares = np.zeros(256)  # of each class in the reference's label maps, summed over these
     for batch in batches:
         labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
         if len(labels) != len(batch):
@@ -208,7 +219,9 @@ def _predict(
             name = layouts.label_map(str(image))
             if name in done:
                 continue
-            done[name] = metrics.agreement(label, metrics.read_label(reference / name))
+            expected = metrics.read_label(reference / name)
+            done[name] = metrics.agreement(label, expected)
+            shares += np.bincount(expected.ravel(), minlength=len(shares)) / expected.size
             classes_seen |= set(np.unique(label).tolist())
             metrics.write_label(folder / name, label)
             if truth:
@@ -223,6 +236,8 @@ def _predict(
         "miou_reference": told["miou"],
         "miou_drop": drop,
         "classes_predicted": len(classes_seen),
+        "classes_reference": int(np.count_nonzero(shares)),
+        "constant_agreement": float(shares.max() / len(done)),
     }
 
 

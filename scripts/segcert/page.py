@@ -135,6 +135,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         broken=sum(statuses.by_name(item["verdict"]) is statuses.ACCURACY_FAILED for item in conclusions.certificates),
         period=_period(conclusions),
         findings=_findings(conclusions, anchors),
+        weak=work.weak_models(conclusions),
         topologies=_topologies(conclusions),
         training=_training(conclusions, anchors),
         inference=_inference(conclusions, anchors),
@@ -312,6 +313,7 @@ def _inference(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dic
                         {
                             "title": title_of(cell),
                             "status": _status(cell),
+                            "weak": work.is_weak(cell),
                             "reason": logs.plain(cell["reason"] or ""),
                             "anchor": anchors[cell["record"]],
                         }

@@ -18,6 +18,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 HEAD = ("os", "python", "paddle", "paddle_commit", "paddleseg", "cpu", "cpu_cores", "gpu")
 RED = (statuses.FAILED, statuses.ACCURACY_FAILED)
 TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
+WEAK = "†"
 
 
 def write(conclusions: Conclusions, folder: Path) -> None:
@@ -79,6 +80,8 @@ def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
 def _counts_text(cells: list[dict[str, Any]]) -> str:
     counts = Counter(cell["status"] for cell in cells)
     shown = [f"{s.symbol} {counts[s.name]} {s.name}" for s in statuses.ALL if counts[s.name]]
+    if weak := sum(map(work.is_weak, cells)):
+        shown.append(f"{WEAK} {weak} of them on weak evidence")
     return ", ".join(shown) or "no cells"
 
 
@@ -160,6 +163,7 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "inference_p50_ms": timing.get("p50"),
                 "inference_p95_ms": timing.get("p95"),
                 "pixel_agreement": metrics.get("pixel_agreement"),
+                "weak_evidence": work.is_weak(cell),
                 "record": cell["record"],
                 "log": cell.get("log"),
             }
@@ -218,6 +222,7 @@ def markdown(conclusions: Conclusions) -> str:
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
         others=work.by_reason(conclusions, statuses.SKIPPED, statuses.NOT_RUN),
         surprises=_surprises(conclusions),
+        weak=work.weak_models(conclusions),
     )
 
 
@@ -250,6 +255,7 @@ def chinese(conclusions: Conclusions) -> str:
         topologies=TOPOLOGIES_ZH,
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
         problems=work.by_reason(conclusions, *RED, statuses.KNOWN_FAILURE),
+        weak=work.weak_models(conclusions),
     )
 
 
@@ -270,9 +276,11 @@ def _chinese_infer(cells: list[dict[str, Any]]) -> str:
     counts = Counter(cell["status"] for cell in cells)
     if not counts:
         return "—"
+    weak = sum(map(work.is_weak, cells))
     if set(counts) == {"passed"}:
-        return "支持"
+        return f"支持（{WEAK} {weak} 项）" if weak else "支持"
     rest = "，".join(f"{counts[s.name]} 项{s.zh}" for s in statuses.ALL if counts[s.name])
+    rest += f"，其中 {WEAK} {weak} 项" if weak else ""
     return f"部分支持（{rest}）" if counts["passed"] else rest
 
 
@@ -305,6 +313,8 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
         [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
         for group in work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
     ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in _surprises(conclusions)]
+    if weak := sum(work.weak_models(conclusions).values()):
+        others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])
     # What is red comes first; what else there is to say keeps a few rows where there is much of it.
     kept, left_out = _fitting(red, room - min(4, len(others)))
     more, others_left_out = _fitting(others, room - _rows(kept))
