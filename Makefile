@@ -1,5 +1,6 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
 # make test         environment, then every test and check
+# make test-root    the tests that need root, which make test skips without it
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make soak         runs that are killed at random must end as if nothing had happened: SECONDS=1800 MODELS="a b"
 # make fuzz         the property-based tests for FUZZ_SECONDS=600
@@ -29,7 +30,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -48,6 +49,10 @@ gpu-evidence: run
 
 test: env-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-root: env-dev
+	test "$$(id -u)" = 0
+	$(BIN)/python -m pytest tests/test_faults.py
 
 test-cluster: env-dev
 	command -v slurmctld > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } > $(VENV)/slurm-install.log 2>&1 \

@@ -95,21 +95,21 @@ def modules(script):
     return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
 
 
-def planned_cell(stage, wildcards):
+def planned_cell(stage_name, wildcards):
     """The planned cell that the wildcards name."""
-    name = wildcards.cell if stage == "infer" else None
+    name = wildcards.cell if stage_name == "infer" else None
     try:
-        return TABLE.find(stage, wildcards.model, wildcards.train_cell, name)
+        return TABLE.find(stage_name, wildcards.model, wildcards.train_cell, name)
     except KeyError:
         raise WorkflowError(
-            f"no {stage} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
+            f"no {stage_name} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
             f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
         )
 
 
-def of_cell(stage, attribute):
+def of_cell(stage_name, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
-    return lambda wildcards: getattr(planned_cell(stage, wildcards), attribute)
+    return lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute)
 
 
 def model_config(wildcards):

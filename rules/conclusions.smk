@@ -11,6 +11,16 @@ def templates(folder):
     return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
 
 
+def conclude_words(script, run_config, conclusions):
+    """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
+    return [script, "--run-config", run_config, "--json", conclusions]
+
+
+def page_words(script, run_config, conclusions, page):
+    """The command line that makes the page, likewise."""
+    return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
+
+
 rule write_run_config:
     output:
         "results/{mode}/run_config.yaml",
@@ -79,9 +89,10 @@ rule conclude:
         gpu=0,
         mem_mb=1000,
         runtime=10,
+    params:
+        words=lambda wildcards, input, output: conclude_words(input.script, input.run_config, output.json),
     shell:
-        '"$WORKFLOW_PYTHON" {input.script:q} --run-config {input.run_config:q}'
-        " --json {output.json:q} 2> {log:q}"
+        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
 
 
 rule page:
@@ -111,6 +122,9 @@ rule page:
         gpu=0,
         mem_mb=1000,
         runtime=10,
+    params:
+        words=lambda wildcards, input, output: page_words(
+            input.script, input.run_config, input.conclusions, output.page
+        ),
     shell:
-        '"$WORKFLOW_PYTHON" {input.script:q} --conclusions {input.conclusions:q}'
-        " --run-config {input.run_config:q} --page {output.page:q} 2> {log:q}"
+        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'

@@ -38,23 +38,17 @@ if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
 
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
-    run_config = f"results/{MODE}/run_config.yaml"
+    run_config, conclusions = f"results/{MODE}/run_config.yaml", f"results/{MODE}/conclusions.json"
     try:
         record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return
-    command = [sys.executable, f"{SCRIPTS}/conclude.py", "--run-config", run_config]
-    command += ["--json", f"results/{MODE}/conclusions.json"]
-    subprocess.run([*command, *(f"--lost={path}" for path in lost_records())], check=False)
-    command = [sys.executable, f"{SCRIPTS}/make_page.py", "--run-config", run_config]
-    command += [
-        "--conclusions",
-        f"results/{MODE}/conclusions.json",
-        "--page",
-        f"results/{MODE}/conclusions.html",
-    ]
-    subprocess.run(command, check=False)
+    words = conclude_words(f"{SCRIPTS}/conclude.py", run_config, conclusions)
+    lost = [f"--lost={path}" for path in lost_records()]
+    subprocess.run([sys.executable, *words, *lost], check=False)
+    words = page_words(f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html")
+    subprocess.run([sys.executable, *words], check=False)
 
 
 def same_run(run_config):

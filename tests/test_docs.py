@@ -284,3 +284,14 @@ def test_the_files_that_tools_read_are_in_form():
     runs = {step["run"] for step in steps if "run" in step}
     runs |= set(workflow["jobs"]["root"]["strategy"]["matrix"]["command"])
     assert set(re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M)) <= runs
+
+
+def test_what_is_skipped_without_root_runs_in_the_job_that_has_it():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert "make test-root" in workflow["jobs"]["root"]["strategy"]["matrix"]["command"]
+    (recipe,) = re.findall(
+        r"^test-root:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    skipping = {file for file in (ROOT / "tests").glob("test_*.py") if "skipif" in file.read_text(encoding="utf-8")}
+    named = set(re.findall(r"tests/test_\w+\.py", recipe))
+    assert {file.relative_to(ROOT).as_posix() for file in skipping if "geteuid" in file.read_text("utf-8")} == named

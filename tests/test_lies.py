@@ -3,6 +3,8 @@
 import copy
 import importlib
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -45,8 +47,92 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     assert found["status"] == "passed" and record.unproven(found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
+    if engine in ("native", "onednn"):
+        # Both are counted for themselves, and agree: what the program asks for, and what oneDNN's trace shows.
+        asked, trace = found["metrics"]["evidence"]["program"], found["metrics"]["evidence"]["onednn"]
+        assert asked["convolutions"] > 40 and "unread" not in asked
+        assert sum(trace["convolutions"].values()) == (asked["convolutions"] if engine == "onednn" else 0)
     assert {"own_cores", "other_cores", "steal_share", "noticed"} == found["metrics"]["load"].keys()
     assert found["load"].keys() == found["metrics"]["load"].keys() and found["load"]["own_cores"] > 0
+
+
+def saved(folder, layers, forward):
+    """A tiny model, exported for images of 3 x 8 x 8."""
+    import paddle
+
+    class Net(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.layers = paddle.nn.LayerList(layers())
+
+        def forward(self, x):
+            return forward(self.layers, x).astype("float32").argmax(axis=1).astype("int32")
+
+    spec = [paddle.static.InputSpec([-1, 3, 8, 8], "float32")]
+    paddle.jit.save(paddle.jit.to_static(Net(), input_spec=spec, full_graph=True), str(folder / "model"))
+
+
+@pytest.mark.parametrize(
+    ("single", "double", "engine"),
+    [(9, 0, "onednn"), (9, 1, "onednn"), (7, 1, "native+onednn"), (1, 5, "native+onednn")],
+)
+def test_convolutions_that_fell_back_beside_onednn_are_told_of(tmp_path, single, double, engine):
+    """oneDNN has no kernels for float64: Paddle's own run there, in silence."""
+    import paddle
+
+    def layers():
+        convolutions = [paddle.nn.Conv2D(3, 3, 3, padding=1, bias_attr=False) for _ in range(single + double)]
+        return [layer if index < single else layer.to(dtype="float64") for index, layer in enumerate(convolutions)]
+
+    def forward(made, x):
+        for layer in made:
+            x = layer(x.astype(layer.weight.dtype))
+        return x
+
+    saved(tmp_path, layers, forward)
+    effective, evidence = engines.create("onednn", tmp_path, "model.json", "cpu", "fp32", 1).observe(
+        np.ones((1, 3, 8, 8), np.float32)
+    )
+    assert evidence["program"] == {"convolutions": single + double, "products": 0}
+    assert sum(evidence["onednn"]["convolutions"].values()) == single
+    assert evidence["outside_onednn"] == {"convolutions": double, "products": 0}
+    assert effective["engine"] == engine and effective["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "engine", "precision"),
+    [
+        ((50, 0), ({"f32": 1}, {}), "native+onednn", "fp32"),
+        ((50, 0), ({"bf16": 20}, {}), "native+onednn", "fp32"),  # native kernels have no bfloat16
+        ((50, 0), ({"bf16": 45}, {}), "onednn", "bf16"),
+        ((50, 0), ({"bf16": 44}, {}), "native+onednn", "bf16"),
+        ((316, 3), ({"f32": 316}, {}), "onednn", "fp32"),  # OCRNet: a batched product is never oneDNN's
+        ((1, 9), ({"f32": 1}, {"f32": 3}), "native+onednn", "fp32"),
+        ((None, None), ({"f32": 1}, {}), "onednn", "fp32"),
+        ((50, 0), ({}, {}), "native", "fp32"),
+    ],
+)
+def test_onednn_is_what_computes_most_of_what_the_program_asks_for(asked, seen, engine, precision):
+    trace = {"convolutions": seen[0], "products": seen[1], "threads": 1}
+    asked = dict(zip(("convolutions", "products"), asked, strict=True))
+    effective = engines.cpu_effective(trace, asked, engines.outside_onednn(trace, asked), 1)
+    assert (effective["engine"], effective["precision"]) == (engine, precision)
+
+
+def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
+    saving = (
+        "import sys, paddle; nn = paddle.nn\n"
+        "net = nn.Sequential(nn.Conv2D(3, 4, 3), nn.Conv2DTranspose(4, 4, 3), nn.Linear(8, 8), nn.ReLU())\n"
+        "spec = [paddle.static.InputSpec([-1, 3, 8, 8])]\n"
+        "paddle.jit.save(paddle.jit.to_static(net, input_spec=spec, full_graph=True), 'model')\n"
+    )
+    for pir, name in (("1", "model.json"), ("0", "model.pdmodel")):
+        env = {**os.environ, "FLAGS_enable_pir_api": pir}
+        subprocess.run([sys.executable, "-c", saving], cwd=tmp_path, env=env, check=True, timeout=120)
+        assert engines.program_work(tmp_path / name) == {"convolutions": 2, "products": 1}
+    (tmp_path / "model.json").write_text('{"program": 3}')
+    unread = engines.program_work(tmp_path / "model.json")
+    assert unread["convolutions"] is None and unread["products"] is None and "model.json" in unread["unread"]
 
 
 @pytest.mark.parametrize(

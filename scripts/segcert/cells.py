@@ -255,7 +255,7 @@ class CellTable:
             if item["name"] != "released":
                 yield left_out
             if item.get("quant"):
-                yield from self._infer(model, row, left_out, why="quantised models are not done here yet")
+                yield from self._infer(model, row, left_out, quant=True)
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
         """What is asked for and not done, of this mode."""
@@ -416,16 +416,16 @@ class CellTable:
             timeout_min=export["timeout_min"],
         )
 
-    def _infer(self, model: str, row: TrainCell, export: Cell, why: str | None = None) -> Iterator[Cell]:
-        """The inference matrix of a checkpoint; `why`: of a quantised one, which is not run."""
+    def _infer(self, model: str, row: TrainCell, export: Cell, quant: bool = False) -> Iterator[Cell]:
+        """The inference matrix of a checkpoint; that of a quantised one is not run."""
         infer = self.section(model, "infer")
         for batch_size in infer["batch_sizes"]:
             for entry in infer["cpu"]:
                 for threads in infer["cpu_threads"]:
                     where = (CPU, entry["engine"], entry["precision"], threads, batch_size)
-                    yield self._infer_cell(model, row, *where, why)
+                    yield self._infer_cell(model, row, *where, quant)
             for entry in infer["gpu"]:
-                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size, why)
+                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size, quant)
 
     def _infer_cell(
         self,
@@ -436,11 +436,13 @@ class CellTable:
         precision: str,
         threads: int,
         batch_size: int,
-        why: str | None = None,
+        quant: bool = False,
     ) -> Cell:
         infer = self.section(model, "infer")
         status = None
-        reason = matrix.left_out(self.settings["rules"], device, engine, precision, quant=why is not None) or why
+        reason = matrix.left_out(self.settings["rules"], device, engine, precision, quant)
+        if quant and not reason:
+            reason = "quantised models are not done here yet"
         why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle")
         if reason:
             status = statuses.SKIPPED.name

@@ -15,7 +15,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,10 @@ class PaddleEngine(Engine):
         if self.device == "gpu":
             return self._observe_gpu(batch)
         trace = onednn_trace(lambda: self.run(batch))
-        work = Counter(trace["convolutions"]) + Counter(trace["products"])
-        if not work:
-            # Nothing that computes was oneDNN's: Paddle's own CPU kernels ran, which exist in float32 alone.
-            effective = {"engine": "native", "precision": "fp32", "threads": self.config.cpu_math_library_num_threads()}
-        else:
-            effective = {"engine": "onednn", "threads": trace["threads"], "precision": _precision_of(work)}
-        return {"device": "cpu", **effective}, {"onednn": trace}
+        asked = program_work(self.folder / self.program)
+        outside = outside_onednn(trace, asked)
+        effective = cpu_effective(trace, asked, outside, self.config.cpu_math_library_num_threads())
+        return effective, {"onednn": trace, "program": asked, "outside_onednn": outside}
 
     def _observe_gpu(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         # On a clone, because a hook cannot be taken off again and would be timed with the cell.
@@ -129,6 +126,90 @@ class PaddleEngine(Engine):
             "enable_mkldnn": config.mkldnn_enabled(),
             "cpu_math_library_num_threads": config.cpu_math_library_num_threads(),
         }
+
+
+def outside_onednn(trace: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, int | None]:
+    """What a program asks for and oneDNN did not execute: convolutions, products (None: not known).
+
+    Args:
+        trace: what oneDNN executed, as `onednn_trace` returns it.
+        asked: what the program asks for, as `program_work` returns it.
+    """
+    return {
+        kind: None if asked[kind] is None else max(0, asked[kind] - sum(trace[kind].values()))
+        for kind in ("convolutions", "products")
+    }
+
+
+def cpu_effective(
+    trace: Mapping[str, Any], asked: Mapping[str, Any], outside: Mapping[str, int | None], threads_set: int
+) -> dict[str, Any]:
+    """device, engine, precision and threads of a Paddle predictor on a CPU.
+
+    What ran outside oneDNN ran on Paddle's own CPU kernels, which compute in float32 (or more). Where that is more
+    than MOST_OUTSIDE of the convolutions, or more than half of all, two engines computed: `native+onednn`. A few
+    may be, because oneDNN lacks kernels that models use: a batched product, in OCRNet.
+    """
+    work = Counter(trace["convolutions"]) + Counter(trace["products"])
+    if not work:
+        return {"device": "cpu", "engine": "native", "precision": "fp32", "threads": threads_set}
+    missed = sum(filter(None, outside.values()))
+    mixed = (outside["convolutions"] or 0) > MOST_OUTSIDE * (asked["convolutions"] or 0) or missed > sum(work.values())
+    work["f32"] += missed
+    engine = "native+onednn" if mixed else "onednn"
+    return {"device": "cpu", "engine": engine, "threads": trace["threads"], "precision": _precision_of(work)}
+
+
+MOST_OUTSIDE = 0.1  # of the convolutions, where the engine is still called onednn
+PRODUCTS = {
+    "matmul",
+    "matmul_v2",
+    "matmul_with_flatten",
+    "mul",
+    "bmm",
+    "baddbmm",
+    "addmm",
+    "mv",
+    "fc",
+    "linear",
+    "linear_v2",
+}
+
+
+def program_work(program: Path) -> dict[str, Any]:
+    """How many convolutions and products of matrices an exported program holds, from its file.
+
+    Returns:
+        convolutions, products; or both None, and `unread` with the reason, where this Paddle cannot tell.
+    """
+    try:
+        operators = _operators(program)
+    except Exception as error:  # a form of another Paddle: no reason to fail, and none to believe
+        return {"convolutions": None, "products": None, "unread": f"{program.name}: {type(error).__name__}: {error}"}
+    return {
+        "convolutions": sum("conv" in operator for operator in operators),
+        "products": sum(operator in PRODUCTS for operator in operators),
+    }
+
+
+def _operators(program: Path) -> list[str]:
+    """The operators of a program, without their dialect: model.json of Paddle 3 or model.pdmodel of Paddle 2."""
+    if program.suffix == ".json":
+        return list(_json_operators(json.loads(program.read_text(encoding="utf-8"))["program"]))
+    from paddle.base import core
+
+    described = core.ProgramDesc(program.read_bytes())
+    blocks = [described.block(index) for index in range(described.num_blocks())]
+    return [block.op(index).type() for block in blocks for index in range(block.op_size())]
+
+
+def _json_operators(node: Any) -> Iterator[str]:
+    """The operators of a region, a block or an operator with regions of its own (`"#": "1.conv2d"`)."""
+    for region in node.get("regions", []):
+        for block in region["blocks"]:
+            for operator in block["ops"]:
+                yield operator["#"].rpartition(".")[2]
+                yield from _json_operators(operator)
 
 
 @dataclass(frozen=True)
@@ -394,9 +475,9 @@ def parse_onednn_trace(text: str) -> dict[str, Any]:
         if len(fields) > 8 and fields[0] in ("onednn_verbose", "dnnl_verbose") and "exec" in fields[:4]:
             kind, layouts = fields[fields.index("exec") + 2], fields[fields.index("exec") + 5]
             kinds[kind] += 1
-            if kind in ("convolution", "inner_product", "matmul"):
+            if kind in ("convolution", "deconvolution", "inner_product", "matmul"):
                 source = re.search(r"\bsrc[:_]([a-z0-9]+):", layouts)
-                counted = convolutions if kind == "convolution" else products
+                counted = convolutions if kind.endswith("convolution") else products
                 counted[source[1] if source else "unknown"] += 1
     threads = re.search(r"nthr:(\d+)", text)
     return {
