@@ -439,6 +439,9 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, every, verdicts)
     one = pages.of_engine(tmp_path, "one", "passed")
     rendered(tmp_path, Conclusions("smoke", [one]))  # green
+    weak = pages.of_engine(tmp_path, "weak", "passed")
+    weak["metrics"]["gates"][0]["weak"] = True
+    rendered(tmp_path, Conclusions("smoke", [weak]))
     rendered(tmp_path, Conclusions("smoke", [one]), verdicts)  # red for a certificate
     rendered(tmp_path, Conclusions("smoke", [one, {**one, "status": "failed", "record": "r"}]))
     rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))
