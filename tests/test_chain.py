@@ -98,6 +98,7 @@ def test_engines_prove_themselves(found):
             seen[cell["effective"]["engine"], cell["effective"]["precision"]] = evidence
     assert seen["native", "fp32"]["onednn"]["primitives"] == 0
     assert set(seen["onednn", "fp32"]["onednn"]["convolutions"]) == {"f32"}
+    assert seen["onednn", "fp32"]["outside_onednn"] == {"convolutions": 0, "products": 0}
     assert set(seen["onnxruntime", "fp32"]["nodes"]) == {"CPUExecutionProvider"}
     assert set(seen["onnxruntime", "fp32"]["convolutions"]) == {"CPUExecutionProvider float"}
     assert set(seen["openvino", "fp32"]["convolutions"]) == {"f32"}
