@@ -83,6 +83,12 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
         assert record.differences(cell["requested"], cell["effective"]) == []
 
 
+def test_the_conclusions_say_how_much_was_asked_for(found):
+    scope = found["scope"]
+    assert scope["models"] == list(MODELS) and len(scope["not_asked_for"]) == 6
+    assert scope["generated_data"] and scope["iterations"] == [CONFIG["train"]["iters"]] * 2
+
+
 def test_nothing_that_needs_a_gpu_is_passed_without_one(found):
     for cell in found["cells"]:
         if cell["requested"].get("precision") == "amp" or cell["requested"].get("device") == "gpu":

@@ -413,6 +413,19 @@ def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monk
     assert (len(shown), left_out) == (1, 1)
 
 
+def test_how_much_was_asked_for_is_told_first(tmp_path):
+    scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
+    found = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "passed")], scope=scope)
+    english, chinese = report.markdown(found), report.chinese(found)
+    assert "1 of the 3 models of the configuration; not asked for: n, o." in english
+    assert "Generated data, 5-30 iterations of training: this shows that the chain runs" in english
+    assert "3 个模型里的 1 个；未要求：n，o。" in chinese and "训练 5-30 次迭代" in chinese
+    assert "1 of the 3 models of the configuration were asked for" in report.summary(found, tmp_path)
+    assert found.as_json()["scope"] == scope
+    real = Conclusions("m", found.cells, scope={**scope, "not_asked_for": [], "generated_data": False})
+    assert "of the configuration" not in report.markdown(real) and "Generated" not in report.markdown(real)
+
+
 def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     """Pages that together have everything to say that a page can say."""
     asked = set()
@@ -447,6 +460,9 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))
     other = {**one, "train_cell": "other", "record": "r", "reason": "passes although listed"}
     rendered(tmp_path, Conclusions("smoke", [one, other]))
+    scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
+    rendered(tmp_path, Conclusions("smoke", [one], scope=scope))
+    rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None}))
     monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
     rendered(tmp_path, Conclusions("smoke", predicted[::-1]))
     monkeypatch.setattr(pictures, "MOST_BYTES", 1)

@@ -17,6 +17,7 @@ from typing import Any
 from segcert import SCHEMA_VERSION, certificates, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
 from segcert.masking import masked
+from segcert.settings import per_model
 
 RUN_FIELDS = (
     "command",
@@ -41,16 +42,29 @@ BAR = "-" * 24
 
 @dataclass
 class Conclusions:
-    """Every cell of the matrix with its status, as `conclusions.json` holds it."""
+    """Every cell of the matrix with its status, as `conclusions.json` holds it.
+
+    Attributes:
+        scope: what a reader must know of how much was asked for: see `scope_of`.
+    """
 
     mode: str
     cells: list[dict[str, Any]]
     certificates: list[dict[str, Any]] = field(default_factory=list)
+    scope: dict[str, Any] = field(
+        default_factory=lambda: {"models": [], "not_asked_for": [], "generated_data": False, "iterations": None}
+    )
 
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(cell["status"] for cell in self.cells)
         return {status.name: found[status.name] for status in statuses.ALL if found[status.name]}
+
+    @property
+    def iterations(self) -> str | None:
+        """Iterations of the trainings that were asked for, `least-most` where they differ; None for no training."""
+        span = self.scope["iterations"]
+        return "-".join(map(str, dict.fromkeys(span))) if span else None
 
     @property
     def red(self) -> bool:
@@ -62,6 +76,7 @@ class Conclusions:
             "schema_version": SCHEMA_VERSION,
             "mode": self.mode,
             "red": self.red,
+            "scope": self.scope,
             "counts": self.counts,
             "certificates": self.certificates,
             "cells": self.cells,
@@ -100,7 +115,24 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
             [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
         )
     ]
-    return Conclusions(table.mode, [*broken, *entries], certified)
+    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table))
+
+
+def scope_of(table: CellTable) -> dict[str, Any]:
+    """How much was asked for: models, those of the configuration left out, whether all data are generated, iterations.
+
+    `iterations` are the least and the most of a model's training; None where nothing is trained.
+    """
+    settings = table.settings
+    asked = settings["models"]
+    sources = {settings["datasets"][table.dataset(model)]["source"] for model in asked}
+    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked] if table.trains else []
+    return {
+        "models": list(asked),
+        "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],
+        "generated_data": sources == {"synthetic"},
+        "iterations": [min(iters), max(iters)] if iters else None,
+    }
 
 
 def _source(path: str, lost: bool) -> dict[str, Any]:

@@ -301,6 +301,9 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
         f"{'RED' if conclusions.red else 'green'}, mode {conclusions.mode}: "
         + ", ".join(f"{statuses.by_name(name).symbol} {number} {name}" for name, number in conclusions.counts.items())
     ]
+    if left := conclusions.scope["not_asked_for"]:
+        asked = len(conclusions.scope["models"])
+        head.append(f"  {asked} of the {asked + len(left)} models of the configuration were asked for")
     foot = [f"conclusions: {folder / 'conclusions.md'}"]
     room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
     red = [_red_lines(group) for group in work.by_reason(conclusions, *RED)]
