@@ -33,6 +33,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/lookups.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"

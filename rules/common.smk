@@ -1,6 +1,6 @@
-"""What the stages' rules share: the settings, the cell table, and small look-ups by wildcards.
+"""What the rules share: the settings, the machine and the cell table.
 
-Names, paths and options of cells are in scripts/segcert/cells.py; nothing here builds a path by cases.
+Names, paths and options of cells are in scripts/segcert/cells.py; lookups.smk asks it by wildcards.
 """
 
 import json
@@ -88,53 +88,3 @@ wildcard_constraints:
     cell="[^/.]+",  # not every name by name: thousands of them would make planning quadratic
     dataset=cells.pattern(SETTINGS["datasets"]),
     weights=cells.pattern(SETTINGS["weights"]),
-
-
-def modules(script):
-    """What a stage's script imports of this project: inputs, because Snakemake sees no change to a module."""
-    return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
-
-
-def planned_cell(stage_name, wildcards):
-    """The planned cell that the wildcards name."""
-    name = wildcards.cell if stage_name == "infer" else None
-    try:
-        return TABLE.find(stage_name, wildcards.model, wildcards.train_cell, name)
-    except KeyError:
-        raise WorkflowError(
-            f"no {stage_name} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
-            f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
-        )
-
-
-def of_cell(stage_name, attribute):
-    """A function of the wildcards: an attribute of the planned cell that they name."""
-    return lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute)
-
-
-def model_config(wildcards):
-    """The model's PaddleSeg configuration: the file as it is named, or the shipped one."""
-    return str(shipped(SETTINGS["model_zoo"][wildcards.model]["config"]))
-
-
-def model_config_bases(wildcards):
-    """The files that the model's configuration inherits from."""
-    return [str(path) for path in modelconfig.config_chain(Path(model_config(wildcards)))[1:]]
-
-
-def model_dataset(wildcards):
-    return f"results/data/{TABLE.dataset(wildcards.model)}"
-
-
-def backbone_weights(wildcards):
-    """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.backbone(wildcards.model)
-    return [f"results/weights/{name}.pdparams"] if name else []
-
-
-def backbone_options(wildcards):
-    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
-
-
-def released_weights(wildcards):
-    return TABLE.weights(wildcards.model, "released_weights")

@@ -5,23 +5,6 @@ Outputs: results/<mode>/compare.md and compare.json, written also where the job 
 """
 
 
-def compared_files(wildcards):
-    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
-    if SETTINGS["baseline"] is None:
-        raise WorkflowError(
-            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
-        )
-    sides = {
-        "--baseline": SETTINGS["baseline"],
-        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
-    }
-    return [
-        word
-        for option, files in sides.items()
-        for word in (option, *([files] if isinstance(files, str) else files))
-    ]
-
-
 # Without outputs of Snakemake's, and a benchmark would be one: it would delete those of a job that fails, and the
 # failure is the finding; and it would take the next comparison, with another baseline, for done.
 rule compare:

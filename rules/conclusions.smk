@@ -6,21 +6,6 @@ run_config.yaml.
 """
 
 
-def templates(folder):
-    """The files of a folder of templates, not those of its subfolders."""
-    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
-
-
-def conclude_words(script, run_config, conclusions):
-    """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
-    return [script, "--run-config", run_config, "--json", conclusions]
-
-
-def page_words(script, run_config, conclusions, page):
-    """The command line that makes the page, likewise."""
-    return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
-
-
 rule write_run_config:
     output:
         "results/{mode}/run_config.yaml",

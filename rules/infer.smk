@@ -5,15 +5,6 @@ Outputs: <cell>.log (the benchmark log), <cell>.json and <cell>/ in infer/ besid
 """
 
 
-def timed_threads(wildcards):
-    """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
-    cell = planned_cell("infer", wildcards)
-    if not (TABLE.section(cell.model, "infer")["exclusive"] and workflow.local_exec):
-        return cell.threads
-    sharing = TABLE.hardware.gpus if cell.gpus else 1
-    return max(cell.threads, (workflow.resource_settings.cores or 1) // sharing)
-
-
 rule infer:
     input:
         script=f"{SCRIPTS}/infer.py",

@@ -136,6 +136,7 @@ def test_failures_leave_a_record_and_no_output(script, tmp_path, what, status, w
     assert content["status"] == status and words in content["reason"]
     assert name == "c.failed.json" and others == ["c.log"]
     assert words in done.stderr and "out/c.log" in done.stderr
+    assert (tmp_path / "out/c.log").read_text().endswith(f"{content['reason']}\n")
 
 
 @pytest.fixture

@@ -388,13 +388,14 @@ class CellTable:
             "precision": "fp32",
             "transforms": evaluate["transforms"],
             "images": evaluate["images"],
+            "reference_images": self.section(model, "infer")["images"],
             "input_size": size,
             "threads": self.section(model, "train")["threads"],
         }
         flags = ["--device", device, "--transforms", evaluate["transforms"], "--threads", str(requested["threads"])]
         flags += [
             *_limit_flags("--images", evaluate["images"]),
-            *_limit_flags("--reference-images", self.section(model, "infer")["images"]),
+            *_limit_flags("--reference-images", requested["reference_images"]),
         ]
         return Cell(
             **self._base(model, row, "eval"),

@@ -250,7 +250,10 @@ class _Supervisor:
             shutil.rmtree(self.staging.folder, ignore_errors=True)
         reason = reason and masked(reason)
         name = " ".join(filter(None, (self.args.model, self.plan.stage, self.args.cell)))
-        print(f"{status.name}: {name}{': ' + reason if reason else ''}", file=sys.stderr)
+        verdict = f"{status.name}: {name}{': ' + reason if reason else ''}"
+        print(verdict, file=sys.stderr)
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{verdict}\n")  # what the worker printed may not say why, such as a gate that does not hold
         if status.red:
             print(f"log: {self.log}", file=sys.stderr)
         return 1 if status.red else 0

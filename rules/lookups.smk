@@ -1,0 +1,92 @@
+"""What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
+
+
+def modules(script):
+    """What a stage's script imports of this project: inputs, because Snakemake sees no change to a module."""
+    return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
+
+
+def templates(folder):
+    """The files of a folder of templates, not those of its subfolders."""
+    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+
+
+def planned_cell(stage_name, wildcards):
+    """The planned cell that the wildcards name."""
+    name = wildcards.cell if stage_name == "infer" else None
+    try:
+        return TABLE.find(stage_name, wildcards.model, wildcards.train_cell, name)
+    except KeyError:
+        raise WorkflowError(
+            f"no {stage_name} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
+            f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
+        )
+
+
+def of_cell(stage_name, attribute):
+    """A function of the wildcards: an attribute of the planned cell that they name."""
+    return lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute)
+
+
+def timed_threads(wildcards):
+    """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
+    cell = planned_cell("infer", wildcards)
+    if not (TABLE.section(cell.model, "infer")["exclusive"] and workflow.local_exec):
+        return cell.threads
+    sharing = TABLE.hardware.gpus if cell.gpus else 1
+    return max(cell.threads, (workflow.resource_settings.cores or 1) // sharing)
+
+
+def model_config(wildcards):
+    """The model's PaddleSeg configuration: the file as it is named, or the shipped one."""
+    return str(shipped(SETTINGS["model_zoo"][wildcards.model]["config"]))
+
+
+def model_config_bases(wildcards):
+    """The files that the model's configuration inherits from."""
+    return [str(path) for path in modelconfig.config_chain(Path(model_config(wildcards)))[1:]]
+
+
+def model_dataset(wildcards):
+    return f"results/data/{TABLE.dataset(wildcards.model)}"
+
+
+def backbone_weights(wildcards):
+    """The backbone's pretrained weights as a list of no or one file."""
+    name = TABLE.backbone(wildcards.model)
+    return [f"results/weights/{name}.pdparams"] if name else []
+
+
+def backbone_options(wildcards):
+    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+
+
+def released_weights(wildcards):
+    return TABLE.weights(wildcards.model, "released_weights")
+
+
+def conclude_words(script, run_config, conclusions):
+    """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
+    return [script, "--run-config", run_config, "--json", conclusions]
+
+
+def page_words(script, run_config, conclusions, page):
+    """The command line that makes the page, likewise."""
+    return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
+
+
+def compared_files(wildcards):
+    """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
+    if SETTINGS["baseline"] is None:
+        raise WorkflowError(
+            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
+        )
+    sides = {
+        "--baseline": SETTINGS["baseline"],
+        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
+    }
+    return [
+        word
+        for option, files in sides.items()
+        for word in (option, *([files] if isinstance(files, str) else files))
+    ]
