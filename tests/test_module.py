@@ -85,7 +85,7 @@ def test_another_workflow_uses_the_rules_under_names_of_its_own(project, tmp_pat
     written = yaml.safe_load((other / "results/smoke/run_config.yaml").read_text(encoding="utf-8"))
     assert written["settings"]["models"] == ["pp_humanseg_lite"]
     jobs = plan(other, "certify_all")
-    assert jobs["certify_train"] == 2 and jobs["certify_infer"] == 5 and jobs["certify_conclude"] == 1
+    assert jobs["certify_train"] == 2 and jobs["certify_infer"] == 6 and jobs["certify_conclude"] == 1
     assert "certify_unpack_dataset" not in jobs
 
 
@@ -112,7 +112,7 @@ def test_a_whole_configuration_is_the_file_and_one_that_differs_is_the_users_own
     whole = yaml.safe_load((project / "config/config.yaml").read_text(encoding="utf-8"))
     whole["train"]["iters"] = 77
     for config, iters in (
-        ({**whole, "mode": "smoke"}, "5"),
+        ({**whole, "mode": "smoke"}, "20"),
         ({**TINY, "train": {"iters": 77}}, "77"),
     ):
         other = tmp_path / f"other{iters}"
@@ -128,7 +128,7 @@ def test_the_example_of_the_documentation_plans(project, tmp_path):
     project.rename(tmp_path / "paddleseg-certify")
     (tmp_path / "Snakefile").write_text(example, encoding="utf-8")
     jobs = plan(tmp_path)
-    assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == 5
+    assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == 6
 
 
 @pytest.mark.parametrize("line", ['prefix: "certificates"', 'replace_prefix: {"results": "certificates"}'])
