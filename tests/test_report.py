@@ -413,6 +413,16 @@ def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monk
     assert (len(shown), left_out) == (1, 1)
 
 
+def test_reasons_that_differ_in_the_model_alone_are_told_of_once(tmp_path):
+    cells = [
+        pages.of_engine(tmp_path, model, "known-failure", reason=f"an id: why. Seen: results/{model}/export: {what}")
+        for model, what in (("a", "no"), ("b", "no"), ("c", "another"))
+    ]
+    groups = work.by_reason(Conclusions("smoke", cells), statuses.KNOWN_FAILURE)
+    assert [group["count"] for group in groups] == [2, 1]
+    assert groups[0]["reason"] == cells[0]["reason"]
+
+
 def test_how_much_was_asked_for_is_told_first(tmp_path):
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
     found = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "passed")], scope=scope)

@@ -352,15 +352,19 @@ def environments(conclusions: Conclusions, fields: Collection[str] | None = None
 
 
 def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
-    """Cells of these statuses, grouped by status and reason; of those that passed, the ones with a remark."""
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    """Cells of these statuses, grouped by status and reason; of those that passed, the ones with a remark.
+
+    Reasons that differ only in the model, which their paths name, are one: that of the first cell stands for it.
+    """
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in conclusions.cells:
         status = statuses.by_name(cell["status"])
         if status in which and (cell["reason"] or status is not statuses.PASSED):
-            groups.setdefault((cell["status"], cell["reason"]), []).append(cell)
+            same = (cell["reason"] or "").replace(cell["model"] or "", "")
+            groups.setdefault((cell["status"], same), []).append(cell)
     return [
-        {"status": statuses.by_name(name), "reason": reason, "cells": cells, "count": len(cells)}
-        for (name, reason), cells in groups.items()
+        {"status": statuses.by_name(name), "reason": cells[0]["reason"], "cells": cells, "count": len(cells)}
+        for (name, _), cells in groups.items()
     ]
 
 
