@@ -416,7 +416,7 @@ def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monk
 def test_reasons_that_differ_in_the_model_alone_are_told_of_once(tmp_path):
     cells = [
         pages.of_engine(tmp_path, model, "known-failure", reason=f"an id: why. Seen: results/{model}/export: {what}")
-        for model, what in (("a", "no"), ("b", "no"), ("c", "another"))
+        for model, what in (("first_model", "no"), ("second_model", "no"), ("third_model", "another"))
     ]
     groups = work.by_reason(Conclusions("smoke", cells), statuses.KNOWN_FAILURE)
     assert [group["count"] for group in groups] == [2, 1]
