@@ -91,7 +91,10 @@ def test_cancelled_late_and_fat_jobs_are_told_apart_and_a_rerun_does_only_what_i
     models = ["pp_humanseg_lite", "pp_humanseg_mobile", "pp_humanseg_server"]
     faulty = write_config(
         project, "faulty.yaml", hardware="cpu", models=models,
-        train={"iters": {**dict.fromkeys(models, FOREVER), "pp_humanseg_lite": 3}, "topologies": ["single"]},
+        train={
+            "iters": {**dict.fromkeys(["default", *models], FOREVER), "pp_humanseg_lite": 3},
+            "topologies": ["single"],
+        },
     )  # fmt: skip
     resources = [*(r for r in RESOURCES if "evaluate" not in r), "train:runtime=1", "evaluate:mem_mb=200"]
     environment = {**os.environ, "TIPC_SLURM_PARTITION": "gpu"}
