@@ -19,7 +19,8 @@ AUTOLOG = "https://github.com/LDOUBLEV/AutoLog"
 AUTOLOG_COMMIT = "ba37c37b7d20607e5f675b57a6aa1202c60593e4"
 PARTS = ("test_tipc", "tools", "deploy", "paddleseg", "configs")
 MODE = "lite_train_lite_infer"
-MODEL_ZOO = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["model_zoo"]
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+MODEL_ZOO = CONFIG["model_zoo"]
 
 
 def checkout(variable: str, url: str, commit: str, target: Path, parts: tuple[str, ...] = ()) -> Path:

@@ -8,22 +8,12 @@ import statistics
 from pathlib import Path
 
 from harness import ROOT, Bench, BenchError, in_turns, row, say, timed
-from original import Original, theirs_config
+from original import CONFIG, Original, theirs_config
 from ours import Workflow, dataset
 
 NATIVE = {"engine": "native", "precision": "fp32"}
 ONEDNN = {"engine": "onednn", "precision": "fp32"}
-# of mode smoke; that of pp_humanseg_lite's chain is its own
-SIZES = {
-    "pp_liteseg_stdc1": (256, 128),
-    "pp_liteseg_stdc2": (256, 128),
-    "pp_humanseg_lite": (256, 144),
-    "pp_humanseg_mobile": (128, 128),
-    "pp_humanseg_server": (96, 96),
-    "fcn_hrnet_w18": (128, 64),
-    "ocrnet_hrnetw18": (128, 64),
-    "ocrnet_hrnetw48": (64, 64),
-}
+SMOKE_SIZES = CONFIG["modes"]["smoke"]["input_size"]
 STAGES = {
     "topologies": ["single"],
     "precisions": [{"precision": "fp32"}],
@@ -204,8 +194,8 @@ def smoke(bench: Bench) -> list[dict]:
 def _smoke_params(bench: Bench, original: Original, model: str, count: int, iters: int) -> Path:
     layout = layout_of(model)
     _, folder = dataset(bench, layout)
-    config = theirs_config(bench, model, folder, SIZES[model], bench.work / f"configs/smoke_{model}.yml")
-    width, height = SIZES[model]
+    width, height = SMOKE_SIZES.get(model, SMOKE_SIZES["default"])
+    config = theirs_config(bench, model, folder, (width, height), bench.work / f"configs/smoke_{model}.yml")
     values = {
         "iters": str(iters),
         "batch_size": "2",

@@ -8,6 +8,8 @@ from conftest import ROOT
 
 SIZE = ["--input-size", "128", "96"]
 MODEL = ["--mode", "test", "--model", "pp_humanseg_lite", "--algorithm", "ConnectNet", "--cell", "single_fp32"]
+# What a stage of a test's own is called, and where it leaves its record.
+FILES = ["--cell", "c", "--record", "out/c.json", "--log", "out/c.log"]
 CONFIG = str(ROOT / "config/models/pp_humanseg_lite.yml")
 
 

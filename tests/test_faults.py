@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import stages
 import yaml
-from conftest import ROOT, planned_jobs, snakemake
+from conftest import ROOT, left_out, planned_jobs, snakemake
 from http_server import serving
 
 from segcert import advice, machine, processes, record
@@ -66,7 +66,7 @@ def test_memory_that_does_not_suffice_is_told_of(dataset, tmp_path):
 
 @contextlib.contextmanager
 def memory_group(limit):
-    """A control group of so many bytes; skips where the kernel offers none."""
+    """A control group of so many bytes."""
     version_1 = Path("/sys/fs/cgroup/memory")
     root = version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")
     group = root / f"segcert-test-{os.getpid()}"
@@ -76,7 +76,7 @@ def memory_group(limit):
     except OSError as error:
         with contextlib.suppress(OSError):
             group.rmdir()
-        pytest.skip(f"no control group for memory can be made here: {error}")
+        left_out(f"no control group for memory can be made here: {error}")
     try:
         yield group
     finally:
@@ -121,18 +121,7 @@ def greedy(tmp_path):
     file.write_text(GREEDY.format(scripts=str(ROOT / "scripts")))
 
     def run(what, folder=tmp_path, **options):
-        command = [
-            sys.executable,
-            str(file),
-            "--cell",
-            "c",
-            "--record",
-            "out/c.json",
-            "--log",
-            "out/c.log",
-            "--what",
-            what,
-        ]
+        command = [sys.executable, str(file), *stages.FILES, "--what", what]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options)
 
     return run
@@ -195,7 +184,7 @@ def mounted(folder, size):
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        left_out(f"nothing can be mounted here: {done.stderr.strip()}")
     try:
         yield folder
     finally:

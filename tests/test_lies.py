@@ -306,28 +306,37 @@ def test_an_evaluation_without_proof_is_not_believed(trained):
 EVALUATED = """
 import sys
 sys.path.insert(0, {scripts!r})
-from segcert import components, stage
-load = components.load_model
+from segcert import components, metrics, stage
+load, measure = components.load_model, metrics.Confusion.metrics
 def odd(*given):
     model = load(*given)
     model.add_parameter("odd", model.create_parameter([1], dtype="float64"))
     return model
-components.load_model = odd
+def silent(*given):
+    return measure(*given) | dict(miou=2.0)
+{lie}
 import evaluate
 if __name__ == "__main__":
     sys.exit(evaluate.main())
 """
 
 
-def test_an_evaluation_in_another_precision_is_seen(trained, dataset, tmp_path):
-    """What makes the fp32 reference is looked at, weight by weight, and not said by the code of itself."""
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        # What makes the fp32 reference is looked at, weight by weight, and not said by the code of itself.
+        ("components.load_model = odd", "precision: fp32 requested, float32+float64 observed"),
+        # What the conclusions would not believe is not left behind as done.
+        ("metrics.Confusion.metrics = silent", "not proved: its mIoU is 2.0"),
+    ],
+)
+def test_an_evaluation_that_proves_nothing_fails(trained, dataset, tmp_path, lie, words):
     (tmp_path / "model.pdparams").write_bytes((trained / "model.pdparams").read_bytes())
     lying = tmp_path / "lying.py"
-    lying.write_text(EVALUATED.format(scripts=str(ROOT / "scripts")))
+    lying.write_text(EVALUATED.format(scripts=str(ROOT / "scripts"), lie=lie))
     done = stages.evaluate(tmp_path, dataset, script_name=lying)
     assert done.returncode == 1
-    reason = record.read(tmp_path / "eval.failed.json")["reason"]
-    assert "precision: fp32 requested, float32+float64 observed" in reason
+    assert words in record.read(tmp_path / "eval.failed.json")["reason"]
 
 
 def test_a_training_is_held_to_the_gates_that_it_must_have(trained):

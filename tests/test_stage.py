@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+import stages
 
 from segcert import machine, record
 
@@ -64,21 +65,8 @@ def script(root, tmp_path):
     file.write_text(SCRIPT.format(scripts=str(root / "scripts")))
 
     def command(*arguments):
-        fixed = [
-            "--mode",
-            "m",
-            "--model",
-            "a b",
-            "--algorithm",
-            "A",
-            "--cell",
-            "c",
-            "--record",
-            "out/c.json",
-            "--log",
-            "out/c.log",
-        ]
-        return [sys.executable, str(file), *fixed, *arguments]
+        named = ["--mode", "m", "--model", "a b", "--algorithm", "A"]
+        return [sys.executable, str(file), *named, *stages.FILES, *arguments]
 
     return command
 

@@ -37,6 +37,8 @@ RUN_FIELDS = (
     "gpus",
     "gpus_by",
 )
+# The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
+READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
 BAR = "-" * 24
 
 
@@ -249,10 +251,6 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
             elif found["inputs"][path] != digest:
                 return f"made from another {path}"
     return None
-
-
-# The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
-READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
 
 
 def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:

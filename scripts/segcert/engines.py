@@ -25,6 +25,22 @@ from numpy.typing import NDArray
 
 from segcert.errors import StageError, Unverified
 
+MOST_OUTSIDE = 0.1  # of the convolutions, where the engine is still called onednn
+# Operators that are products of matrices.
+PRODUCTS = {
+    "matmul",
+    "matmul_v2",
+    "matmul_with_flatten",
+    "mul",
+    "bmm",
+    "baddbmm",
+    "addmm",
+    "mv",
+    "fc",
+    "linear",
+    "linear_v2",
+}
+
 
 class Engine(ABC):
     """One engine on one exported model.
@@ -158,22 +174,6 @@ def cpu_effective(
     work["f32"] += missed
     engine = "native+onednn" if mixed else "onednn"
     return {"device": "cpu", "engine": engine, "threads": trace["threads"], "precision": _precision_of(work)}
-
-
-MOST_OUTSIDE = 0.1  # of the convolutions, where the engine is still called onednn
-PRODUCTS = {
-    "matmul",
-    "matmul_v2",
-    "matmul_with_flatten",
-    "mul",
-    "bmm",
-    "baddbmm",
-    "addmm",
-    "mv",
-    "fc",
-    "linear",
-    "linear_v2",
-}
 
 
 def program_work(program: Path) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
     ]
 
 
-def unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+def _unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
     """In words, each field that a stage must have observed and did not."""
     taken = stage == "train" and "weights" in requested  # not trained: weights that somebody released
     return [f"{key} was not observed" for key in PROOF["released" if taken else stage] if key not in effective]
@@ -282,7 +282,7 @@ def broken(gates: Any) -> list[str]:
 def unproven(content: Mapping[str, Any]) -> list[str]:
     """In words, what a record lacks for `passed`: an empty list where it proves what was asked for."""
     effective, metrics = content["effective"], content["metrics"]
-    problems = unobserved(content["stage"], content["requested"], effective)
+    problems = _unobserved(content["stage"], content["requested"], effective)
     problems += differences(content["requested"], effective)
     problems += broken(metrics.get("gates", []))
     if not problems:

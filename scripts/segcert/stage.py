@@ -459,12 +459,21 @@ class _Supervisor:
             if _is_hardware_limit(self.plan.requested, result["effective"]):
                 return statuses.UNVERIFIED, reason, result
             return self._failed(reason, result)
-        unseen = record.unobserved(self.plan.stage, self.plan.requested, result["effective"])
-        if unseen:
-            return self._failed(f"not proved: {'; '.join(unseen)}", result)
         broken = record.broken(result["gates"])
         if broken:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
+        # The conclusions would not believe it either, and Snakemake would take the job for done.
+        unproven = record.unproven(
+            {
+                "stage": self.plan.stage,
+                "requested": self.plan.requested,
+                "effective": result["effective"],
+                "metrics": _with_gates(result),
+                **result["extra"],
+            }
+        )
+        if unproven:
+            return self._failed(f"not proved: {'; '.join(unproven)}", result)
         return statuses.PASSED, self._passing_remark(), result
 
     def _unless_changed(
@@ -537,7 +546,7 @@ class _Supervisor:
             "env": machine.environment(),
             "requested": self.plan.requested,
             "effective": result["effective"],
-            "metrics": {**result["metrics"], "gates": result["gates"]} if result["gates"] else result["metrics"],
+            "metrics": _with_gates(result),
             "inputs": (self.inputs or Inputs(self.plan.inputs)).hashes,
             "outputs": outputs,
             "scheduler_job": schedulers.job(os.environ),
@@ -567,6 +576,11 @@ class _Supervisor:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _with_gates(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a record: the worker's, with its gates where it has some."""
+    return {**result["metrics"], **({"gates": result["gates"]} if result["gates"] else {})}
 
 
 def _nothing() -> dict[str, Any]:
