@@ -26,7 +26,7 @@ CONFIG = "config/config.yaml"
 include: "rules/source.smk"
 
 
-configfile: CONFIG if os.path.exists(CONFIG) else str(ROOT / CONFIG)
+configfile: readable(CONFIG if os.path.exists(CONFIG) else str(ROOT / CONFIG))
 
 
 report: "report/workflow.rst"

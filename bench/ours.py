@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,3 @@ def python_version(python: str, *packages: str) -> dict[str, str]:
     code = "import importlib.metadata as m, sys\nfor n in sys.argv[1:]: print(n, m.version(n))"
     done = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=True)
     return dict(line.split() for line in done.stdout.splitlines())
-
-
-def interpreter() -> str:
-    return sys.executable

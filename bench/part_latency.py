@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from contender import Contender, start_all
-from harness import Bench, row, say, timed
+from harness import HIGHER, Bench, row, say, timed
 from original import Original, theirs_config
 from ours import dataset, export
 from part_chain import layout_of
@@ -206,7 +206,7 @@ def scaling(bench: Bench) -> list[dict]:
                         speeds[original],
                         "images/s",
                         "PaddleSeg's infer.py, oneDNN",
-                        better="higher",
+                        better=HIGHER,
                         cell=own,
                     )
                 )
@@ -245,7 +245,7 @@ def limit(bench: Bench) -> list[dict]:
                 peak,
                 "GFLOP/s",
                 "matrix product of the same cores (OpenBLAS)",
-                better="higher",
+                better=HIGHER,
                 note=f"{2 * adds / 1e9:.1f} GFLOP an image; {own}",
             )
         )

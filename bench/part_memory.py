@@ -9,7 +9,7 @@ import time
 
 import psutil
 from contender import HERE
-from harness import Bench, row, say
+from harness import Bench, BenchError, row, say
 from original import Original
 from ours import Workflow, export
 from part_chain import STAGES, image_list, layout_of
@@ -99,5 +99,5 @@ def peak_mb(command: list[str], cwd: object, env: dict[str, str]) -> float:
         peak = max(peak, total / 2**20)
         time.sleep(0.1)
     if process.returncode:
-        raise RuntimeError(f"{command[:3]}: exit code {process.returncode}")
+        raise BenchError(f"{' '.join(command[:3])}: exit code {process.returncode}")
     return peak

@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from harness import ROOT, Bench, in_turns, row, say, timed
+from harness import HIGHER, ROOT, Bench, in_turns, row, say, timed
 from original import Original, theirs_config
 from ours import dataset
 from part_chain import layout_of
@@ -120,7 +120,7 @@ def training(bench: Bench) -> list[dict]:
                 samples["theirs"],
                 "images/s",
                 "PaddleSeg's train.py",
-                better="higher",
+                better=HIGHER,
                 target=1.5,
                 note=note,
                 **further,
@@ -133,7 +133,7 @@ def training(bench: Bench) -> list[dict]:
                 samples["threaded"],
                 "images/s",
                 f"PaddleSeg's train.py with OMP_NUM_THREADS={threads}",
-                better="higher",
+                better=HIGHER,
             )
         )
         share = [max(value, 1e-6) for value in readers["ours"]]
@@ -148,7 +148,7 @@ def training(bench: Bench) -> list[dict]:
                 samples["theirs"],
                 "images/s",
                 "PaddleSeg's train.py",
-                better="higher",
+                better=HIGHER,
                 note=f"the most that threads and the math library could give: they make the matrix products, "
                 f"{products:.0%} of a step here; its slowest operators: {slowest}",
             )

@@ -35,7 +35,7 @@ try:
     PYTHON = {"auto": "python" if IN_CONDA else sys.executable}.get(SETTINGS["python"], SETTINGS["python"])
     if workflow.local_exec and not IN_CONDA and not shutil.which(PYTHON):
         raise ConfigError(
-            f"python: {json.dumps(PYTHON)}: allowed: auto, or a Python interpreter of this machine: a name "
+            f"python: {json.dumps(PYTHON)} is refused; allowed: auto, or a Python interpreter of this machine: a name "
             "found on PATH, or the path of an executable file"
         )
     HARDWARE = machine.hardware(

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 UNPACKED = Path(".snakemake/paddleseg-certify")
@@ -50,6 +51,18 @@ if workflow.modifier.path_modifier.prefix or workflow.modifier.path_modifier.mod
         "module prefix/replace_prefix: this workflow's records hold paths below results/, so they cannot be "
         "moved by a prefix; start snakemake in a folder of its own instead (--directory)"
     )
+
+
+def readable(file):
+    """The path of a YAML file that can be read: of one that cannot, Snakemake says neither name nor line."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            for _ in yaml.parse(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+                pass
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise WorkflowError(f"{file}: cannot be read as YAML: {error}") from None
+    return file
+
 
 ROOT = source_root(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "scripts"))

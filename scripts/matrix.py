@@ -40,11 +40,11 @@ def main() -> int:
     try:
         resolved, hardware = load(args)
         print(explain.text(cells.CellTable(resolved, hardware)), flush=True)
+    except BrokenPipeError:  # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ConfigError, ValueError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

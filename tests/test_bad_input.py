@@ -72,6 +72,7 @@ def test_configuration_that_cannot_be_used(config, overrides, words):
     [
         ({}, ["--config", "python=/nowhere/python"], ["python", "/nowhere/python", "a Python interpreter"]),
         ({"mine.yaml": "a: [1"}, ["--configfile", "mine.yaml"], ["not valid JSON or YAML"]),
+        ({"config/config.yaml": "a: 1\nb: [1\n"}, [], ["config/config.yaml: cannot be read as YAML", "line 2"]),
         ({"mine.yaml": "- 1"}, ["--configfile", "mine.yaml"], ["keys at top level"]),
         (
             {"m.yml": "- 1\n"},

@@ -154,7 +154,9 @@ def test_every_benchmark_log_reads_back_and_agrees_with_its_record(chain):
         assert log["data"]["data_num"] == len(content["samples_ms"]["inference"]) >= CONFIG["infer"]["min_samples"]
         mean = sum(content["samples_ms"]["inference"]) / len(content["samples_ms"]["inference"])
         assert log["perf"]["inference_time(ms)"] == pytest.approx(mean, rel=1e-3)
-        assert log["conf"]["enable_mkldnn"] is (content["effective"]["engine"] == "onednn")
+        engine = content["effective"]["engine"]
+        assert log["conf"]["enable_mkldnn"] is (engine == "onednn")
+        assert log["conf"].get("engine") == (engine if engine in ("onnxruntime", "openvino") else None)
 
 
 def test_paddlesegs_own_reader_takes_the_export(chain):

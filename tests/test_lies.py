@@ -211,6 +211,12 @@ def test_another_model_than_the_checkpoint_is_accuracy_failed(exported, dataset,
     assert found["metrics"]["pixel_agreement"] < agreement
     worst = found["metrics"]["worst_images"][0]
     assert worst["image"] in found["reason"] and worst["agreement"] <= found["metrics"]["pixel_agreement"]
+    # What it predicted is there to be looked at, and not as an output; it goes when the cell passes.
+    assert not (exported / "other").exists()
+    assert worst["image"] in [path.name for path in (exported / "other.failed").iterdir()]
+    done = stages.infer(exported, dataset, "other", "--engine", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert (exported / "other").is_dir() and not (exported / "other.failed").exists()
 
 
 def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, dataset, tmp_path):

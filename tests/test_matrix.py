@@ -104,6 +104,8 @@ def test_the_text_has_every_combination_and_its_decision(root):
         found = [line for line in lines if f"{cell.model} {cell.stage} " in line and cell.name in line]
         assert any(decision in line.split() for line in found), cell.name
         assert cell.reason is None or any(cell.reason in line for line in found)
+    legend = next(line for line in lines if line.startswith("engines in names"))
+    assert "usemkldnn_False is native, usemkldnn_True is onednn, usetrt_False is native" in legend
     multi = next(line for line in lines if "multi_fp32" in line and " train " in line)
     assert "not exported" in multi, "smoke infers from single alone"
 

@@ -108,7 +108,7 @@ def test_a_tick_on_weak_evidence_is_marked_wherever_it_is_shown(tmp_path):
     assert "✓ 3 passed, † 2 of them on weak evidence" in english and re.search(r"another +\| ✓ 1 passed +\|", english)
     section = english.split("## † Weak evidence")[1].split("##")[0]
     assert "- model: 2 cells" in section and "another" not in section
-    assert "支持（† 2 项）" in chinese and "| 支持 |" in chinese and "model 2 项" in chinese
+    assert "支持（† 2 个）" in chinese and "| 支持 |" in chinese and "model 2 个单元" in chinese
     assert "† 2 of those passed" in report.summary(found, tmp_path)
     assert list(report.cells_frame(found)["weak_evidence"]) == [True, True, False, False]
     shown = rendered(tmp_path, found)
@@ -404,6 +404,23 @@ def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
     assert pictures.strip([{**cell, "status": "not-run"} for cell in predicted]) is None
 
 
+def test_the_record_of_a_failure_is_linked(tmp_path):
+    red, green = (pages.of_engine(tmp_path, "m", status) for status in ("failed", "passed"))
+    path = Path(red["record"])
+    path.with_suffix(".failed.json").write_text("{}")
+    assert page._record_file(red) == path.with_suffix(".failed.json").as_posix()
+    assert page._record_file(green) == path.as_posix()
+    path.unlink()
+    assert page._record_file(green) is None
+
+
+def test_label_maps_whose_gate_does_not_hold_are_shown(predicted):
+    wrong = predicted[1] | {"status": "accuracy-failed"}
+    kept = Path(wrong["record"]).with_suffix("")
+    kept.rename(f"{kept}.failed")
+    assert pictures.strip([predicted[0], wrong]).tiles[-1].differences is not None
+
+
 def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monkeypatch):
     other = [{**cell, "model": "n"} for cell in predicted]
     conclusions = Conclusions("smoke", predicted + other)
@@ -463,7 +480,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     one = pages.of_engine(tmp_path, "one", "passed")
     rendered(tmp_path, Conclusions("smoke", [one]))  # green
     weak = pages.of_engine(tmp_path, "weak", "passed")
-    weak["metrics"]["gates"][0]["weak"] = True
+    weak["metrics"]["gates"][0] |= {"weak": True, "bound": "at most"}
     rendered(tmp_path, Conclusions("smoke", [weak]))
     rendered(tmp_path, Conclusions("smoke", [one]), verdicts)  # red for a certificate
     rendered(tmp_path, Conclusions("smoke", [one, {**one, "status": "failed", "record": "r"}]))
@@ -578,7 +595,7 @@ def test_the_heads_tell_of_every_environment(tmp_path):
     other = next(line for line in lines if line.startswith("- 1 cells: "))
     assert "Paddle 9.9.9" in other and "; Another, 64 cores; GPU: H1, H1." in other
     shown = report.chinese(conclusions)
-    assert "- 环境（3 项）：" in shown and "Another，64 核，GPU：H1，H1。" in shown
+    assert "- 环境（3 个单元）：" in shown and "Another，64 核，GPU：H1，H1。" in shown
     assert [part["count"] for part in page._environments(conclusions)] == [2, 1, 1]
     one = report.markdown(Conclusions("smoke", cells[:2])).splitlines()
     assert [line for line in one if "PaddleSeg " in line] == [one[4]] and one[4].startswith(pages.ENV["os"])

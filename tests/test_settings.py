@@ -49,7 +49,7 @@ def test_values_by_model(config):
 
 WRONG = [
     ({"hardware": "tpu"}, ["--config", "hardware", '"tpu"', "auto, cpu, gpu"]),
-    ({"train": {"itres": 5}}, ["--config", "train.itres", "no such key", "iters"]),
+    ({"train": {"itres": 5}}, ["--config", "train.itres: 5: no such key (did you mean iters?)"]),
     ({"train": {"iters": 0}}, ["train.iters", "0", "at least 1"]),
     ({"train": {"iters": "many"}}, ["train.iters", '"many"']),
     ({"models": ["pp_humanseg_light"]}, ["models", "pp_humanseg_light", "pp_humanseg_lite"]),
@@ -83,9 +83,7 @@ def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
     broken = copy.deepcopy(config)
     del broken["infer"]["warmup"]
     del broken["infer"]["images"]
-    with pytest.raises(
-        ConfigError, match=r"config/config.yaml: infer.warmup: null: allowed: this key is needed"
-    ) as error:
+    with pytest.raises(ConfigError, match=r"config/config.yaml: infer.warmup: this key is needed") as error:
         settings.resolve(broken, {}, FILE)
     assert len(str(error.value).splitlines()) == 2, "each missing key is named once"
 

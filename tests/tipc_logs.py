@@ -17,7 +17,8 @@ def benchmark(text: str) -> dict[str, dict[str, Any]]:
     """Block -> key -> value, read from a log that may hold other lines before and after.
 
     Values become int, float, bool or None where they read so; anything else stays text. A line that
-    holds no key continues the value above it, as nvcc's build line does under CUDA_version.
+    holds no key continues the value above it, as nvcc's build line does under CUDA_version. `engine` is a
+    key that AutoLog does not have.
 
     Raises:
         LogError: a block or a key of AutoLog's is missing.
@@ -54,7 +55,7 @@ def _lines(text: str) -> Iterator[tuple[bool, str]]:
 
 def _values(line: str, block: str) -> dict[str, Any]:
     """The keys that a line holds, with their values."""
-    for keys in benchlog.LAYOUT[block]:
+    for keys in (*benchlog.LAYOUT[block], ("engine",)):
         pattern = (
             r"\s*" + r",\s*".join(rf"{re.escape(key)}:\s?(?P<v{index}>.*?)" for index, key in enumerate(keys)) + r"\s*$"
         )

@@ -43,12 +43,16 @@ PERCENT = {"gpu_util"}
 
 
 def format_log(fields: Mapping[str, Mapping[str, Any]], now: datetime) -> str:
-    """The log with the given values: block -> key -> value; KeyError where one is missing."""
+    """The log with the given values: block -> key -> value; KeyError where one is missing.
+
+    A key that AutoLog does not have stands at the end of its block.
+    """
     stamp = now.strftime("%Y-%m-%d %H:%M:%S")
     lines = []
     for block, heading in HEADINGS.items():
         lines.append(f"{stamp} [INFO]    {heading}")
-        for keys in LAYOUT[block]:
+        known = {key for keys in LAYOUT[block] for key in keys}
+        for keys in (*LAYOUT[block], *((key,) for key in fields[block] if key not in known)):
             text = ", ".join(f"{key}: {fields[block][key]}{'%' if key in PERCENT else ''}" for key in keys)
             lines.append(f"{stamp} [INFO]     {text}")
     return "\n".join(lines) + "\n"

@@ -24,6 +24,11 @@ RUNS_ON = {
     "onnxruntime": ("onnxruntime", "numpy", "opencv"),
     "openvino": ("openvino", "numpy", "opencv"),
 }
+# What TIPC's file names call the engines that it has, by device.
+TIPC_ENGINES = {
+    CPU: {"native": "usemkldnn_False", "onednn": "usemkldnn_True"},
+    GPU: {"native": "usetrt_False", "tensorrt": "usetrt_True"},
+}
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -506,11 +511,9 @@ class CellTable:
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:
     """File name of an infer cell: TIPC's where TIPC has the cell, the same form extended elsewhere."""
-    if device == GPU:
-        kind = {"native": "usetrt_False", "tensorrt": "usetrt_True"}.get(engine, engine)
-        return f"python_infer_gpu_{kind}_precision_{precision}_batchsize_{batch_size}"
-    kind = {"native": "usemkldnn_False", "onednn": "usemkldnn_True"}.get(engine, engine)
-    return f"python_infer_cpu_{kind}_threads_{threads}_precision_{precision}_batchsize_{batch_size}"
+    kind = TIPC_ENGINES[device].get(engine, engine)
+    computing = f"_threads_{threads}" if device == CPU else ""
+    return f"python_infer_{device}_{kind}{computing}_precision_{precision}_batchsize_{batch_size}"
 
 
 def pattern(names: Iterator[str] | list[str]) -> str:

@@ -32,7 +32,7 @@ SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
 
 @manager.LOSSES.add_component
-class TypedCrossEntropyLoss(CrossEntropyLoss):
+class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
     """PaddleSeg's cross entropy with the weights of pixels in the loss's own dtype.
 
     paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
@@ -71,7 +71,7 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):
 
 
 @manager.LOSSES.add_component
-class TypedOhemCrossEntropyLoss(OhemCrossEntropyLoss):
+class TypedOhemCrossEntropyLoss(OhemCrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
     """PaddleSeg's online hard example mining with masks in the dtypes that they are used in.
 
     Kept are the pixels whose probability of the true class is below the larger of `thresh` and the
@@ -222,7 +222,7 @@ def load_model(config: Config, checkpoint: str) -> Any:
 # -- data -------------------------------------------------------------------------------------
 
 
-class CheckedDataset(paddle.io.Dataset):
+class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no types
     """A data set of PaddleSeg's, each sample of which is looked at before anything is trained on it.
 
     A label of another size than its image would be stretched in silence, one with a class that there is not

@@ -19,24 +19,7 @@ from segcert.cells import Cell, CellTable
 from segcert.masking import masked
 from segcert.settings import per_model
 
-RUN_FIELDS = (
-    "command",
-    "log",
-    "started",
-    "wall_s",
-    "cpu_s",
-    "peak_rss_mb",
-    "load",
-    "env",
-    "effective",
-    "metrics",
-    "inputs",
-    "outputs",
-    "samples_ms",
-    "scheduler_job",
-    "gpus",
-    "gpus_by",
-)
+RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS)
 # The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
 READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
 BAR = "-" * 24

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,12 @@ class Engine(ABC):
         device: cpu | gpu.
         precision: fp32 | fp16 | bf16 | int8.
         threads: CPU threads to compute with.
+
+    Attributes:
+        library: what computes, by the name of its Python package.
     """
+
+    library: ClassVar[str]
 
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
         self.folder, self.program = folder, program
@@ -66,7 +71,7 @@ class Engine(ABC):
         """What was seen to compute a batch (under the names of a request), and the evidence for it."""
 
     def conf(self) -> dict[str, Any]:
-        """The Conf block of the benchmark log."""
+        """The Conf block of the benchmark log: AutoLog's keys, and the engine where they cannot tell it."""
         return {
             "runtime_device": self.device,
             "ir_optim": True,
@@ -74,11 +79,14 @@ class Engine(ABC):
             "enable_tensorrt": False,
             "enable_mkldnn": False,
             "cpu_math_library_num_threads": self.threads,
+            "engine": self.library,
         }
 
 
 class PaddleEngine(Engine):
     """Paddle Inference: its native kernels, oneDNN, or TensorRT."""
+
+    library = "paddle"
 
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int, kind: str) -> None:
         super().__init__(folder, program, device, precision, threads)
@@ -285,6 +293,8 @@ ONNX_DTYPES = {"float": "fp32", "float16": "fp16"}
 class OnnxRuntimeEngine(Engine):
     """ONNX Runtime on the model's ONNX export: its CPU or its CUDA provider."""
 
+    library = "onnxruntime"
+
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
         super().__init__(folder, program, device, precision, threads)
         import onnxruntime
@@ -365,6 +375,8 @@ class OnnxRuntimeEngine(Engine):
 
 class OpenVinoEngine(Engine):
     """OpenVINO on the model's ONNX export, CPU plugin."""
+
+    library = "openvino"
 
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
         super().__init__(folder, program, device, precision, threads)

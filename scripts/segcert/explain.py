@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segcert import matrix
-from segcert.cells import Cell, CellTable
+from segcert.cells import TIPC_ENGINES, Cell, CellTable
 
 RUN = "run"
 
@@ -18,12 +18,25 @@ def text(table: CellTable) -> str:
         "",
         *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {why}".rstrip() for a, b, c, why in rows),
         "",
+        f"engines in names, as TIPC has them: {', '.join(_engines(table))}",
+        "",
         "rules that leave a combination of the inference matrix out:",
         *(f"  {rule}  {words}" for rule, words in matrix.RULES[table.settings["rules"]].items()),
         "",
         ", ".join(f"{sum(_decision(c) == kind for c in table.cells)} {kind}" for kind in _kinds(table)) or "no cells",
     ]
     return "\n".join(lines)
+
+
+def _engines(table: CellTable) -> list[str]:
+    """What TIPC's names of the engines stand for, of those that the table has."""
+    asked = {(cell.requested["device"], cell.requested["engine"]) for cell in table.cells if cell.stage == "infer"}
+    return [
+        f"{said} is {engine}"
+        for device, names in TIPC_ENGINES.items()
+        for engine, said in names.items()
+        if (device, engine) in asked
+    ] or ["none"]
 
 
 def _kinds(table: CellTable) -> list[str]:

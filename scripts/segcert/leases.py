@@ -144,7 +144,7 @@ def acquire(
         raise LeaseError(f"{count} GPUs are needed, the pool has {len(devices)} ({names}); see {POOL} and {VISIBLE}")
     busy = busy or environment.get(BUSY, "warn")
     if busy not in ("warn", "wait", "refuse"):
-        raise LeaseError(f"{BUSY}: {busy}: allowed: warn, wait, refuse")
+        raise LeaseError(f"{BUSY}: {busy} is refused; allowed: warn, wait, refuse")
     deadline = None if timeout is None else time.monotonic() + timeout
     folder = _folder(environment)
     gate = FileLock(folder / "gate.lock", mode=0o666, thread_local=False, preserve_lock_file=True)

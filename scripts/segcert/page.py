@@ -118,7 +118,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         lstrip_blocks=True,
         autoescape=True,
     )
-    environment.globals.update(t=say, both=both)
+    environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say))
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)
@@ -367,6 +367,16 @@ def _bf16(
     }
 
 
+def _gate_words(gate: Mapping[str, Any], say: Words) -> Markup:
+    """A gate's own sentence; in Chinese its numbers, because the sentence is English."""
+    sentence = str(gate.get("sentence"))
+    key = f"gate_{str(gate.get('bound')).replace(' ', '_')}"
+    if key not in say.keys:
+        return escape(sentence)
+    numbers = {name: number(gate.get(name), 6) for name in ("value", "threshold")}
+    return both(sentence, say.pair(key, **numbers)["zh"])
+
+
 def _plain_item(part: Any) -> str:
     """An item of a list whose form is the list's own, in words."""
     if isinstance(part, Mapping):
@@ -493,7 +503,7 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path)
                 "anchor": anchors[cell["record"]],
                 "tail": tails[cell["record"]],
                 "text": texts[cell["record"]],
-                "record": cell["record"] if Path(cell["record"]).is_file() else None,
+                "record": _record_file(cell),
                 "log": cell.get("log"),
                 "log_is_there": bool(cell.get("log")) and Path(cell["log"]).is_file(),
             }
@@ -502,6 +512,12 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path)
         {"model": model, "cells": cells, "counts": Counter(cell["status"].name for cell in cells)}
         for model, cells in groups.items()
     ]
+
+
+def _record_file(cell: Mapping[str, Any]) -> str | None:
+    """The file with the record that the cell's status comes from, where there is one."""
+    path: str = record.failure(cell["record"]) if _status(cell).red else cell["record"]
+    return path if Path(path).is_file() else None
 
 
 def _record_text(cell: Mapping[str, Any]) -> str:

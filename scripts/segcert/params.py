@@ -381,7 +381,7 @@ class _Reader:
         for text in line.alternatives:
             value = read(text)
             if value is None:
-                self.say(line.number, f"{line.key}: {_short(text)}: allowed: {allowed}")
+                self.say(line.number, f"{line.key}: {_short(text)} is refused; allowed: {allowed}")
             elif value in good:
                 self.say(line.number, f"{line.key}: {_short(text)} stands there twice")
             else:
@@ -403,7 +403,7 @@ class _Reader:
             elif not equals or not value:
                 said = f"mode {mode} has no value"
             elif not number:
-                said = f"mode {mode}: {_short(value)}: allowed: a whole number of at least 1"
+                said = f"mode {mode}: {_short(value)} is refused; allowed: a whole number of at least 1"
             elif mode in found:
                 said = f"mode {mode} has two values"
             else:
@@ -458,7 +458,7 @@ def understand(params: Params) -> tuple[Meaning | None, list[Problem]]:
     reader = _Reader(params)
     name = params["model_name"]
     if not NAME.match(name.value):
-        reader.say(name.number, f"model_name: {_short(name.value)}: allowed: letters, digits, '_', '.', '-'")
+        reader.say(name.number, f"model_name: {_short(name.value)} is refused; allowed: letters, digits, '_', '.', '-'")
     truth = {"True": True, "False": False}
     inference = params["inference"]
     command = reader.command(inference)
@@ -526,7 +526,8 @@ def _devices(reader: _Reader) -> list[Devices]:
             found.append(Devices(entry, "cpu", 1, option))
         elif not all(gpu.isascii() and gpu.isdigit() and len(gpu) < 5 for gpu in ids) or entry.count(";") > 1:
             reader.say(
-                line.number, f"gpu_list: {_short(entry)}: allowed: 0, 0,1, -1 (CPU), or machines as ip,ip;0,1; by '|'"
+                line.number,
+                f"gpu_list: {_short(entry)} is refused; allowed: 0, 0,1, -1 (CPU), or machines as ip,ip;0,1; by '|'",
             )
         elif len(set(ids)) < len(ids):
             reader.say(line.number, f"gpu_list: {_short(entry)}: names a GPU twice")
@@ -566,7 +567,7 @@ def _trainers(reader: _Reader) -> list[Trainer]:
     found: list[Trainer] = []
     for name in line.alternatives:
         if not NAME.match(name):
-            reader.say(line.number, f"trainer: {_short(name)}: allowed: names of the trainer lines below")
+            reader.say(line.number, f"trainer: {_short(name)} is refused; allowed: names of the trainer lines below")
             continue
         if any(trainer.name == name for trainer in found):
             reader.say(line.number, f"trainer: {name} stands there twice")
@@ -593,11 +594,13 @@ def _check_options(reader: _Reader, command: Command | None) -> None:
     """Values of the options of a training."""
     for option, least in (("--seed", 0), ("--num_workers", 0), ("--log_iters", 1), ("--iters", 1), ("--batch_size", 1)):
         if command and option in command.options and whole(text := command.option(option) or "", least) is None:
-            reader.say(command.line, f"{option}: {_short(text)}: allowed: a whole number of at least {least}")
+            reader.say(
+                command.line, f"{option}: {_short(text)} is refused; allowed: a whole number of at least {least}"
+            )
     for option, allowed in (("--precision", ("fp32", "fp16", "bf16")), ("--amp_level", ("O1", "O2"))):
         value = command.options.get(option) if command else None
         if command and value is not None and (len(value) != 1 or value[0] not in allowed):
-            reader.say(command.line, f"{option}: {_short(' '.join(value))}: allowed: {', '.join(allowed)}")
+            reader.say(command.line, f"{option}: {_short(' '.join(value))} is refused; allowed: {', '.join(allowed)}")
 
 
 def shape(command: Command | None) -> list[int] | None:
@@ -610,7 +613,7 @@ def shape(command: Command | None) -> list[int] | None:
 def _check_shape(reader: _Reader, command: Command | None) -> None:
     if command and "--input_shape" in command.options and shape(command) is None:
         text = " ".join(command.options["--input_shape"])
-        reader.say(command.line, f"--input_shape: {_short(text)}: allowed: N 3 HEIGHT WIDTH")
+        reader.say(command.line, f"--input_shape: {_short(text)} is refused; allowed: N 3 HEIGHT WIDTH")
 
 
 def _released(reader: _Reader) -> list[Released]:
@@ -626,7 +629,7 @@ def _released(reader: _Reader) -> list[Released]:
     flags = quant.alternatives
     for flag in flags:
         if paths and flag not in ("True", "False"):
-            reader.say(quant.number, f"infer_quant: {_short(flag)}: allowed: True, False")
+            reader.say(quant.number, f"infer_quant: {_short(flag)} is refused; allowed: True, False")
     found = [
         Released(path, weights.number, reader.command(exports, export), flag == "True")
         for path, export, flag in zip(paths, exports.alternatives, flags, strict=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import layouts, statuses
+from segcert import layouts, record, statuses
 from segcert.conclusions import precision_label
 
 WIDTH = 240  # pixels, at most
@@ -66,7 +66,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
         None where nothing was predicted, or where the data set is no longer there.
     """
     ran = [cell for cell in cells if cell["status"] in SHOWN and (cell.get("metrics") or {}).get("images")]
-    folders = {id(cell): Path(cell["record"]).with_suffix("") for cell in ran}
+    folders = {id(cell): _predictions(cell) for cell in ran}
     ran = [cell for cell in ran if any(folders[id(cell)].glob("*.png"))]
     if not ran:
         return None
@@ -106,6 +106,12 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
             shown = _labels_url(labels, fitted, two_classes)
             result.tiles.append(Tile("engine", cell, shown, _differences_url(labels, reference)))
     return result
+
+
+def _predictions(cell: Mapping[str, Any]) -> Path:
+    """The folder of a cell's label maps; those of a cell whose gates do not hold stand aside."""
+    folder = Path(cell["record"]).with_suffix("")
+    return record.finding(folder) if cell["status"] == statuses.ACCURACY_FAILED.name else folder
 
 
 def _least_agreement(cell: Mapping[str, Any]) -> tuple[float, str | None]:

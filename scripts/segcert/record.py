@@ -28,15 +28,8 @@ from segcert import SCHEMA_VERSION, processes, statuses
 ATTEMPT = "attempt.json"
 HEARTBEAT_S = 20  # between two signs of life of an attempt: the time stamp of that file
 SILENT_S = 300  # after so long without one, an attempt on another machine is taken to be dead
-REQUIRED = (
-    "schema_version",
-    "model",
-    "algorithm",
-    "mode",
-    "stage",
-    "cell",
-    "status",
-    "reason",
+# Fields that every run adds to what was known of its cell before, and fields that some runs add.
+OF_EACH_RUN = (
     "command",
     "log",
     "started",
@@ -44,11 +37,13 @@ REQUIRED = (
     "cpu_s",
     "peak_rss_mb",
     "env",
-    "requested",
     "effective",
     "metrics",
     "inputs",
 )
+OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by")
+KNOWN_BEFORE = ("schema_version", "model", "algorithm", "mode", "stage", "cell", "requested")
+REQUIRED = (*KNOWN_BEFORE, "status", "reason", *OF_EACH_RUN)
 # What a stage must have observed of itself before a record of it may say `passed`.
 PROOF = {
     "train": ("device", "devices", "precision", "iters", "batch_size"),
@@ -141,6 +136,11 @@ def _refuse_constant(name: str) -> Any:
 def failure(path: str) -> str:
     """Where the record of a failed attempt at a record stands."""
     return path.removesuffix(".json") + ".failed.json"
+
+
+def finding(folder: Path | str) -> Path:
+    """Where an output of an attempt stands whose gates do not hold."""
+    return Path(f"{folder}.failed")
 
 
 def stamps(paths: Iterable[str]) -> dict[str, tuple[int, int]]:

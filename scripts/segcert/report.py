@@ -278,9 +278,9 @@ def _chinese_infer(cells: list[dict[str, Any]]) -> str:
         return "—"
     weak = sum(map(work.is_weak, cells))
     if set(counts) == {"passed"}:
-        return f"支持（{WEAK} {weak} 项）" if weak else "支持"
-    rest = "，".join(f"{counts[s.name]} 项{s.zh}" for s in statuses.ALL if counts[s.name])
-    rest += f"，其中 {WEAK} {weak} 项" if weak else ""
+        return f"支持（{WEAK} {weak} 个）" if weak else "支持"
+    rest = "，".join(f"{counts[s.name]} 个{s.zh}" for s in statuses.ALL if counts[s.name])
+    rest += f"，其中 {WEAK} {weak} 个" if weak else ""
     return f"部分支持（{rest}）" if counts["passed"] else rest
 
 

@@ -7,10 +7,11 @@ changes and then what the user gave (a file of their own, `--config`), so that t
 from __future__ import annotations
 
 import copy
+import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -199,13 +200,19 @@ def _explain(error: Any, overrides: Mapping[str, Any], source: str) -> str:
         allowed = error.schema["properties"]
         unknown = [key for key in value if key not in allowed]
         return "\n".join(
-            _message(source, overrides, [*path, key], value[key], f"no such key; known here: {', '.join(allowed)}")
+            _about(source, overrides, [*path, key], f"{_shown(value[key])}: {_no_such_key(key, allowed)}")
             for key in unknown
         )
     if rule == "required":
         missing = [key for key in error.validator_value if key not in value]
-        return "\n".join(_message(source, overrides, [*path, key], None, "this key is needed") for key in missing)
+        return "\n".join(_about(source, overrides, [*path, key], "this key is needed") for key in missing)
     return _message(source, overrides, path, value, _allowed(error.schema))
+
+
+def _no_such_key(key: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(key), known, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"no such key{meant}; known here: {', '.join(known)}"
 
 
 def _allowed(schema: Any) -> str:
@@ -245,11 +252,18 @@ def _allowed(schema: Any) -> str:
 
 
 def _message(source: str, overrides: Mapping[str, Any], path: list[Any], value: Any, allowed: str) -> str:
-    where = "--config or --configfile" if _holds(overrides, path) else source
+    return _about(source, overrides, path, f"{_shown(value)} is refused; allowed: {allowed}")
+
+
+def _shown(value: Any) -> str:
     shown = masked(json.dumps(value, ensure_ascii=False, default=str))
-    if len(shown) > 120:
-        shown = shown[:117] + "..."
-    return f"{where}: {'.'.join(map(str, path)) or '(the whole file)'}: {shown}: allowed: {allowed}"
+    return shown if len(shown) <= 120 else shown[:117] + "..."
+
+
+def _about(source: str, overrides: Mapping[str, Any], path: list[Any], what: str) -> str:
+    """A message that says first whose key it is about."""
+    where = "--config or --configfile" if _holds(overrides, path) else source
+    return f"{where}: {'.'.join(map(str, path)) or '(the whole file)'}: {what}"
 
 
 def _holds(tree: Any, path: list[Any]) -> bool:

@@ -81,6 +81,7 @@ class Plan:
         environment: further variables for the worker.
         gpus: devices that the worker computes on; they are leased for it. With 0 it sees none.
         kept: a folder that outlives failed attempts, for the next to go on from; it goes when one succeeds.
+        findings: names of folders among the outputs that stay, as `<folder>.failed`, where a gate does not hold.
     """
 
     stage: str
@@ -93,6 +94,7 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
     kept: Path | None = None
+    findings: Sequence[str] = ()
 
 
 class Staging:
@@ -524,6 +526,7 @@ class _Supervisor:
 
     def _publish(self, status: statuses.Status, reason: str | None, result: dict[str, Any], wall: float) -> None:
         outputs = {}
+        self._publish_findings(status)
         if not status.red:
             self.record.unlink(missing_ok=True)  # never beside outputs that are not those it tells of
             outputs = self._publish_outputs(status, reason)
@@ -557,6 +560,13 @@ class _Supervisor:
             self.failure.unlink(missing_ok=True)
             if self.plan.kept:
                 shutil.rmtree(self.plan.kept, ignore_errors=True)
+
+    def _publish_findings(self, status: statuses.Status) -> None:
+        for name in self.plan.findings:
+            target = record.finding(self.plan.outputs[name])
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier attempt
+            if status is statuses.ACCURACY_FAILED:
+                self.staging.path(name).replace(target)
 
     def _publish_outputs(self, status: statuses.Status, reason: str | None) -> dict[str, str]:
         for name, final in self.plan.outputs.items():

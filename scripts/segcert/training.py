@@ -244,7 +244,7 @@ class _Batches:
             left_out = 0
 
 
-class _Seeded(paddle.io.Dataset):
+class _Seeded(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no types
     """A data set by (epoch, index), where the augmentation of a sample follows from the two and the seed.
 
     So it is the same whichever process reads it, and a training goes on without reading what it had read.
