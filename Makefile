@@ -86,12 +86,12 @@ define FRESH_VENV
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
 	  sys.exit(None if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=/path/to/python3.11 ...")'
 	@echo "making the environment in $(@D) (about 1 GB is downloaded)"
-	rm -rf $(@D)
+	@rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP_INSTALL) -r $<
-	# Without compiled bytecode every start of Paddle costs several seconds more.
+	@# Without compiled bytecode every start of Paddle costs several seconds more.
 	$(@D)/bin/python -m compileall -q -j 0 $(@D)/lib > $(@D)/compileall.log 2>&1 || true
-	touch $@
+	@touch $@
 endef
 
 $(VENV)/.complete-cpu: envs/cpu.txt
@@ -105,7 +105,7 @@ $(VENV)/.complete-cpu: envs/cpu.txt
 
 $(VENV)/.complete-dev: envs/dev.txt $(VENV)/.complete-cpu
 	$(BIN)/python $(PIP_INSTALL) -r envs/dev.txt
-	touch $@
+	@touch $@
 
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--upgrade --override overrides.txt

@@ -19,7 +19,7 @@ def planned_cell(stage_name, wildcards):
     except KeyError:
         raise WorkflowError(
             f"no {stage_name} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
-            f"on hardware {SETTINGS['hardware']}: see results/{MODE}/conclusions.md, or widen the configuration"
+            f"on hardware {SETTINGS['hardware']}; `snakemake --cores 1 matrix` with your --config lists what is"
         )
 
 

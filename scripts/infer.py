@@ -81,7 +81,7 @@ def main() -> int:
         threads=args.threads,
         environment=machine.float32_environment(args.device, args.precision),
         gpus=int(args.device == "gpu"),
-        findings=["predictions"],
+        set_aside=["predictions"],
     )
     return stage.main(args, plan)
 

@@ -302,7 +302,7 @@ def test_a_killed_predictor_and_a_training_without_memory_stop_nothing_else(proj
     killed = next(cell for cell in cells if cell["stage"] == "infer" and cell["status"] == "failed")
     assert "killed by SIGKILL" in killed["reason"]
     blocked = next(cell for cell in cells if cell["status"] == "blocked")
-    assert "train single_fp32, which is failed" in blocked["reason"]
+    assert "train single_fp32: failed" in blocked["reason"]
     monkeypatch.setenv("NO_FAULTS", "1")
     jobs = planned_jobs(snakemake(project, "-n", "--configfile", "mine.yaml").stdout)
     assert jobs["train"] == jobs["export"] == jobs["evaluate"] == 1 and jobs["infer"] == 3

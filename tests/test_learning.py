@@ -48,7 +48,7 @@ def test_two_ranks_train_and_end_with_equal_weights(dataset, tmp_path):
         content["metrics"]["gates"][0]["name"] == "rank_weight_difference" and content["metrics"]["gates"][0]["holds"]
     )
     log = (tmp_path / "train.log").read_text()
-    assert "---- rank 0 ----" in log and "---- rank 1 ----" in log
+    assert "iter: 2/2" in log and "---- rank 1 ----" in log
 
 
 def test_a_person_at_a_terminal_sees_a_bar_and_the_log_has_plain_lines(dataset, tmp_path):

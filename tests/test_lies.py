@@ -204,19 +204,22 @@ def spoiled(folder, change):
 )
 def test_another_model_than_the_checkpoint_is_accuracy_failed(exported, dataset, what, change, agreement):
     spoiled(exported, change)
-    done = stages.infer(exported, dataset, "other", "--engine", "onnxruntime", exported="spoiled")
+    name = what.replace(" ", "_")
+    done = stages.infer(exported, dataset, name, "--engine", "onnxruntime", exported="spoiled")
     assert done.returncode == 1, what
-    found = planted(exported, "other")
+    found = planted(exported, name)
     assert found["status"] == "accuracy-failed"
     assert found["metrics"]["pixel_agreement"] < agreement
     worst = found["metrics"]["worst_images"][0]
     assert worst["image"] in found["reason"] and worst["agreement"] <= found["metrics"]["pixel_agreement"]
     # What it predicted is there to be looked at, and not as an output; it goes when the cell passes.
-    assert not (exported / "other").exists()
-    assert worst["image"] in [path.name for path in (exported / "other.failed").iterdir()]
-    done = stages.infer(exported, dataset, "other", "--engine", "onnxruntime")
+    aside = exported / f"{name}.failed"
+    assert not (exported / name).exists() and f"predictions: {aside.name}" in done.stderr
+    assert found["set_aside"] == {"predictions": aside.name}
+    assert worst["image"] in [path.name for path in aside.iterdir()]
+    done = stages.infer(exported, dataset, name, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
-    assert (exported / "other").is_dir() and not (exported / "other.failed").exists()
+    assert (exported / name).is_dir() and not aside.exists()
 
 
 def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, dataset, tmp_path):

@@ -404,19 +404,9 @@ def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
     assert pictures.strip([{**cell, "status": "not-run"} for cell in predicted]) is None
 
 
-def test_the_record_of_a_failure_is_linked(tmp_path):
-    red, green = (pages.of_engine(tmp_path, "m", status) for status in ("failed", "passed"))
-    path = Path(red["record"])
-    path.with_suffix(".failed.json").write_text("{}")
-    assert page._record_file(red) == path.with_suffix(".failed.json").as_posix()
-    assert page._record_file(green) == path.as_posix()
-    path.unlink()
-    assert page._record_file(green) is None
-
-
 def test_label_maps_whose_gate_does_not_hold_are_shown(predicted):
-    wrong = predicted[1] | {"status": "accuracy-failed"}
-    kept = Path(wrong["record"]).with_suffix("")
+    kept = Path(predicted[1]["record"]).with_suffix("")
+    wrong = predicted[1] | {"status": "accuracy-failed", "set_aside": {"predictions": f"{kept}.failed"}}
     kept.rename(f"{kept}.failed")
     assert pictures.strip([predicted[0], wrong]).tiles[-1].differences is not None
 
@@ -442,13 +432,16 @@ def test_reasons_that_differ_in_the_model_alone_are_told_of_once(tmp_path):
 
 def test_how_much_was_asked_for_is_told_first(tmp_path):
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
+    scope |= {"timed_alone": False}
     found = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "passed")], scope=scope)
     english, chinese = report.markdown(found), report.chinese(found)
     assert "1 of the 3 models of the configuration; not asked for: n, o." in english
     assert "Generated data, 5-30 iterations of training: this shows that the chain runs" in english
-    assert "3 个模型里的 1 个；未要求：n，o。" in chinese and "训练 5-30 次迭代" in chinese
-    assert "1 of the 3 models of the configuration were asked for" in report.summary(found, tmp_path)
+    assert "3 个模型里的 1 个，未包括：n，o。" in chinese and "训练 5-30 次迭代" in chinese
+    assert "1 of the 3 models of the configuration was asked for" in report.summary(found, tmp_path)
     assert found.as_json()["scope"] == scope
+    assert "these times are for orientation only" in english
+    assert "orientation" not in report.markdown(Conclusions("smoke", found.cells))
     real = Conclusions("m", found.cells, scope={**scope, "not_asked_for": [], "generated_data": False})
     assert "of the configuration" not in report.markdown(real) and "Generated" not in report.markdown(real)
 
@@ -474,6 +467,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     every.cells.append(pages.cell(tmp_path, "m", "export", "single_fp32", "passed"))
     every.cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
     every.cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
+    every.cells[3] |= {"record_file": every.cells[3]["record"], "set_aside": {"predictions": "cell.failed"}}
     Path(every.cells[3]["log"]).write_text("")
     report.write(every, tmp_path)
     rendered(tmp_path, every, verdicts)
@@ -558,7 +552,7 @@ def test_summary_says_what_is_green_red_and_open(tmp_path):
         status = statuses.by_name(cell["status"])
         assert status.name in text
         if status.red:
-            assert f"{cell['model']} infer {cell['cell']}" in text and f"log: {cell['log']}" in text
+            assert f"{cell['model']} infer {work.full_title(cell)}" in text and f"log: {cell['log']}" in text
     assert text.splitlines()[-1] == f"conclusions: {tmp_path / 'conclusions.md'}"
 
 
@@ -582,7 +576,7 @@ def test_the_conclusions_keep_every_common_field_of_a_record():
     fields = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall("`([a-z_]+)`", row)}
     # those that the conclusions work out themselves
     own = {"schema_version", "model", "algorithm", "mode", "stage", "cell", "status", "reason", "requested"}
-    assert fields - own == set(work.RUN_FIELDS) - {"samples_ms"}
+    assert fields - own == set(work.RUN_FIELDS) - {"samples_ms", "record_file"}
 
 
 def test_the_heads_tell_of_every_environment(tmp_path):
@@ -591,8 +585,8 @@ def test_the_heads_tell_of_every_environment(tmp_path):
     cells[2] |= {"env": {**pages.ENV, "host": "elsewhere"}}
     conclusions = Conclusions("smoke", cells)
     lines = report.markdown(conclusions).splitlines()
-    assert [line[: len("- 3 cells: ")] for line in lines if "PaddleSeg " in line] == ["- 3 cells: ", "- 1 cells: "]
-    other = next(line for line in lines if line.startswith("- 1 cells: "))
+    assert [line[: len("- 3 cells: ")] for line in lines if "PaddleSeg " in line] == ["- 3 cells: ", "- 1 cell: D"]
+    other = next(line for line in lines if line.startswith("- 1 cell: "))
     assert "Paddle 9.9.9" in other and "; Another, 64 cores; GPU: H1, H1." in other
     shown = report.chinese(conclusions)
     assert "- 环境（3 个单元）：" in shown and "Another，64 核，GPU：H1，H1。" in shown

@@ -31,7 +31,7 @@ class Certificate:
         loss_scale: first, last, min, decreases; None for bfloat16, which needs none.
         ips_ratio, memory_ratio: mixed precision over fp32; images per second, peak memory of the device.
         miou_difference: mixed precision less fp32.
-        bf16_inference: cells of the model that computed in bfloat16.
+        bf16_inference: inference cells of the same topology's checkpoints that were to compute in bfloat16.
     """
 
     model: str
@@ -77,7 +77,7 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
         None,
     )
     found = Certificate(amp["model"], amp["topology"], amp["cell"], twin["cell"] if twin else None)
-    found.bf16_inference = list(_bf16_inference(of_model))
+    found.bf16_inference = list(_bf16_inference(cell for cell in of_model if cell["topology"] == amp["topology"]))
     if amp["status"] != statuses.PASSED.name:
         return _not_exercised(found, amp, twin)
     if twin is None or twin["status"] != statuses.PASSED.name:

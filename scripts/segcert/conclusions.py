@@ -19,7 +19,7 @@ from segcert.cells import Cell, CellTable
 from segcert.masking import masked
 from segcert.settings import per_model
 
-RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS)
+RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS, "record_file")
 # The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
 READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
 BAR = "-" * 24
@@ -37,7 +37,13 @@ class Conclusions:
     cells: list[dict[str, Any]]
     certificates: list[dict[str, Any]] = field(default_factory=list)
     scope: dict[str, Any] = field(
-        default_factory=lambda: {"models": [], "not_asked_for": [], "generated_data": False, "iterations": None}
+        default_factory=lambda: {
+            "models": [],
+            "not_asked_for": [],
+            "generated_data": False,
+            "iterations": None,
+            "timed_alone": True,
+        }
     )
 
     @property
@@ -104,7 +110,8 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
 
 
 def scope_of(table: CellTable) -> dict[str, Any]:
-    """How much was asked for: models, those of the configuration left out, whether all data are generated, iterations.
+    """How much was asked for: models, those of the configuration left out, whether all data are generated, iterations,
+    and whether inference is timed with no other job of the run beside it.
 
     `iterations` are the least and the most of a model's training; None where nothing is trained.
     """
@@ -117,6 +124,7 @@ def scope_of(table: CellTable) -> dict[str, Any]:
         "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],
         "generated_data": sources == {"synthetic"},
         "iterations": [min(iters), max(iters)] if iters else None,
+        "timed_alone": all(table.section(model, "infer")["exclusive"] for model in asked),
     }
 
 
@@ -170,9 +178,9 @@ def _judge(
     for parent in reversed(parents):
         status = statuses.by_name(parent["status"])
         if status.red or status is statuses.BLOCKED:
-            return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
+            return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
         if status is statuses.NOT_RUN:
-            return statuses.NOT_RUN, f"made from {parent['stage']} {parent['cell']}, which is {status.name}", None
+            return statuses.NOT_RUN, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
     attempts = record.attempts(cell.record)
     if lost:  # the workflow knows that it is over; we do not, of one on another machine
         attempts += record.running(cell.record)
@@ -204,7 +212,7 @@ def _judge(
 def _latest(path: str) -> dict[str, Any] | None:
     """A record, or that of a failed attempt after it: a stage that passes takes its failures away."""
     latest = next((file for file in (record.failure(path), path) if Path(file).exists()), None)
-    return record.read(latest) if latest else None
+    return {**record.read(latest), "record_file": latest} if latest else None
 
 
 def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) -> str | None:
@@ -262,6 +270,22 @@ def worst(names: Iterable[str]) -> statuses.Status:
     )
     present = set(names)
     return next(status for status in order if status.name in present)
+
+
+def title(cell: Mapping[str, Any]) -> str:
+    """What a cell is, in a few words: engine, precision and threads (T), or the training's precision."""
+    requested = cell["requested"]
+    if cell["stage"] == "infer":
+        threads = f" · {requested['threads']}T" if requested.get("device") != "gpu" and "threads" in requested else ""
+        return f"{requested.get('engine')} {requested.get('precision')}{threads}"
+    return str(cell["cell"])
+
+
+def full_title(cell: Mapping[str, Any]) -> str:
+    """The same with device and batch size: what tells a cell from all others of its checkpoint."""
+    if cell["stage"] != "infer":
+        return title(cell)
+    return f"{cell['requested'].get('device')} {title(cell)} · batch {cell['requested'].get('batch_size')}"
 
 
 def precision_label(requested: Mapping[str, Any]) -> str:
@@ -333,11 +357,12 @@ def environments(conclusions: Conclusions, fields: Collection[str] | None = None
 
 
 def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
-    """Cells of these statuses, grouped by status and reason; of those that passed, the ones with a remark.
+    """Cells of these statuses, in their order, grouped by reason; of those that passed, the ones with a remark.
 
     Reasons that differ only in the model, which their paths name, are one: that of the first cell stands for it.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    order = [status.name for status in which]
     for cell in conclusions.cells:
         status = statuses.by_name(cell["status"])
         if status in which and (cell["reason"] or status is not statuses.PASSED):
@@ -345,7 +370,7 @@ def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[st
             groups.setdefault((cell["status"], same), []).append(cell)
     return [
         {"status": statuses.by_name(name), "reason": cells[0]["reason"], "cells": cells, "count": len(cells)}
-        for (name, _), cells in groups.items()
+        for (name, _), cells in sorted(groups.items(), key=lambda group: order.index(group[0][0]))
     ]
 
 

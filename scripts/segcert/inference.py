@@ -65,7 +65,8 @@ class Gates:
                 "at least",
                 self.min_agreement,
                 f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
-                f"at least {self.min_agreement} is asked; worst {worst}" + (f"; {weak}" if weak else ""),
+                f"at least {self.min_agreement} is asked; images that agree least: {worst}"
+                + (f"; {weak}" if weak else ""),
             )
             | {"weak": weak is not None}
         ]
@@ -76,8 +77,9 @@ class Gates:
                     drop,
                     "at most",
                     self.max_miou_drop,
-                    f"mIoU {compared['miou']:.5f} is {drop:.5f} below the checkpoint's "
-                    f"{compared['miou_reference']:.5f}, at most {self.max_miou_drop} is allowed; worst {worst}",
+                    f"mIoU {compared['miou']:.5f} on these images is {abs(drop):.5f} "
+                    f"{'below' if drop >= 0 else 'above'} the checkpoint's {compared['miou_reference']:.5f}; "
+                    f"a drop of at most {self.max_miou_drop} is allowed; images that agree least: {worst}",
                 )
             )
         return gates

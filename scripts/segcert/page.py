@@ -221,22 +221,6 @@ def _status(cell: Mapping[str, Any]) -> statuses.Status:
     return statuses.by_name(cell["status"])
 
 
-def title_of(cell: Mapping[str, Any]) -> str:
-    """What a cell is, in a few words: engine and precision, or the training's precision."""
-    requested = cell["requested"]
-    if cell["stage"] == "infer":
-        threads = f" · {requested['threads']}T" if requested.get("device") != "gpu" and "threads" in requested else ""
-        return f"{requested.get('engine')} {requested.get('precision')}{threads}"
-    return str(cell["cell"])
-
-
-def _full_title(cell: Mapping[str, Any]) -> str:
-    requested = cell["requested"]
-    if cell["stage"] == "infer":
-        return f"{requested.get('device')} {title_of(cell)} · batch {requested.get('batch_size')}"
-    return str(cell["cell"])
-
-
 def _findings(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Groups of cells that need a look: by kind, then by reason."""
     kinds = {
@@ -262,7 +246,7 @@ def _finding(group: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, 
         "reason": logs.plain(group["reason"] or ""),
         "cells": [
             {
-                "text": f"{cell['model'] or 'data'}: {cell['stage']} {_full_title(cell)}",
+                "text": f"{cell['model'] or 'data'}: {cell['stage']} {work.full_title(cell)}",
                 "anchor": anchors[cell["record"]],
             }
             for cell in group["cells"][:MOST_LINKS]
@@ -311,7 +295,7 @@ def _inference(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dic
                 for cell in cells:
                     checkpoints.setdefault(cell["train_cell"], []).append(
                         {
-                            "title": title_of(cell),
+                            "title": work.title(cell),
                             "status": _status(cell),
                             "weak": work.is_weak(cell),
                             "reason": logs.plain(cell["reason"] or ""),
@@ -360,7 +344,7 @@ def _bf16(
     """An inference cell in bfloat16 that a certificate names."""
     cells = conclusions.select(stage="infer", model=model, train_cell=part.get("train_cell"), cell=part.get("cell"))
     return {
-        "title": title_of(cells[0]) if cells else str(part.get("cell")),
+        "title": work.title(cells[0]) if cells else str(part.get("cell")),
         "anchor": anchors[cells[0]["record"]] if cells else None,
         "status": statuses.by_name(part["status"]),
         "facts": _plain_item({k: v for k, v in part.items() if k not in ("cell", "train_cell", "status")}),
@@ -467,7 +451,7 @@ def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
         "status": _status(cell),
         "model": cell["model"] or "data",
         "stage": cell["stage"],
-        "title": _full_title(cell),
+        "title": work.full_title(cell),
         "train_cell": cell["train_cell"] if cell["stage"] == "infer" else None,
         "reason": logs.plain(cell["reason"] or ""),
         "p50": timing.get("p50"),
@@ -503,7 +487,8 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path)
                 "anchor": anchors[cell["record"]],
                 "tail": tails[cell["record"]],
                 "text": texts[cell["record"]],
-                "record": _record_file(cell),
+                "record": cell.get("record_file"),
+                "set_aside": cell.get("set_aside") or {},
                 "log": cell.get("log"),
                 "log_is_there": bool(cell.get("log")) and Path(cell["log"]).is_file(),
             }
@@ -512,12 +497,6 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path)
         {"model": model, "cells": cells, "counts": Counter(cell["status"].name for cell in cells)}
         for model, cells in groups.items()
     ]
-
-
-def _record_file(cell: Mapping[str, Any]) -> str | None:
-    """The file with the record that the cell's status comes from, where there is one."""
-    path: str = record.failure(cell["record"]) if _status(cell).red else cell["record"]
-    return path if Path(path).is_file() else None
 
 
 def _record_text(cell: Mapping[str, Any]) -> str:
@@ -547,7 +526,7 @@ def _detail(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": _status(cell),
         "stage": cell["stage"],
-        "title": _full_title(cell),
+        "title": work.full_title(cell),
         "checkpoint": cell["train_cell"] if cell["stage"] == "infer" else None,
         "reason": logs.plain(cell["reason"] or ""),
         "command": logs.plain(cell["command"]) if cell.get("command") else None,

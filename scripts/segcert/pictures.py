@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import layouts, record, statuses
+from segcert import layouts, statuses
 from segcert.conclusions import precision_label
 
 WIDTH = 240  # pixels, at most
@@ -110,8 +110,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
 
 def _predictions(cell: Mapping[str, Any]) -> Path:
     """The folder of a cell's label maps; those of a cell whose gates do not hold stand aside."""
-    folder = Path(cell["record"]).with_suffix("")
-    return record.finding(folder) if cell["status"] == statuses.ACCURACY_FAILED.name else folder
+    return Path(cell.get("set_aside", {}).get("predictions") or Path(cell["record"]).with_suffix(""))
 
 
 def _least_agreement(cell: Mapping[str, Any]) -> tuple[float, str | None]:

@@ -41,7 +41,7 @@ OF_EACH_RUN = (
     "metrics",
     "inputs",
 )
-OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by")
+OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by", "set_aside")
 KNOWN_BEFORE = ("schema_version", "model", "algorithm", "mode", "stage", "cell", "requested")
 REQUIRED = (*KNOWN_BEFORE, "status", "reason", *OF_EACH_RUN)
 # What a stage must have observed of itself before a record of it may say `passed`.
@@ -138,7 +138,7 @@ def failure(path: str) -> str:
     return path.removesuffix(".json") + ".failed.json"
 
 
-def finding(folder: Path | str) -> Path:
+def aside(folder: Path | str) -> Path:
     """Where an output of an attempt stands whose gates do not hold."""
     return Path(f"{folder}.failed")
 

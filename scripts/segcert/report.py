@@ -164,11 +164,11 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "inference_p95_ms": timing.get("p95"),
                 "pixel_agreement": metrics.get("pixel_agreement"),
                 "weak_evidence": work.is_weak(cell),
-                "record": cell["record"],
+                "record": cell.get("record_file"),
                 "log": cell.get("log"),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"threads": "Int64", "batch_size": "Int64"})
 
 
 def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
@@ -190,13 +190,35 @@ def _template(name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  (Markdown, which its readers show as text)
+    )
+    environment.globals.update(
+        title=work.full_title,
+        symbol=lambda cell: statuses.by_name(cell["status"]).symbol,
+        zh=lambda status: statuses.by_name(status).zh,
+        cells=lambda count: "1 cell" if count == 1 else f"{count} cells",
     )
     return environment.get_template(name)
 
 
-def _certificates(conclusions: Conclusions) -> list[dict[str, Any]]:
-    return [{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.certificates]
+def _certificates(conclusions: Conclusions) -> dict[str, Any]:
+    """Certificates of trainings that ran, each by itself, and the others by the reason why their trainings did not."""
+    ran: list[dict[str, Any]] = []
+    others: dict[tuple[statuses.Status, str | None], dict[str, list[str]]] = {}
+    for item in conclusions.certificates:
+        status = statuses.by_name(item["verdict"])
+        train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["amp"])), None)
+        if train is None or train["status"] in {s.name for s in statuses.EXERCISED}:
+            ran.append({**item, "status": status})
+        else:
+            trainings = others.setdefault((status, train["reason"]), {})
+            trainings.setdefault(item["model"], []).append(item["topology"])
+    grouped = [
+        {"status": status, "reason": reason, "trainings": trainings, "count": sum(map(len, trainings.values()))}
+        for (status, reason), trainings in others.items()
+    ]
+    return {"certificates": ran, "uncertified": grouped}
 
 
 def _surprises(conclusions: Conclusions) -> list[dict[str, Any]]:
@@ -205,7 +227,10 @@ def _surprises(conclusions: Conclusions) -> list[dict[str, Any]]:
 
 def markdown(conclusions: Conclusions) -> str:
     def table(frame: pd.DataFrame) -> str:
-        return frame.to_markdown(index=False, floatfmt=".4g") if len(frame) else "(none)"
+        if not len(frame):
+            return "(none)"
+        shown = frame.astype(object).where(frame.notna(), None)
+        return str(shown.to_markdown(index=False, floatfmt=".4g", missingval="–"))
 
     return _template("conclusions.md.j2").render(
         conclusions=conclusions,
@@ -215,8 +240,8 @@ def markdown(conclusions: Conclusions) -> str:
         infer=table(infer_frame(conclusions)),
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
-        certificates=_certificates(conclusions),
-        red=work.by_reason(conclusions, *RED),
+        **_certificates(conclusions),
+        red=[cell for group in work.by_reason(conclusions, *RED) for cell in group["cells"]],
         known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
         blocked=work.by_reason(conclusions, statuses.BLOCKED),
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
@@ -251,10 +276,11 @@ def chinese(conclusions: Conclusions) -> str:
         train=train,
         infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"],
         infer=infer,
-        certificates=_certificates(conclusions),
+        **_certificates(conclusions),
         topologies=TOPOLOGIES_ZH,
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
-        problems=work.by_reason(conclusions, *RED, statuses.KNOWN_FAILURE),
+        red=[cell for group in work.by_reason(conclusions, *RED) for cell in group["cells"]],
+        known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
         weak=work.weak_models(conclusions),
     )
 
@@ -303,7 +329,8 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     ]
     if left := conclusions.scope["not_asked_for"]:
         asked = len(conclusions.scope["models"])
-        head.append(f"  {asked} of the {asked + len(left)} models of the configuration were asked for")
+        verb = "was" if asked == 1 else "were"
+        head.append(f"  {asked} of the {asked + len(left)} models of the configuration {verb} asked for")
     foot = [f"conclusions: {folder / 'conclusions.md'}"]
     room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
     red = [_red_lines(group) for group in work.by_reason(conclusions, *RED)]
@@ -314,7 +341,9 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     ]
     others = [
         [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
-        for group in work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
+        for group in _one_of_each_first(
+            work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
+        )
     ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in _surprises(conclusions)]
     if weak := sum(work.weak_models(conclusions).values()):
         others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])
@@ -329,9 +358,19 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     return "\n".join([*head, *kept, *more, *foot])
 
 
+def _one_of_each_first(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of cells with the first of each status before the second of any, so that none is crowded out."""
+    seen: Counter[str] = Counter()
+    places = []
+    for group in groups:
+        places.append(seen[group["status"].name])
+        seen[group["status"].name] += 1
+    return [groups[index] for index in sorted(range(len(groups)), key=places.__getitem__)]
+
+
 def _red_lines(group: dict[str, Any]) -> list[str]:
     first = group["cells"][0]
-    which = f"{first['model'] or 'all models'} {first['stage']} {first['cell']}"
+    which = f"{first['model'] or 'all models'} {first['stage']} {work.full_title(first)}"
     count = f"{group['count']} {group['status'].name}, first " if group["count"] > 1 else ""
     return [
         _cut(f"  {group['status'].symbol} {count}{which}:"),

@@ -89,7 +89,9 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     modes = config["modes"]
     mode = config["mode"]
     if mode not in modes:
-        raise ConfigError(_message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}"))
+        raise ConfigError(
+            _message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}{_meant(mode, modes)}")
+        )
     own = {key: _only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
     chosen: dict[str, Any] = {}
     said: dict[str, Any] = {}
@@ -210,9 +212,12 @@ def _explain(error: Any, overrides: Mapping[str, Any], source: str) -> str:
 
 
 def _no_such_key(key: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), known, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"no such key{meant}; known here: {', '.join(known)}"
+    return f"no such key{_meant(key, known)}; known here: {', '.join(known)}"
+
+
+def _meant(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _allowed(schema: Any) -> str:
@@ -298,7 +303,8 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
     chosen = []
     for name in asked:
         if name not in names:
-            raise ConfigError(_message(source, overrides, ["models"], name, f"all, or of: {', '.join(names)}"))
+            allowed = f"all, or a list of: {', '.join(zoo)}; or their other names{_meant(name, names)}"
+            raise ConfigError(_message(source, overrides, ["models"], name, allowed))
         if names[name] in chosen:
             raise ConfigError(_message(source, overrides, ["models"], name, f"each model once; it is {names[name]}"))
         chosen.append(names[name])

@@ -31,7 +31,7 @@ def options(entry: Mapping[str, Any]) -> list[str]:
 
 def dataset_options(settings: Settings, name: str) -> list[str]:
     entry = settings["datasets"][name]
-    found = ["--cell", name, "--layout", entry["layout"], *options(entry)]
+    found = ["--cell", f"{name}.tar", "--layout", entry["layout"], *options(entry)]
     if entry["source"] == "synthetic":
         found += ["--images", *(entry["images"][split] for split in ("train", "val", "test"))]
         found += ["--seed", entry["seed"], *(["--size", *entry["size"]] if "size" in entry else [])]

@@ -81,7 +81,7 @@ class Plan:
         environment: further variables for the worker.
         gpus: devices that the worker computes on; they are leased for it. With 0 it sees none.
         kept: a folder that outlives failed attempts, for the next to go on from; it goes when one succeeds.
-        findings: names of folders among the outputs that stay, as `<folder>.failed`, where a gate does not hold.
+        set_aside: names of folders among the outputs that stay, as `<folder>.failed`, where a gate does not hold.
     """
 
     stage: str
@@ -94,7 +94,7 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
     kept: Path | None = None
-    findings: Sequence[str] = ()
+    set_aside: Sequence[str] = ()
 
 
 class Staging:
@@ -324,7 +324,7 @@ class _Supervisor:
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
                 return (
                     status,
-                    f"made from {above['stage']} {above['cell']}, which is {above['status']}: {above['reason']}",
+                    f"made from {above['stage']} {above['cell']}: {above['status']}: {above['reason']}",
                     _nothing(),
                 )
         return None
@@ -400,7 +400,7 @@ class _Supervisor:
         # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
         name = signal.Signals(number).name
         if number == signal.SIGINT:
-            self._stop(f"ended by {name}: interrupted (Ctrl-C); the same command goes on")
+            self._stop(f"ended by {name}: interrupted (Ctrl-C); run again, without --force or --forcerun, to go on")
         else:
             self._stop(f"ended by {name}: cancelled, or over a limit of its scheduler")
 
@@ -429,8 +429,11 @@ class _Supervisor:
         return code
 
     def _append_rank_logs(self, log: Any) -> None:
+        printed = self.log.read_bytes()  # the launcher prints what rank 0 does, unless it ends too early
         for file in sorted(self.staging.ranks.glob("workerlog.*")):
-            log.write(f"---- rank {file.suffix[1:]} ----\n".encode() + file.read_bytes())
+            said = file.read_bytes()
+            if said.strip() not in printed:
+                log.write(f"---- rank {file.suffix[1:]} ----\n".encode() + said)
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -526,7 +529,7 @@ class _Supervisor:
 
     def _publish(self, status: statuses.Status, reason: str | None, result: dict[str, Any], wall: float) -> None:
         outputs = {}
-        self._publish_findings(status)
+        set_aside = self._set_aside(status)
         if not status.red:
             self.record.unlink(missing_ok=True)  # never beside outputs that are not those it tells of
             outputs = self._publish_outputs(status, reason)
@@ -552,6 +555,7 @@ class _Supervisor:
             "metrics": _with_gates(result),
             "inputs": (self.inputs or Inputs(self.plan.inputs)).hashes,
             "outputs": outputs,
+            **({"set_aside": set_aside} if set_aside else {}),
             "scheduler_job": schedulers.job(os.environ),
             **result["extra"],
         }
@@ -561,12 +565,16 @@ class _Supervisor:
             if self.plan.kept:
                 shutil.rmtree(self.plan.kept, ignore_errors=True)
 
-    def _publish_findings(self, status: statuses.Status) -> None:
-        for name in self.plan.findings:
-            target = record.finding(self.plan.outputs[name])
+    def _set_aside(self, status: statuses.Status) -> dict[str, str]:
+        targets = {name: record.aside(self.plan.outputs[name]) for name in self.plan.set_aside}
+        for target in targets.values():
             shutil.rmtree(target, ignore_errors=True)  # of an earlier attempt
-            if status is statuses.ACCURACY_FAILED:
-                self.staging.path(name).replace(target)
+        if status is not statuses.ACCURACY_FAILED:
+            return {}
+        for name, target in targets.items():
+            self.staging.path(name).replace(target)
+            print(f"{name}: {target}", file=sys.stderr)
+        return {name: target.as_posix() for name, target in targets.items()}
 
     def _publish_outputs(self, status: statuses.Status, reason: str | None) -> dict[str, str]:
         for name, final in self.plan.outputs.items():
