@@ -12,7 +12,7 @@ import pytest
 import stages
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, dtypes, engines, inference, metrics, record, training
+from segcert import cells, certificates, conclusions, dtypes, engines, evidence, inference, metrics, record, training
 
 PATCHED = """
 import sys
@@ -90,12 +90,12 @@ def test_convolutions_that_fell_back_beside_onednn_are_told_of(tmp_path, single,
         return x
 
     saved(tmp_path, layers, forward)
-    effective, evidence = engines.create("onednn", tmp_path, "model.json", "cpu", "fp32", 1).observe(
+    effective, told = engines.create("onednn", tmp_path, "model.json", "cpu", "fp32", 1).observe(
         np.ones((1, 3, 8, 8), np.float32)
     )
-    assert evidence["program"] == {"convolutions": single + double, "products": 0}
-    assert sum(evidence["onednn"]["convolutions"].values()) == single
-    assert evidence["outside_onednn"] == {"convolutions": double, "products": 0}
+    assert told["program"] == {"convolutions": single + double, "products": 0}
+    assert sum(told["onednn"]["convolutions"].values()) == single
+    assert told["outside_onednn"] == {"convolutions": double, "products": 0}
     assert effective["engine"] == engine and effective["precision"] == "fp32"
 
 
@@ -115,7 +115,7 @@ def test_convolutions_that_fell_back_beside_onednn_are_told_of(tmp_path, single,
 def test_onednn_is_what_computes_most_of_what_the_program_asks_for(asked, seen, engine, precision):
     trace = {"convolutions": seen[0], "products": seen[1], "threads": 1}
     asked = dict(zip(("convolutions", "products"), asked, strict=True))
-    effective = engines.cpu_effective(trace, asked, engines.outside_onednn(trace, asked), 1)
+    effective = evidence.cpu_effective(trace, asked, evidence.outside_onednn(trace, asked), 1)
     assert (effective["engine"], effective["precision"]) == (engine, precision)
 
 
@@ -129,9 +129,9 @@ def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
     for pir, name in (("1", "model.json"), ("0", "model.pdmodel")):
         env = {**os.environ, "FLAGS_enable_pir_api": pir}
         subprocess.run([sys.executable, "-c", saving], cwd=tmp_path, env=env, check=True, timeout=120)
-        assert engines.program_work(tmp_path / name) == {"convolutions": 2, "products": 1}
+        assert evidence.program_work(tmp_path / name) == {"convolutions": 2, "products": 1}
     (tmp_path / "model.json").write_text('{"program": 3}')
-    unread = engines.program_work(tmp_path / "model.json")
+    unread = evidence.program_work(tmp_path / "model.json")
     assert unread["convolutions"] is None and unread["products"] is None and "model.json" in unread["unread"]
 
 
@@ -447,13 +447,13 @@ def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):
     batch = np.zeros((1, 3, 96, 128), np.float32)
     for engine in ("native", "onednn"):
         runner = engines.create(engine, exported / "export", "model.json", "cpu", "fp32", 1)
-        ran = engines.executed_operators(runner.predictor.clone(), batch)
+        ran = evidence.executed_operators(runner.predictor.clone(), batch)
         assert ran.effective() == {"device": "cpu", "engine": engine, "precision": "fp32"}
         assert any("conv2d" in item["operator"] for item in ran.evidence()["operators"])
 
 
 def operators(*rows):
-    return engines.ExecutedOperators({row[:3]: row[3] for row in rows})
+    return evidence.ExecutedOperators({row[:3]: row[3] for row in rows})
 
 
 def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
