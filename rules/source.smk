@@ -57,9 +57,8 @@ def readable(file):
     """The path of a YAML file that can be read: of one that cannot, Snakemake says neither name nor line."""
     try:
         with open(file, encoding="utf-8") as stream:
-            for _ in yaml.parse(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-                pass
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise WorkflowError(f"{file}: cannot be read as YAML: {error}") from None
     return file
 

@@ -432,7 +432,9 @@ def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
         result = json.loads((chain / "results/smoke/conclusions.json").read_text())
         assert result["red"] is True
         mobile = [c for c in result["cells"] if c["model"] == "pp_humanseg_mobile" and c["status"] != "unverified"]
-        assert [c["status"] for c in mobile if c["stage"] == "train"] == ["failed"]
+        (failed,) = [c for c in mobile if c["stage"] == "train"]
+        assert failed["status"] == "failed" and failed["record_file"] == record.failure(failed["record"])
+        assert all("record_file" not in c for c in mobile if c["status"] == "blocked")
         assert {c["status"] for c in mobile if c["stage"] != "train"} == {"blocked"}
         lite = [c for c in result["cells"] if c["model"] == "pp_humanseg_lite" and c["status"] != "unverified"]
         assert {c["status"] for c in lite} == {"passed"}
@@ -443,6 +445,9 @@ def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
         assert "Red: one cell failed" in page and cause.splitlines()[0] in page
         assert "conclusions.html" in broken.stderr and "log: results/smoke/pp_humanseg_mobile" in broken.stderr
         assert JUnitXml.fromfile(str(chain / "results/smoke/junit.xml")).failures == 1
+    looked = snakemake(chain, "matrix", "--configfile", "mine.yaml")
+    assert looked.returncode == 0 and "conclusions:" not in looked.stderr, "nothing ran, so nothing is concluded"
     mended = snakemake(chain, "--configfile", "mine.yaml")
     assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert "green, mode smoke" in mended.stderr
     assert json.loads((chain / "results/smoke/conclusions.json").read_text())["red"] is False

@@ -430,6 +430,28 @@ def test_reasons_that_differ_in_the_model_alone_are_told_of_once(tmp_path):
     assert groups[0]["reason"] == cells[0]["reason"]
 
 
+def test_trainings_that_did_not_run_are_told_of_once(tmp_path):
+    topologies, why = ("single", "multi"), {"unverified": "needs a GPU", "passed": None, "blocked": "made from data"}
+    cells = [
+        pages.cell(
+            tmp_path, model, "train", f"{topology}_amp", status, reason=why[status], train_cell=f"{topology}_amp"
+        )
+        for model, status in (("m", "unverified"), ("n", "unverified"), ("o", "passed"), ("p", "blocked"))
+        for topology in topologies
+    ]
+    verdicts = [
+        {"model": cell["model"], "topology": cell["cell"].removesuffix("_amp"), "amp": cell["cell"],
+         "verdict": cell["status"], "reason": "its own"}
+        for cell in cells
+    ]  # fmt: skip
+    found = Conclusions("smoke", cells, verdicts)
+    english, chinese = report.markdown(found), report.chinese(found)
+    assert "- ? 4 unverified (m single and multi, n single and multi): needs a GPU" in english
+    assert "- ⛔ 2 blocked (p single and multi): made from data" in english
+    assert english.count("**o**") == english.count("passed: its own") == 2
+    assert "- ? 4 份未验证（m 单机单卡、单机多卡，n 单机单卡、单机多卡）：needs a GPU" in chinese
+
+
 def test_how_much_was_asked_for_is_told_first(tmp_path):
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
     scope |= {"timed_alone": False}
@@ -467,7 +489,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     every.cells.append(pages.cell(tmp_path, "m", "export", "single_fp32", "passed"))
     every.cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
     every.cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
-    every.cells[3] |= {"record_file": every.cells[3]["record"], "set_aside": {"predictions": "cell.failed"}}
+    every.cells[3] |= {"record_file": every.cells[3]["record"], "set_aside": {"predictions": str(tmp_path)}}
     Path(every.cells[3]["log"]).write_text("")
     report.write(every, tmp_path)
     rendered(tmp_path, every, verdicts)
@@ -483,7 +505,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, Conclusions("smoke", [one, other]))
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
     rendered(tmp_path, Conclusions("smoke", [one], scope=scope))
-    rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None}))
+    rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None, "timed_alone": False}))
     monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
     rendered(tmp_path, Conclusions("smoke", predicted[::-1]))
     monkeypatch.setattr(pictures, "MOST_BYTES", 1)

@@ -138,7 +138,7 @@ def _source(path: str, lost: bool) -> dict[str, Any]:
     try:
         found = _latest(path)
     except record.RecordError as error:
-        return {**base, "status": statuses.FAILED.name, "reason": str(error), "log": path}
+        return {**base, "status": statuses.FAILED.name, "reason": str(error), "log": path, "record_file": _file(path)}
     if lost:
         return {**base, "status": statuses.FAILED.name, "reason": "ended without a record", "log": path}
     if found is None:
@@ -193,12 +193,13 @@ def _judge(
     try:
         found = _latest(cell.record)
     except record.RecordError as error:
-        return statuses.FAILED, str(error), {"log": cell.log}
+        return statuses.FAILED, str(error), {"log": cell.log, "record_file": _file(cell.record)}
     if found is None:
         return statuses.NOT_RUN, "not asked for in this run", None
     stale = _stale(cell, found, parents)
     if stale:
-        return statuses.NOT_RUN, f"the record on disk is of another run: {stale}", None
+        reason = f"the record on disk is of another run: {stale}"
+        return statuses.NOT_RUN, reason, {"record_file": found["record_file"]}
     status, reason = statuses.by_name(found["status"]), found["reason"]
     if status is statuses.PASSED:
         problems = record.unproven(found)
@@ -210,9 +211,14 @@ def _judge(
 
 
 def _latest(path: str) -> dict[str, Any] | None:
-    """A record, or that of a failed attempt after it: a stage that passes takes its failures away."""
-    latest = next((file for file in (record.failure(path), path) if Path(file).exists()), None)
+    """A record, or that of a failed attempt after it, with the file that it is from."""
+    latest = _file(path)
     return {**record.read(latest), "record_file": latest} if latest else None
+
+
+def _file(path: str) -> str | None:
+    """The file to read for a record: that of a failed attempt first, because a stage that passes takes it away."""
+    return next((file for file in (record.failure(path), path) if Path(file).exists()), None)
 
 
 def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) -> str | None:

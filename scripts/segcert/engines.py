@@ -33,7 +33,7 @@ class Engine(ABC):
         threads: CPU threads to compute with.
 
     Attributes:
-        library: what computes, by the name of its Python package.
+        library: the engine's name in the benchmark log, of one that AutoLog has no key for.
     """
 
     library: ClassVar[str]
@@ -51,7 +51,7 @@ class Engine(ABC):
         """What was seen to compute a batch (under the names of a request), and the evidence for it."""
 
     def conf(self) -> dict[str, Any]:
-        """The Conf block of the benchmark log: AutoLog's keys, and the engine where they cannot tell it."""
+        """The Conf block of the benchmark log: AutoLog's keys, and the engine, which they cannot tell."""
         return {
             "runtime_device": self.device,
             "ir_optim": True,
@@ -65,8 +65,6 @@ class Engine(ABC):
 
 class PaddleEngine(Engine):
     """Paddle Inference: its native kernels, oneDNN, or TensorRT."""
-
-    library = "paddle"
 
     def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int, kind: str) -> None:
         super().__init__(folder, program, device, precision, threads)

@@ -488,7 +488,7 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path)
                 "tail": tails[cell["record"]],
                 "text": texts[cell["record"]],
                 "record": cell.get("record_file"),
-                "set_aside": cell.get("set_aside") or {},
+                "set_aside": [path for path in (cell.get("set_aside") or {}).values() if Path(path).is_dir()],
                 "log": cell.get("log"),
                 "log_is_there": bool(cell.get("log")) and Path(cell["log"]).is_file(),
             }

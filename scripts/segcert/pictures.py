@@ -110,7 +110,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
 
 def _predictions(cell: Mapping[str, Any]) -> Path:
     """The folder of a cell's label maps; those of a cell whose gates do not hold stand aside."""
-    return Path(cell.get("set_aside", {}).get("predictions") or Path(cell["record"]).with_suffix(""))
+    return Path((cell.get("set_aside") or {}).get("predictions") or Path(cell["record"]).with_suffix(""))
 
 
 def _least_agreement(cell: Mapping[str, Any]) -> tuple[float, str | None]:

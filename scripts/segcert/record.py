@@ -140,7 +140,7 @@ def failure(path: str) -> str:
 
 def aside(folder: Path | str) -> Path:
     """Where an output of an attempt stands whose gates do not hold."""
-    return Path(f"{folder}.failed")
+    return Path(f"{Path(folder)}.failed")
 
 
 def stamps(paths: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -168,7 +168,8 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "log": cell.get("log"),
             }
         )
-    return pd.DataFrame(rows).astype({"threads": "Int64", "batch_size": "Int64"})
+    frame = pd.DataFrame(rows)
+    return frame.astype({"threads": "Int64", "batch_size": "Int64"}) if rows else frame
 
 
 def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
@@ -221,8 +222,9 @@ def _certificates(conclusions: Conclusions) -> dict[str, Any]:
     return {"certificates": ran, "uncertified": grouped}
 
 
-def _surprises(conclusions: Conclusions) -> list[dict[str, Any]]:
-    return [cell for group in work.by_reason(conclusions, statuses.PASSED) for cell in group["cells"]]
+def _each(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
+    """Cells of these statuses, those of one reason together; of those that passed, the ones with a remark."""
+    return [cell for group in work.by_reason(conclusions, *which) for cell in group["cells"]]
 
 
 def markdown(conclusions: Conclusions) -> str:
@@ -241,12 +243,12 @@ def markdown(conclusions: Conclusions) -> str:
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
         **_certificates(conclusions),
-        red=[cell for group in work.by_reason(conclusions, *RED) for cell in group["cells"]],
+        red=_each(conclusions, *RED),
         known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
         blocked=work.by_reason(conclusions, statuses.BLOCKED),
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
         others=work.by_reason(conclusions, statuses.SKIPPED, statuses.NOT_RUN),
-        surprises=_surprises(conclusions),
+        surprises=_each(conclusions, statuses.PASSED),
         weak=work.weak_models(conclusions),
     )
 
@@ -279,7 +281,7 @@ def chinese(conclusions: Conclusions) -> str:
         **_certificates(conclusions),
         topologies=TOPOLOGIES_ZH,
         unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
-        red=[cell for group in work.by_reason(conclusions, *RED) for cell in group["cells"]],
+        red=_each(conclusions, *RED),
         known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
         weak=work.weak_models(conclusions),
     )
@@ -344,7 +346,10 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
         for group in _one_of_each_first(
             work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
         )
-    ] + [[_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")] for cell in _surprises(conclusions)]
+    ] + [
+        [_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")]
+        for cell in _each(conclusions, statuses.PASSED)
+    ]
     if weak := sum(work.weak_models(conclusions).values()):
         others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])
     # What is red comes first; what else there is to say keeps a few rows where there is much of it.
@@ -370,7 +375,7 @@ def _one_of_each_first(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _red_lines(group: dict[str, Any]) -> list[str]:
     first = group["cells"][0]
-    which = f"{first['model'] or 'all models'} {first['stage']} {work.full_title(first)}"
+    which = f"{first['model'] or 'all models:'} {first['stage']} {work.full_title(first)}"
     count = f"{group['count']} {group['status'].name}, first " if group["count"] > 1 else ""
     return [
         _cut(f"  {group['status'].symbol} {count}{which}:"),

@@ -216,8 +216,9 @@ def _no_such_key(key: Any, known: Iterable[str]) -> str:
 
 
 def _meant(name: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    spelt = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(str(name).lower(), spelt, n=1)
+    return f" (did you mean {spelt[near[0]]}?)" if near else ""
 
 
 def _allowed(schema: Any) -> str:
@@ -303,8 +304,8 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
     chosen = []
     for name in asked:
         if name not in names:
-            allowed = f"all, or a list of: {', '.join(zoo)}; or their other names{_meant(name, names)}"
-            raise ConfigError(_message(source, overrides, ["models"], name, allowed))
+            known = f"all, or a list of: {', '.join(zoo)}; or of their other names"
+            raise ConfigError(_message(source, overrides, ["models"], name, f"{known}{_meant(name, names)}"))
         if names[name] in chosen:
             raise ConfigError(_message(source, overrides, ["models"], name, f"each model once; it is {names[name]}"))
         chosen.append(names[name])

@@ -572,6 +572,7 @@ class _Supervisor:
         if status is not statuses.ACCURACY_FAILED:
             return {}
         for name, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
             self.staging.path(name).replace(target)
             print(f"{name}: {target}", file=sys.stderr)
         return {name: target.as_posix() for name, target in targets.items()}
