@@ -1,11 +1,10 @@
 """What the tests share: the package on the path, and a copy of the project that a test may spoil."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import yaml
@@ -42,12 +41,6 @@ def snakemake(folder: Path, *arguments: str, timeout: int = 600) -> subprocess.C
     """Run snakemake there, as a user would."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def left_out(why: str) -> NoReturn:
-    """Leave a test out on a developer's machine that lacks something; in CI nothing may be left out."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
-    raise AssertionError
 
 
 def finished_run(target: Path, config: dict[str, Any]) -> Path:
