@@ -22,6 +22,14 @@ from segcert.settings import per_model
 RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS, "record_file")
 # The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
 READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
+# The scope of conclusions that do not tell of it, as those of an earlier version.
+NOTHING_SAID = {
+    "models": [],
+    "not_asked_for": [],
+    "generated_data": False,
+    "iterations": None,
+    "timed_alone": True,
+}
 BAR = "-" * 24
 
 
@@ -36,15 +44,10 @@ class Conclusions:
     mode: str
     cells: list[dict[str, Any]]
     certificates: list[dict[str, Any]] = field(default_factory=list)
-    scope: dict[str, Any] = field(
-        default_factory=lambda: {
-            "models": [],
-            "not_asked_for": [],
-            "generated_data": False,
-            "iterations": None,
-            "timed_alone": True,
-        }
-    )
+    scope: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scope = {**NOTHING_SAID, **self.scope}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -177,10 +180,9 @@ def _judge(
         return statuses.by_name(str(cell.status)), cell.reason, None
     for parent in reversed(parents):
         status = statuses.by_name(parent["status"])
-        if status.red or status is statuses.BLOCKED:
-            return statuses.BLOCKED, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
-        if status is statuses.NOT_RUN:
-            return statuses.NOT_RUN, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
+        if status.red or status in (statuses.BLOCKED, statuses.NOT_RUN):
+            held = statuses.NOT_RUN if status is statuses.NOT_RUN else statuses.BLOCKED
+            return held, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
     attempts = record.attempts(cell.record)
     if lost:  # the workflow knows that it is over; we do not, of one on another machine
         attempts += record.running(cell.record)
