@@ -6,6 +6,7 @@
 # make fuzz         the property-based tests for FUZZ_SECONDS=600
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
 # make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
+# make test-gpu     the GPU path on stand-ins for devices (makes .venv-paddle-gpu-2.6/)
 # make test-browser the conclusions page in a real browser (Debian, root; installs chromium)
 # make bench        against PaddleSeg's original chain and the engines' own harnesses: docs/bench.md (makes .venv-bench/);
 #                   PARTS="latency memory" for some parts, ARGS=--quick to see that it works
@@ -30,7 +31,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-browser bench soak fuzz env env-dev env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-browser bench soak fuzz env env-dev env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -61,6 +62,9 @@ test-cluster: env-dev
 
 test-generations: env-dev env-paddle-2.6
 	$(BIN)/python -m pytest tests/generations
+
+test-gpu: env-dev env-paddle-gpu-2.6
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/gpu
 
 test-browser: env-dev
 	{ command -v chromium && command -v chromedriver; } > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } > $(VENV)/chromium-install.log 2>&1 \

@@ -15,7 +15,8 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, locks, machine, modelconfig, processes, record, settings, sources, stage
+from segcert import cells, code, gpus, locks, machine, modelconfig, processes, record, settings, sources
+from segcert import stage, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
 
@@ -38,11 +39,17 @@ try:
             f"python: {json.dumps(PYTHON)} is refused; allowed: auto, or a Python interpreter of this machine: a name "
             "found on PATH, or the path of an executable file"
         )
+    HERE = workflow.local_exec and workflow.is_main_process
+    if workflow.is_main_process:
+        CLEARED = surroundings.clear()
+        gpus.hand_on(asked=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
+    limit = workflow.global_resources.get("gpu") if HERE else None
     HARDWARE = machine.hardware(
-        SETTINGS["hardware"],
-        None if IN_CONDA else PYTHON,
-        here=workflow.local_exec and workflow.is_main_process,
+        SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value
     )
+    if HERE and limit is None and HARDWARE.source == "auto" and HARDWARE.gpus:
+        # As many GPU jobs at a time as there are GPUs, counted as the plan and the leases count them.
+        workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)
     PLANNED = TABLE.planned("train", "eval", "export", "infer")
     model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]

@@ -2,15 +2,44 @@
 failed, and a summary for the terminal.
 """
 
+import contextlib
+
 from segcert.advice import with_advice
 
 COMPARING = ("baseline", "candidate", "compare")
 # Rules that exercise nothing, so that there is nothing to conclude.
 LOOKING = {"matrix", "compare", "write_run_config"}
 
+
+def try_again():
+    """Have planned cells that could not be exercised run again: what was missing may be there now.
+
+    Their records get the age of stone, and so are older than what they are made from. What is made from one of
+    them follows by itself. Nothing is run that the targets of this run do not need.
+    """
+    unverified = [cell for cell in PLANNED if record.is_unverified(cell.record)]
+    records = {cell.record for cell in unverified}
+    roots = [
+        cell.record
+        for cell in unverified
+        if not any(above.record in records for above in TABLE.parents(cell))
+    ]
+    for path in roots:
+        with contextlib.suppress(OSError):
+            os.utime(path, (1, 1))
+    if roots:
+        print(f"note: unverified when they last ran, so tried again: {', '.join(roots)}", file=sys.stderr)
+
+
 if workflow.is_main_process:
     for note in SETTINGS.get("params", {}).get("notes", []):
         print(f"note: {note}", file=sys.stderr)
+    if CLEARED:
+        print(f"note: set aside for all stages: {', '.join(CLEARED)}", file=sys.stderr)
+    if HARDWARE.source == "auto" and not HARDWARE.gpus and gpus.listed().there:
+        print(f"note: no GPU is used: {HARDWARE.told}", file=sys.stderr)
+    if workflow.modifier.is_main_snakefile():
+        try_again()
 
 
 def lost_records():
@@ -51,6 +80,8 @@ def conclude_after_failure():
     subprocess.run([sys.executable, *words, *lost], check=False)
     words = page_words(f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html")
     subprocess.run([sys.executable, *words], check=False)
+    # Older than what they are made from: else the next run finds them made, and a red run started again is green.
+    Path(run_config).touch()
 
 
 def same_run(run_config):

@@ -24,7 +24,7 @@ def test_the_lock_holds_every_direct_requirement_at_its_version():
         assert versions <= locked.get(name, set()), name
 
 
-OTHER_PADDLES = ["paddle-2.6", "paddle-3.3"]
+OTHER_PADDLES = ["paddle-2.6", "paddle-3.3", "paddle-gpu-2.6"]
 
 
 @pytest.mark.parametrize("lock", ["cpu.txt", "dev.txt", "gpu.txt", *(f"{name}.txt" for name in OTHER_PADDLES)])
@@ -44,8 +44,9 @@ def test_environments_of_other_paddles_differ_in_paddle_alone(name):
         assert cpu[package] == locked[package] == versions, package
     for package, versions in own.items():
         assert locked[package] == versions, package
-    assert own.keys() - {"paddlepaddle", "paddle2onnx", "onnx", "scipy", "scikit-learn"} == set()
-    assert next(iter(own["paddlepaddle"])).startswith(name.removeprefix("paddle-"))
+    build = "paddlepaddle-gpu" if "gpu" in name else "paddlepaddle"
+    assert own.keys() - {build, "paddle2onnx", "onnx", "scipy", "scikit-learn"} == set()
+    assert next(iter(own[build])).startswith(name.rpartition("-")[2])
 
 
 def test_development_pins_do_not_disagree():

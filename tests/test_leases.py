@@ -12,26 +12,19 @@ import time
 import pytest
 from conftest import ROOT
 from filelock import FileLock, Timeout
+from gpu import stand_in_driver
 
-from segcert import leases, machine
+from segcert import gpus, leases
 
 WITH_GPUS = [sys.executable, str(ROOT / "scripts/with_gpus.py")]
-
-# A stand-in for the driver's command, for machines that have none: four devices, one of them busy.
-FAKE_NVIDIA_SMI = """#!/bin/sh
-case "$*" in
-*query-gpu*) for i in 0 1 2 3; do echo "$i, Fake GPU, 1.2.3, GPU-aaaa000$i, 1000"; done ;;
-*query-compute-apps=gpu_uuid*) echo "GPU-aaaa0002, 4242" ;;
-esac
-"""
 
 
 @pytest.fixture
 def env(tmp_path, monkeypatch):
     """An environment with a pool of four made-up devices and a lock folder of its own."""
-    for name in (*leases.SCHEDULERS, leases.VISIBLE, leases.BUSY):
+    for name in (*leases.SCHEDULERS, gpus.VISIBLE, leases.BUSY):
         monkeypatch.delenv(name, raising=False)
-    return {**os.environ, leases.POOL: "0,1,2,3", leases.FOLDER: str(tmp_path / "locks")}
+    return {**os.environ, gpus.POOL: "0,1,2,3", leases.FOLDER: str(tmp_path / "locks")}
 
 
 def start(env, *arguments, **options):
@@ -65,7 +58,7 @@ def test_signals_are_passed_on(env, tmp_path, number):
 def test_too_small_a_pool_is_refused_at_once(env):
     refused = output(env, "-n", "5", "--", "true")
     assert refused.returncode == 75
-    assert "5 GPUs are needed, the pool has 4 (0, 1, 2, 3)" in refused.stderr
+    assert "needs 5 GPUs; 4 are shared out: TIPC_GPU_POOL=0,1,2,3" in refused.stderr
 
 
 def test_a_lease_that_does_not_come_in_time(env):
@@ -79,16 +72,16 @@ def test_a_lease_that_does_not_come_in_time(env):
 
 
 def test_inherited_visible_devices_are_the_pool(env):
-    del env[leases.POOL]
-    assert output({**env, leases.VISIBLE: "2,3"}, "-n", "2", *SHOW).stdout == "2,3\n"
-    assert output({**env, leases.VISIBLE: "GPU-aaaa0001"}, *SHOW).stdout == "GPU-aaaa0001\n"
-    assert output({**env, leases.VISIBLE: "1,-1,2"}, "-n", "2", *SHOW).returncode == 75
-    assert output({**env, leases.VISIBLE: ""}, *SHOW).returncode == 75
+    del env[gpus.POOL]
+    assert output({**env, gpus.VISIBLE: "2,3"}, "-n", "2", *SHOW).stdout == "2,3\n"
+    assert output({**env, gpus.VISIBLE: "GPU-aaaa0001"}, *SHOW).stdout == "GPU-aaaa0001\n"
+    assert output({**env, gpus.VISIBLE: "1,-1,2"}, "-n", "2", *SHOW).returncode == 75
+    assert output({**env, gpus.VISIBLE: ""}, *SHOW).returncode == 75
 
 
 def test_schedulers_are_left_alone(env):
-    del env[leases.POOL]
-    job = {**env, "SLURM_JOB_ID": "12", leases.VISIBLE: "0"}
+    del env[gpus.POOL]
+    job = {**env, "SLURM_JOB_ID": "12", gpus.VISIBLE: "0"}
     holder = start(job, "--", "sh", "-c", "echo up; sleep 60", stdout=subprocess.PIPE)
     holder.stdout.readline()
     # Another job of the scheduler may call its device 0 as well, and mean another: nobody waits.
@@ -97,27 +90,23 @@ def test_schedulers_are_left_alone(env):
     holder.terminate()
     holder.wait()
     # An allocation of four devices within which jobs of one share is not an assignment to this job.
-    allocation = {**env, "SLURM_JOB_ID": "12", leases.VISIBLE: "0,1,2,3"}
+    allocation = {**env, "SLURM_JOB_ID": "12", gpus.VISIBLE: "0,1,2,3"}
     assert "by lease" in output(allocation, *SHOW).stderr
 
 
 def test_indices_and_uuids_of_one_device_are_one_lock(env, tmp_path):
     """With a stand-in for the driver's command."""
-    smi = tmp_path / "bin/nvidia-smi"
-    smi.parent.mkdir()
-    smi.write_text(FAKE_NVIDIA_SMI)
-    smi.chmod(0o755)
-    env["PATH"] = f"{smi.parent}:{env['PATH']}"
-    del env[leases.POOL]
+    env |= stand_in_driver.install(tmp_path / "bin", busy={2: 4242})
+    del env[gpus.POOL]
     holder = start(
-        {**env, leases.VISIBLE: "GPU-aaaa0001"}, "--", "sh", "-c", "echo up; sleep 60", stdout=subprocess.PIPE
+        {**env, gpus.VISIBLE: stand_in_driver.uuid(1)}, "--", "sh", "-c", "echo up; sleep 60", stdout=subprocess.PIPE
     )
     holder.stdout.readline()
-    assert output({**env, leases.VISIBLE: "1"}, "--timeout", "0.2", "--", "true").returncode == 75
-    assert output({**env, leases.VISIBLE: "0,1"}, "--timeout", "5", *SHOW).stdout == "0\n"
+    assert output({**env, gpus.VISIBLE: "1"}, "--timeout", "0.2", "--", "true").returncode == 75
+    assert output({**env, gpus.VISIBLE: "0,1"}, "--timeout", "5", *SHOW).stdout == "0\n"
     holder.terminate()
     holder.wait()
-    busy = {**env, leases.VISIBLE: "2,3"}
+    busy = {**env, gpus.VISIBLE: "2,3"}
     warned = output(busy, *SHOW)
     assert warned.stdout == "2\n" and "computes for process 4242" in warned.stderr
     assert output(busy, "--busy", "wait", *SHOW).stdout == "3\n"
@@ -125,17 +114,8 @@ def test_indices_and_uuids_of_one_device_are_one_lock(env, tmp_path):
     assert refused.returncode == 75 and "4242" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("device", "model"), [("1", "B"), ("GPU-bb02", "B"), ("GPU-a", "A"), ("7", None), ("", None), ("MIG-1", None)]
-)
-def test_the_driver_tells_a_devices_model(monkeypatch, device, model):
-    listed = ({"index": "0", "name": "A", "uuid": "GPU-aa01"}, {"index": "1", "name": "B", "uuid": "GPU-bb02"})
-    monkeypatch.setattr(machine, "gpus", lambda: listed)
-    assert machine.gpu_model(device) == model
-
-
 def test_a_job_for_two_is_not_passed_by_jobs_for_one(env, tmp_path):
-    env[leases.POOL] = "0,1"
+    env[gpus.POOL] = "0,1"
     order = tmp_path / "order"
     mark = 'echo $0 >> "$ORDER"; while [ ! -e "$GO" ]; do sleep 0.05; done'
     env |= {"ORDER": str(order), "GO": str(tmp_path / "go")}
@@ -166,7 +146,7 @@ def wait_for(condition, seconds=20):
 
 
 def test_the_device_stays_taken_while_the_job_lives_though_its_parent_was_killed(env):
-    env[leases.POOL] = "0"
+    env[gpus.POOL] = "0"
     holder = start(env, "--", "sh", "-c", "echo $$; exec sleep 60", stdout=subprocess.PIPE)
     job = int(holder.stdout.readline())
     holder.kill()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import stages
 
-from segcert import machine, record
+from segcert import gpus, leases, machine, record
 
 SCRIPT = """
 import os, signal, sys, time
@@ -289,3 +289,86 @@ def test_only_folders_are_attempts(tmp_path):
     assert record.attempts(tmp_path / "train.json") == []
     (tmp_path / ".train.13.partial").mkdir()
     assert [folder.name for folder, _ in record.attempts(tmp_path / "train.json")] == [".train.13.partial"]
+
+
+GPU_SCRIPT = """
+import ctypes, os, sys, time
+from pathlib import Path
+sys.path.insert(0, {scripts!r})
+from segcert import stage
+
+def work(args, staging):
+    # As one that waits for its device, which no signal ends: its end at its parent's is called off.
+    ctypes.CDLL(None).prctl(1, 0)
+    Path(args.told).write_text(f"{{os.getpid()}} {{os.environ['CUDA_VISIBLE_DEVICES']}}")
+    while not Path(args.go).exists():
+        time.sleep(0.05)
+    staging.path("thing").write_text("made")
+    return stage.Result({{"device": "gpu"}})
+
+options = stage.parser("test")
+for name in ("--told", "--go"):
+    options.add_argument(name, required=True)
+args = stage.parse(options)
+sys.exit(stage.main(args, stage.Plan("data", {{"device": "gpu"}}, [], {{"thing": "out/thing.txt"}}, work, gpus=2)))
+"""
+
+
+@pytest.fixture
+def leasing(root, tmp_path):
+    """Starts a stage that leases two of two made-up devices; (process, its worker, what that sees)."""
+    script = tmp_path / "gpu.py"
+    script.write_text(GPU_SCRIPT.format(scripts=str(root / "scripts")))
+    told, go, started = tmp_path / "told", tmp_path / "go", []
+    env = {**os.environ, gpus.POOL: "0,1", leases.FOLDER: str(tmp_path / "locks")}
+    for name in leases.SCHEDULERS:
+        env.pop(name, None)
+
+    def start():
+        command = [sys.executable, str(script), *stages.FILES, "--told", str(told), "--go", str(go)]
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        for _ in range(400):
+            if told.exists() and len(told.read_text().split()) == 2:
+                break
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        pid, seen = told.read_text().split()
+        return process, int(pid), seen
+
+    yield start, go, env
+    go.touch()
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def is_leased(env):
+    try:
+        leases.acquire(1, 0.2, environment=env).release()
+    except leases.LeaseError:
+        return True
+    return False
+
+
+def test_a_stage_computes_on_devices_of_its_own(leasing, tmp_path):
+    start, go, env = leasing
+    process, _, seen = start()
+    assert seen == "0,1" and is_leased(env)
+    go.touch()
+    assert process.wait(60) == 0, process.stderr.read()
+    content = record.read(tmp_path / "out/c.json")
+    assert content["status"] == "passed" and content["gpus_by"] == "lease"
+    assert [device["visible"] for device in content["gpus"]] == ["0", "1"]
+    assert not is_leased(env)
+
+
+def test_devices_stay_taken_until_the_worker_ends_though_its_supervisor_was_killed(leasing):
+    start, _, env = leasing
+    process, worker, _ = start()
+    process.kill()
+    process.wait()
+    assert psutil.pid_exists(worker) and is_leased(env)
+    os.kill(worker, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=20)
+    assert not is_leased(env)

@@ -308,7 +308,8 @@ class CellTable:
     def _train(self, model: str, row: TrainCell) -> Cell:
         train = self.section(model, "train")
         devices = train["devices"] if row.topology == "multi" else 1
-        status = reason = None
+        status: str | None = None
+        reason: str | None = None
         device = self._device(model)
         if row.precision == "amp" and device == CPU:
             why = self.hardware.why_no_gpu("paddle") or "train.device is cpu"
@@ -317,11 +318,10 @@ class CellTable:
                 statuses.UNVERIFIED.name,
                 f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {why}",
             )
-        elif device == GPU and devices > self.hardware.gpus:
-            status, reason = (
-                statuses.UNVERIFIED.name,
-                f"needs {devices} GPUs on one machine; there is {self.hardware.gpus}",
-            )
+        elif device == GPU and (too_few := self.hardware.why_not_so_many(devices)):
+            status, reason = statuses.UNVERIFIED.name, too_few
+        elif device == GPU and row.dtype and (lacking := self.hardware.why_no_gpu(row.dtype)):
+            status, reason = statuses.UNVERIFIED.name, f"needs a GPU that computes in {row.dtype}; {lacking}"
         size = self.input_size(model)
         requested = {
             "device": device,
@@ -449,11 +449,15 @@ class CellTable:
         reason = matrix.left_out(self.settings["rules"], device, engine, precision, quant)
         if quant and not reason:
             reason = "quantised models are not done here yet"
-        why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle")
+        computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, precision)
+        why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle", computes_in)
+        cores = self.hardware.cores
         if reason:
             status = statuses.SKIPPED.name
         elif device == GPU and why_not:
             status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {why_not}"
+        elif device == CPU and cores is not None and threads > cores:
+            status, reason = statuses.UNVERIFIED.name, f"needs {threads} CPU cores; a job may use {cores} here"
         elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
             status, reason = (
                 statuses.UNVERIFIED.name,

@@ -18,6 +18,16 @@ def use(device: str, devices: int = 1) -> None:
     paddle.set_device(device)
 
 
+def require_dtype(dtype: str) -> None:
+    """Raise Unverified unless the GPU, which has been selected, computes in float16 | bfloat16.
+
+    Paddle asks the card itself, and refuses a cast with a message of its own where it does not.
+    """
+    offered = {"float16": paddle.amp.is_float16_supported, "bfloat16": paddle.amp.is_bfloat16_supported}
+    if dtype in offered and not offered[dtype]():
+        raise Unverified(f"this GPU does not compute in {dtype}, as Paddle {paddle.__version__} says")
+
+
 def require_gpu(devices: int = 1) -> None:
     """Raise Unverified unless Paddle sees so many GPUs and runs a convolution on the first.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import benchlog, engines, layouts, machine, metrics, record, stats
+from segcert import benchlog, engines, gpus, layouts, machine, metrics, record, stats
 from segcert.errors import StageError, Unverified
 from segcert.load import OtherLoad
 from segcert.preprocess import Preprocess, deploy_config
@@ -124,6 +124,8 @@ def infer(
         logger: builtin | auto_log.
         exported_by: the version of Paddle that made the export, where that is known.
     """
+    if device == "cpu" and threads > machine.cores():
+        raise Unverified(f"needs {threads} CPU cores; this process may use {machine.cores()}")
     deploy = deploy_config(export)
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
     pairs = layouts.inference_list(manifest)[:images]
@@ -163,7 +165,7 @@ def infer(
         **compared,
         **warmed,
         "load": load_seen,
-        "gpu_memory_mb": machine.gpu_memory_mb(os.getpid()) if device == "gpu" else None,
+        "gpu_memory_mb": gpus.memory_mb(os.getpid()) if device == "gpu" else None,
         "evidence": evidence,
         "input_shape": list(first.shape),
     }
@@ -326,7 +328,7 @@ def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
     """Of this process, in MiB, as the driver counts it; None on a CPU."""
     if runner.device != "gpu":
         return {"gpu_rss(MB)": None, "gpu_util": None}
-    return {"gpu_rss(MB)": machine.gpu_memory_mb(os.getpid()), "gpu_util": None}
+    return {"gpu_rss(MB)": gpus.memory_mb(os.getpid()), "gpu_util": None}
 
 
 class _AutoLog:

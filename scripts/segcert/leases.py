@@ -2,15 +2,16 @@
 
 Snakemake counts GPUs but assigns none. A lease is an exclusive lock (flock, through the filelock
 package) on a file per device in a folder that all users of the machine share. The kernel lets go of
-it when the last process that holds it is gone, however that ended. The job inherits it, so a device stays
-taken while the job runs, also where the job's own parent was killed. (Ranks of a multi-GPU training hold
-it through their launcher, and end with it.)
+it when the last process that holds it is gone, however that ended. The job inherits a descriptor of its own,
+so a device stays taken while the job runs, also where the job's own parent was killed. (Ranks of a multi-GPU
+training hold it through their launcher, and end with it.)
 
 Several devices are taken behind one gate: who is at the gate keeps what comes free until it has
 enough, and nobody passes it meanwhile. So two jobs never wait for each other's devices, and a job
 that needs two is not starved by jobs that need one.
 
-The lock folder must be on a local file system: devices belong to a machine, and so do their locks.
+The lock folder must be on a local file system: devices belong to a machine, and so do their locks. It is one
+place for everybody, whatever TMPDIR says.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,13 +26,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from segcert import machine
-from segcert.errors import StageError
+from segcert import gpus
+from segcert.errors import ConfigError, StageError
+from segcert.gpus import POOL, VISIBLE, Device
 
-POOL = "TIPC_GPU_POOL"  # the devices to share out, by comma; instead of what the machine has
-FOLDER = "TIPC_GPU_LOCKS"  # where the lock files are; instead of the shared temporary folder
+FOLDER = "TIPC_GPU_LOCKS"  # where the lock files are; instead of LOCKS
+LOCKS = Path("/tmp/paddleseg-gpu-leases")  # noqa: S108  (of the machine, so not in anybody's TMPDIR)
 BUSY = "TIPC_GPU_BUSY"  # what to do about a device on which somebody else computes: warn | wait | refuse
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
 # Variables by which a scheduler's job knows itself.
 SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "AWS_BATCH_JOB_ID", "KUBERNETES_SERVICE_HOST", "_CONDOR_JOB_AD")
 POLL_S = 0.05
@@ -42,12 +43,8 @@ class LeaseError(StageError):
     """No lease: too few devices, a busy one, or the time is up."""
 
 
-@dataclass(frozen=True)
-class Device:
-    """A GPU: `visible` is what CUDA_VISIBLE_DEVICES calls it, `key` names it for everybody on the machine."""
-
-    visible: str
-    key: str
+class TooFewDevices(LeaseError):
+    """The pool is smaller than what is needed, so no waiting helps."""
 
 
 @dataclass
@@ -56,7 +53,8 @@ class Lease:
 
     Attributes:
         assigned_by: lease | scheduler.
-        descriptors: open files that hold the lease: a child that inherits them holds it too.
+        descriptors: duplicates of the open files that are the locks, one a device: a child that inherits them
+            holds the lease too. They are ours: what the locking library does to its own at a fork is no matter.
     """
 
     devices: list[Device]
@@ -70,43 +68,34 @@ class Lease:
         if not self.devices:
             return {}
         names = ",".join(device.visible for device in self.devices)
-        return {VISIBLE: names, POOL: names, FOLDER: str(_folder(os.environ) / f"within-{os.getpid()}")}
+        # An index is the driver's, which goes by the bus; CUDA's own order puts the fastest first.
+        return {
+            ORDER: "PCI_BUS_ID",
+            VISIBLE: names,
+            POOL: names,
+            FOLDER: str(_folder(os.environ) / f"within-{os.getpid()}"),
+        }
 
     def release(self) -> None:
         """Let go of the devices; for when the job is over."""
         for lock in self.locks:
             lock.release()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.locks, self.descriptors = [], ()
 
 
 @dataclass
 class _Held:
-    """One leased device: its lock, and the open file that is the lock."""
+    """One leased device: its lock, and a duplicate of the open file that is the lock."""
 
     device: Device
     lock: FileLock
-    descriptors: list[int]
+    descriptor: int
 
-
-def pool(environment: Mapping[str, str]) -> list[Device]:
-    """The devices to share out: TIPC_GPU_POOL, else CUDA_VISIBLE_DEVICES, else what the machine has.
-
-    Indices and UUIDs of one device come to one key where the driver tells.
-    """
-    known = machine.gpus()
-    by_index = {gpu["index"]: gpu["uuid"] for gpu in known}
-    named = environment.get(POOL)
-    if named is None:
-        named = environment.get(VISIBLE)
-    if named is None:
-        return [Device(gpu["index"], gpu["uuid"]) for gpu in known]
-    devices: dict[str, Device] = {}
-    for name in (part.strip() for part in named.split(",")):
-        if name == "-1":  # CUDA itself sees nothing from here on
-            break
-        if name:
-            key = by_index.get(name) or next((uuid for uuid in by_index.values() if uuid.startswith(name)), name)
-            devices.setdefault(key, Device(name, key))
-    return list(devices.values())
+    def release(self) -> None:
+        self.lock.release()
+        os.close(self.descriptor)
 
 
 def scheduler_assigned(count: int, environment: Mapping[str, str]) -> list[Device] | None:
@@ -132,16 +121,20 @@ def acquire(
         busy: warn | wait | refuse; None: what TIPC_GPU_BUSY says, else warn.
 
     Raises:
-        LeaseError: the pool is too small, the time is up, or a device is busy and that is refused.
+        TooFewDevices: the pool is too small.
+        LeaseError: the time is up, a device is busy and that is refused, or TIPC_GPU_POOL names one that there is not.
     """
     environment = os.environ if environment is None else environment
     assigned = scheduler_assigned(count, environment)
     if assigned is not None:
         return Lease(assigned, [], "scheduler")
-    devices = pool(environment)
-    if len(devices) < count:
-        names = ", ".join(device.visible for device in devices) or "none"
-        raise LeaseError(f"{count} GPUs are needed, the pool has {len(devices)} ({names}); see {POOL} and {VISIBLE}")
+    try:
+        pool = gpus.pool(environment)
+    except ConfigError as error:
+        raise LeaseError(str(error)) from error
+    if lacking := pool.lacks(count):
+        raise TooFewDevices(lacking)
+    devices = pool.devices
     busy = busy or environment.get(BUSY, "warn")
     if busy not in ("warn", "wait", "refuse"):
         raise LeaseError(f"{BUSY}: {busy} is refused; allowed: warn, wait, refuse")
@@ -167,22 +160,25 @@ def acquire(
                     [held.device for held in taken],
                     [held.lock for held in taken],
                     "lease",
-                    tuple(descriptor for held in taken for descriptor in held.descriptors),
+                    tuple(held.descriptor for held in taken),
                 )
             if deadline is not None and time.monotonic() > deadline:
                 raise LeaseError(f"{len(taken)} of {count} GPUs came free within {timeout:g} s; the others are leased")
             time.sleep(POLL_S)
     except BaseException:
         for held in taken:
-            held.lock.release()
+            held.release()
         raise
     finally:
         gate.release()
 
 
 def _folder(environment: Mapping[str, str]) -> Path:
-    """The folder of lock files, open to every user of the machine as /tmp is."""
-    folder = Path(environment.get(FOLDER) or Path(tempfile.gettempdir()) / "paddleseg-gpu-leases")
+    """The folder of lock files, open to every user of the machine as /tmp is.
+
+    A job inherits a folder of its own (`Lease.environment`) and leases within that.
+    """
+    folder = Path(environment.get(FOLDER) or LOCKS)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -194,26 +190,27 @@ def _folder(environment: Mapping[str, str]) -> Path:
 
 def _try(folder: Path, device: Device, busy: str) -> _Held | None:
     """The device, or None where it is taken, or computes for somebody else and that is to be waited for."""
-    descriptors: list[int] = []
     lock = FileLock(
         folder / f"device-{device.key.replace('/', '_')}.lock",
         mode=0o666,
         thread_local=False,
         preserve_lock_file=True,
-        on_acquired=descriptors.append,
+        on_acquired=lambda descriptor: duplicates.append(os.dup(descriptor)),
     )
+    duplicates: list[int] = []
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return None
-    strangers = machine.compute_processes(device.key)
-    if strangers and busy != "warn":
-        lock.release()
-        if busy == "wait":
-            return None
-    if strangers:
-        told = f"GPU {device.visible} is leased to nobody but computes for process {', '.join(map(str, strangers))}"
-        if busy == "refuse":
-            raise LeaseError(f"{told}; end it, leave the device out of {POOL}, or set {BUSY} to warn or wait")
+    held = _Held(device, lock, duplicates[0])
+    strangers = gpus.compute_processes(device.key)
+    if not strangers:
+        return held
+    told = f"GPU {device.visible} is leased to nobody but computes for process {', '.join(map(str, strangers))}"
+    if busy == "warn":
         print(f"warning: {told}; timings on it will not be worth much", file=sys.stderr)
-    return _Held(device, lock, descriptors)
+        return held
+    held.release()
+    if busy == "wait":
+        return None
+    raise LeaseError(f"{told}; end it, leave the device out of {POOL}, or set {BUSY} to warn or wait")

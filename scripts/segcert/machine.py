@@ -8,15 +8,16 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
+
+from segcert import gpus
 
 # name in a record's env -> distributions that may hold it
 PACKAGES = {
@@ -32,6 +33,7 @@ PACKAGES = {
 SOFTWARE = ("paddle", "paddle_commit", "cuda", "cudnn", *(name for name in PACKAGES if name != "snakemake"))
 GPU_SOFTWARE = ("gpu", "driver")
 # Of the workflow's own environment, for run_config.yaml.
+CGROUPS = Path("/sys/fs/cgroup")
 WORKFLOW = ("snakemake", "pandas", "PyYAML")
 
 
@@ -40,11 +42,13 @@ class Hardware:
     """What the machines that run the jobs are taken to have.
 
     Attributes:
-        gpus: GPUs of the best machine; 0 plans no GPU work.
+        gpus: GPUs of the best machine that are shared out to jobs; 0 plans no GPU work.
         source: the setting that said so: `auto`, `cpu` or `gpu`.
         bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
-        lacks: library (paddle, onnxruntime) -> why it cannot compute on those GPUs.
+        lacks: library (paddle, onnxruntime) or type (float16, bfloat16) -> why it does not compute on those GPUs.
         software: what the stages are to run on, by its name in a record's env; nothing where that is not known.
+        told: why there are not more GPUs.
+        cores: CPU cores that a job may use; None where that is not known.
     """
 
     gpus: int
@@ -52,36 +56,57 @@ class Hardware:
     bf16: bool | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
     software: Mapping[str, Any] = field(default_factory=dict)
+    told: str = "this machine has none"
+    cores: int | None = None
 
-    def why_no_gpu(self, library: str) -> str | None:
-        """Why a library cannot compute on a GPU here; None where it can, as far as that is known."""
+    def why_no_gpu(self, *needed: str) -> str | None:
+        """Why what is needed (a library, a type) does not compute on a GPU here; None where no reason is known."""
         if not self.gpus:
-            return "hardware: cpu plans no GPU work" if self.source == "cpu" else "this machine has none"
-        return self.lacks.get(library)
+            return "hardware: cpu plans no GPU work" if self.source == "cpu" else self.told
+        return next((self.lacks[name] for name in needed if name in self.lacks), None)
+
+    def why_not_so_many(self, count: int) -> str | None:
+        """Why a job cannot have so many GPUs on one machine; None where it can."""
+        if count <= self.gpus:
+            return None
+        shared = "1 is" if self.gpus == 1 else f"{self.gpus} are"
+        return f"needs {count} GPUs on one machine; {shared} shared out: {self.told}"
 
 
-def hardware(setting: str, python: str | None = sys.executable, here: bool = True) -> Hardware:
+def hardware(
+    setting: str, python: str | None = sys.executable, here: bool = True, at_most: int | None = None
+) -> Hardware:
     """What to plan for: `auto` looks at this machine, `cpu` and `gpu` take the user's word.
 
     Args:
         setting: auto | cpu | gpu.
         python: the interpreter of the stages, whose libraries are looked at; None: it is not there yet.
-        here: whether the stages run on this machine, so that its GPUs and their driver are theirs.
+        here: whether the stages run on this machine, so that its GPUs, their driver and its cores are theirs.
+        at_most: GPUs that the run may use at a time (`--resources gpu=N`); None: no limit.
+
+    Raises:
+        ConfigError: TIPC_GPU_POOL names a GPU that there is not.
     """
     runs_on = software(python, here) if python else {}
+    bf16, has = cpu_has_bf16(), cores() if here else None
     if setting == "cpu":
-        return Hardware(0, setting, cpu_has_bf16(), software=runs_on)
+        return Hardware(0, setting, bf16, software=runs_on, cores=has)
+    listing = gpus.listed()
     if setting == "gpu":
-        return Hardware(max(len(gpus()), 8), setting, software=runs_on)
-    found = gpus()
-    if not found or python is None:
-        return Hardware(len(found), setting, cpu_has_bf16(), software=runs_on)
+        return Hardware(max(len(listing.devices), 8), setting, software=runs_on, told="hardware: gpu assumes so many")
+    shared = gpus.pool(os.environ)
+    count, told = len(shared.devices), shared.why
+    if at_most is not None and at_most < count:
+        count, told = at_most, f"--resources gpu={at_most} allows no more"
+    if not count or python is None:
+        return Hardware(count, setting, bf16, {}, runs_on, told, has)
     lacks = {
-        "paddle": why_paddle_has_no_gpu(paddle_build(python), found),
+        "paddle": why_paddle_has_no_gpu(paddle_build(python), listing.gpus),
         "onnxruntime": why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
+        **{dtype: gpus.lacks_dtype(listing.gpus, dtype) for dtype in gpus.LEAST_CAPABILITY},
     }
-    lacking = {library: why for library, why in lacks.items() if why}
-    return Hardware(len(found), setting, cpu_has_bf16(), lacking, runs_on)
+    lacking = {name: why for name, why in lacks.items() if why}
+    return Hardware(count, setting, bf16, lacking, runs_on, told, has)
 
 
 def software(python: str = sys.executable, here: bool = True) -> dict[str, Any]:
@@ -104,7 +129,7 @@ def _environment_of(python: str) -> dict[str, Any]:
     return found
 
 
-def why_paddle_has_no_gpu(build: Mapping[str, Any], found: tuple[dict[str, str], ...]) -> str | None:
+def why_paddle_has_no_gpu(build: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str | None:
     """Why a build of Paddle cannot compute on these GPUs, as its version module says; None where it can.
 
     Machine code for a compute capability runs on devices of the same major and no lower minor number
@@ -120,9 +145,10 @@ def why_paddle_has_no_gpu(build: Mapping[str, Any], found: tuple[dict[str, str],
         int(digits) for arch in build.get("compiled_cuda_archs") or () if (digits := re.sub(r"\D", "", str(arch)))
     ]
     for gpu in found:
-        if not listed or not gpu.get("compute_cap"):
+        capability = gpus.capability(gpu)
+        if not listed or not capability:
             continue
-        major, minor = map(int, gpu["compute_cap"].split("."))
+        major, minor = capability
         if not any(arch // 10 == major and arch % 10 <= minor for arch in listed):
             has = ", ".join(f"{arch // 10}.{arch % 10}" for arch in sorted(listed))
             return f"{name} has no machine code for {gpu['name']} (compute capability {major}.{minor}), only for {has}"
@@ -136,47 +162,6 @@ def why_onnxruntime_has_no_gpu(folder: Path | None) -> str | None:
     if not list((folder / "capi").glob("*onnxruntime_providers_cuda*")):
         return "this onnxruntime is the package for the CPU; install onnxruntime-gpu in its place"
     return None
-
-
-@cache
-def gpus() -> tuple[dict[str, str], ...]:
-    """NVIDIA GPUs of this machine as its driver lists them: name, driver, uuid, memory (MiB), compute_cap."""
-    fields = ("index", "name", "driver_version", "uuid", "memory.total", "compute_cap")
-    # Old drivers do not know the last field, and then answer nothing at all.
-    rows = _ask_driver("gpu", *fields) or _ask_driver("gpu", *fields[:-1])
-    return tuple(dict(zip(fields, row, strict=False)) for row in rows)
-
-
-def gpu_model(device: str) -> str | None:
-    """Of a GPU by its index, its UUID or the beginning of that; None where there is no driver that knows it."""
-    known = (gpu["name"] for gpu in gpus() if device == gpu["index"] or (device and gpu["uuid"].startswith(device)))
-    return next(known, None)
-
-
-def compute_processes(uuid: str) -> list[int]:
-    """Processes that compute on a GPU, as its driver lists them; none where there is no driver to ask."""
-    rows = _ask_driver("compute-apps", "gpu_uuid", "pid")
-    return [int(pid) for gpu, pid in rows if gpu == uuid and pid.isdigit()]
-
-
-def gpu_memory_mb(pid: int) -> float | None:
-    """MiB of GPU memory that a process holds, as the driver counts it; None where it does not say."""
-    rows = _ask_driver("compute-apps", "pid", "used_memory")
-    held = [float(used) for owner, used in rows if owner == str(pid) and used.isdigit()]
-    return sum(held) if held else None
-
-
-def _ask_driver(what: str, *fields: str) -> list[list[str]]:
-    """Rows of nvidia-smi's answer; none where it is not there or refuses."""
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", f"--query-{what}={','.join(fields)}", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [[part.strip() for part in line.split(",")] for line in answer.splitlines()]
-    return [row for row in rows if len(row) == len(fields)]
 
 
 @cache
@@ -240,8 +225,25 @@ def oom_kills() -> int | None:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: those that it may run on, or its control group's share if that is less."""
+    may_run_on = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([may_run_on, *_core_quotas()])
+
+
+def _core_quotas() -> list[int]:
+    """Cores that this process's control group, and those above it, may use at a time (cgroups(7), version 2)."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::/") for line in groups if line.startswith("0::/")), None)
+    found = []
+    for folder in [] if own is None else [CGROUPS / own, *(CGROUPS / own).parents]:
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+            if quota != "max":
+                found.append(max(1, -(-int(quota) // int(period))))
+    return found
 
 
 @cache
@@ -316,7 +318,7 @@ def os_version() -> str:
 def environment() -> dict[str, Any]:
     """The `env` of a record."""
     build = paddle_build()
-    found = gpus()
+    found = gpus.listed().gpus
 
     def named(key: str) -> str | None:
         value = build.get(key)
@@ -332,8 +334,8 @@ def environment() -> dict[str, Any]:
         **{key: package_version(*names) for key, names in PACKAGES.items()},
         "cpu": cpu_model(),
         "cpu_cores": cores(),
-        "gpu": [gpu["name"] for gpu in found] or None,
-        "driver": found[0]["driver_version"] if found else None,
+        "gpu": [gpu.get("name") for gpu in found] or None,
+        "driver": found[0].get("driver_version") if found else None,
         "cuda": named("cuda_version"),
         "cudnn": named("cudnn_version"),
     }

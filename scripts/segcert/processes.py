@@ -15,18 +15,18 @@ import psutil
 def identity(pid: int | None = None) -> dict[str, Any]:
     """What names a process (this one, if none is given) for ever and everywhere: for `runs`."""
     pid = os.getpid() if pid is None else pid
-    return {**_place(), "pid": pid, "begun": _begun(pid)}
+    return {**place(), "pid": pid, "begun": _begun(pid)}
 
 
 def here(named: Mapping[str, Any]) -> bool:
     """Whether a process is one of those that this machine (and this container) can tell of."""
-    place = _place()
-    return all(named.get(key) == place[key] for key in ("host", "namespace"))
+    own = place()
+    return all(named.get(key) == own[key] for key in ("host", "namespace"))
 
 
 def runs(named: Mapping[str, Any]) -> bool:
     """Whether a process of this machine still runs; one that waits for its parent to notice its end does not."""
-    if not here(named) or named.get("boot") != _place()["boot"] or not isinstance(named.get("pid"), int):
+    if not here(named) or named.get("boot") != place()["boot"] or not isinstance(named.get("pid"), int):
         return False
     begun = _begun(named["pid"])
     return begun is not None and begun == named.get("begun")
@@ -40,7 +40,8 @@ def is_below(named: Mapping[str, Any]) -> bool:
         return runs(named)
 
 
-def _place() -> dict[str, str | None]:
+def place() -> dict[str, str | None]:
+    """What names this machine, since it was started, and this container."""
     return {"host": platform.node(), "boot": _read("/proc/sys/kernel/random/boot_id"), "namespace": _namespace()}
 
 

@@ -26,6 +26,7 @@ from segcert import SCHEMA_VERSION, processes, statuses
 
 # In the staging folder of an attempt: what to ask if the attempt never ends as it should.
 ATTEMPT = "attempt.json"
+HEAD = 2000  # characters of a record within which its status stands
 HEARTBEAT_S = 20  # between two signs of life of an attempt: the time stamp of that file
 SILENT_S = 300  # after so long without one, an attempt on another machine is taken to be dead
 # Fields that every run adds to what was known of its cell before, and fields that some runs add.
@@ -127,6 +128,15 @@ def read(path: Path | str) -> dict[str, Any]:
         what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"
         raise RecordError(f"{path}: a record {what}; delete the file and run its target again")
     return record
+
+
+def is_unverified(path: Path | str) -> bool:
+    """Whether the file at a record's place is one of `unverified`; by its beginning, because thousands are asked."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as stream:
+            return f'"status": "{statuses.UNVERIFIED.name}"' in stream.read(HEAD)
+    except OSError:
+        return False
 
 
 def _refuse_constant(name: str) -> Any:

@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from segcert import deferred, leases, machine, processes, record, schedulers, statuses
+from segcert import deferred, gpus, leases, machine, processes, record, schedulers, statuses, surroundings
 from segcert.advice import with_advice
 from segcert.errors import StageError, Unverified
 from segcert.inputs import Inputs
@@ -39,6 +39,11 @@ from segcert.load import OtherLoad
 from segcert.masking import masked
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
+PARENT = "SEGCERT_PARENT"  # set for the worker: the process that started it, with which it ends
+RANK = "PADDLE_TRAINER_ID"  # set by Paddle's launcher for each rank
+# Set by the tests alone: what computes in place of the devices that a worker was given. No cell is passed with it.
+STAND_IN = "SEGCERT_STAND_IN"
+FORGIVEN = {"device", "engine", "precision", "level", "dtype"}  # of a stand-in: what it cannot do as asked
 PROGRESS = "SEGCERT_PROGRESS"  # set to 0 by the workflow, whose jobs share a terminal that has its own progress
 PROGRESS_FD = "SEGCERT_PROGRESS_FD"  # set for the worker where a person watches: the terminal
 WORKFLOW = "SEGCERT_WORKFLOW"  # set by the workflow: the process whose end ends its stages (JSON of processes.identity)
@@ -167,19 +172,22 @@ def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
 def main(args: argparse.Namespace, plan: Plan) -> int:
     """Run the stage: as the worker where the supervisor started us so, else as the supervisor."""
     folder = os.environ.get(WORKER)
-    if folder:
-        return _worker(args, plan, Staging(folder))
-    return _Supervisor(args, plan).run()
+    if not folder:
+        return _Supervisor(args, plan).run()
+    surroundings.put_last()
+    if plan.ranks > 1 and RANK not in os.environ:
+        return _launch(plan, Staging(folder))
+    return _worker(args, plan, Staging(folder))
 
 
 # -- worker -----------------------------------------------------------------------------------
 
 
 def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
-    die_with_parent()
+    die_with_parent(int(os.environ[PARENT]))
     if not plan.gpus:
         # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
-        os.environ[leases.VISIBLE] = ""
+        os.environ[gpus.VISIBLE] = ""
     deferred.defer()
     try:
         result = plan.work(args, staging)
@@ -210,13 +218,38 @@ def tell(error: BaseException) -> None:
 
 
 def _rank() -> int:
-    return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+    return int(os.environ.get(RANK, "0"))
 
 
-def die_with_parent() -> None:
-    """Ask Linux to end this process when its parent ends, however that ends (prctl(2))."""
+def _launch(plan: Plan, staging: Staging) -> int:
+    """Become Paddle's launcher of the ranks, each of which runs this script again."""
+    # Not killed: it is to end its ranks first, and to hold their devices until they have ended.
+    die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
+    os.environ[PARENT] = str(os.getpid())
+    from paddle.distributed.launch.main import launch
+
+    ranks = ["--nproc_per_node", str(plan.ranks), "--log_dir", str(staging.ranks)]
+    sys.argv = ["paddle.distributed.launch", *ranks, sys.argv[0]]
+    launch()
+    return 0  # where a rank failed, launch() has ended this process
+
+
+def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
+    """Ask Linux to end this process when its parent ends, however that ends (prctl(2)).
+
+    Args:
+        parent: the process that is to be the parent; where it no longer is, this one ends at once.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
+    if parent is not None and os.getppid() != parent:  # it ended before it could be asked for
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Ask Linux for the children of children that end: so none escapes its supervisor (prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 # -- supervisor -------------------------------------------------------------------------------
@@ -225,6 +258,8 @@ def die_with_parent() -> None:
 class _Supervisor:
     def __init__(self, args: argparse.Namespace, plan: Plan) -> None:
         self.args, self.plan = args, plan
+        self.cleared = surroundings.clear()
+        self.stand_in = os.environ.get(STAND_IN)
         self.record = Path(args.record)
         self.log = Path(args.log)
         self.failure = Path(record.failure(args.record))
@@ -319,6 +354,8 @@ class _Supervisor:
             except record.RecordError as error:
                 self.log.write_text(f"not started: {error}\n", encoding="utf-8")
                 return self._failed(str(error), _nothing())
+            if self.stand_in and above.get("stand_in"):
+                continue  # so that the whole of it is walked; nothing of it is ever passed
             if above["status"] != statuses.PASSED.name:
                 status = statuses.UNVERIFIED if above["status"] == statuses.UNVERIFIED.name else statuses.BLOCKED
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
@@ -332,32 +369,23 @@ class _Supervisor:
     def _lease_and_run(self) -> tuple[statuses.Status, str | None, dict[str, Any]]:
         if not self.plan.gpus:
             return self._judge(self._run_child(leases.Lease([], [], "lease")))
-        if not leases.pool(os.environ):
-            if shutil.which("nvidia-smi"):
-                return self._failed("needs a GPU; nvidia-smi is there but lists none: run it by hand", _nothing())
-            return statuses.UNVERIFIED, "needs a GPU; this machine has none", _nothing()
         try:
             lease = leases.acquire(self.plan.gpus)
+        except leases.TooFewDevices as error:
+            return statuses.UNVERIFIED, str(error), _nothing()
         except leases.LeaseError as error:
             return self._failed(str(error), _nothing())
         try:
             status, reason, result = self._judge(self._run_child(lease))
         finally:
             lease.release()
-        devices = [{**vars(device), "model": machine.gpu_model(device.key)} for device in lease.devices]
+        devices = [{**vars(device), "model": gpus.model(device.key)} for device in lease.devices]
         result["extra"] |= {"gpus": devices, "gpus_by": lease.assigned_by}
         return status, reason, result
 
-    def _command(self) -> list[str]:
-        if self.plan.ranks == 1:
-            return [sys.executable, *sys.argv]
-        record.write_json(self.staging.arguments, sys.argv[1:])
-        launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(self.plan.ranks)]
-        return [sys.executable, *launch, "--log_dir", str(self.staging.ranks), sys.argv[0]]
-
     def _environment(self, lease: leases.Lease) -> dict[str, str]:
         threads = str(self.plan.threads)
-        own = {WORKER: str(self.staging.folder), "PYTHONUNBUFFERED": "1"}
+        own = {WORKER: str(self.staging.folder), PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         # PaddleSeg makes folders there when it is imported; nobody else's caches are of use to a stage.
         own["SEG_HOME"] = str(self.staging.path("paddleseg").absolute())
@@ -375,18 +403,22 @@ class _Supervisor:
             terminal = os.dup(sys.stderr.fileno())  # a number of its own: the worker's stderr is the log
             descriptors += (terminal,)
             environment[PROGRESS_FD] = str(terminal)
+        if self.plan.ranks > 1:
+            record.write_json(self.staging.arguments, sys.argv[1:])
+        adopt_orphans()
         with self.log.open("wb") as log:
             log.write(f"$ {command_line()}\n".encode())
+            if self.cleared:
+                log.write(f"set aside of what the surroundings set: {', '.join(self.cleared)}\n".encode())
             log.flush()
             self.child = subprocess.Popen(
-                self._command(),
+                [sys.executable, *sys.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 pass_fds=descriptors,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
@@ -426,6 +458,7 @@ class _Supervisor:
             if time.monotonic() > deadline:
                 self._stop(f"timed out after {self.args.timeout_min:g} minutes")
         _signal_group(child, signal.SIGKILL)  # whatever it left behind, such as data loader workers
+        _end_orphans()
         return code
 
     def _append_rank_logs(self, log: Any) -> None:
@@ -459,6 +492,10 @@ class _Supervisor:
         if missing:
             return self._failed(f"ended without its outputs {', '.join(missing)}", result)
         different = record.differences(self.plan.requested, result["effective"])
+        if self.stand_in:
+            different = record.differences(
+                {key: value for key, value in self.plan.requested.items() if key not in FORGIVEN}, result["effective"]
+            )
         if different:
             reason = "; ".join(different)
             if _is_hardware_limit(self.plan.requested, result["effective"]):
@@ -479,6 +516,8 @@ class _Supervisor:
         )
         if unproven:
             return self._failed(f"not proved: {'; '.join(unproven)}", result)
+        if self.stand_in:
+            return statuses.UNVERIFIED, f"computed on a stand-in: {self.stand_in}", result
         return statuses.PASSED, self._passing_remark(), result
 
     def _unless_changed(
@@ -549,13 +588,14 @@ class _Supervisor:
             "cpu_s": record.finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),
             "load": self.load,
-            "env": machine.environment(),
+            "env": machine.environment() | {"surroundings": surroundings.told(), "cleared": self.cleared},
             "requested": self.plan.requested,
             "effective": result["effective"],
             "metrics": _with_gates(result),
             "inputs": (self.inputs or Inputs(self.plan.inputs)).hashes,
             "outputs": outputs,
             **({"set_aside": set_aside} if set_aside else {}),
+            **({"stand_in": self.stand_in} if self.stand_in else {}),
             "scheduler_job": schedulers.job(os.environ),
             **result["extra"],
         }
@@ -633,6 +673,19 @@ def _tree_rss(process: psutil.Process) -> int:
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
+
+
+def _end_orphans() -> None:
+    """End what the worker left behind in groups of its own, such as ranks, and wait for it: it may hold a device.
+
+    What cannot be killed, because it waits for a broken driver, is not waited for any longer than GRACE_S.
+    """
+    deadline = time.monotonic() + GRACE_S
+    while (left := psutil.Process().children(recursive=True)) and time.monotonic() < deadline:
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=1)
 
 
 def _exit_in_words(code: int) -> str:

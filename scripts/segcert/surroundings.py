@@ -1,0 +1,71 @@
+"""What the shell or the job around a stage sets: what would misguide it goes, what bears on its results is told.
+
+A variable that was set for something else (a training of PaddleSeg's in the same shell, a profiler, a module
+system) reaches a stage too. What the launcher of ranks and Paddle read as orders is taken away, limits on threads
+as well, because the configuration sets both; the record names them. What changes how the libraries compute, or how
+fast, stays, and stands in the record.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from segcert.masking import masked
+
+# Orders to Paddle's launcher and to its ranks; other limits on threads than the configuration's; what makes oneDNN
+# and MKL print into the trace that is evidence; options of the Python interpreter.
+CLEARED = (
+    *("PADDLE_*", "TRAINING_ROLE", "POD_*", "FLAGS_selected_*", "FLAGS_START_PORT", "MASTER_ADDR", "MASTER_PORT"),
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "CUDA_VISIBLE_DEVICES_*"),
+    *("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "KMP_DEVICE_THREAD_LIMIT", "KMP_ALL_THREADS", "KMP_TEAMS_THREAD_LIMIT"),
+    *("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"),
+    *("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONDONTWRITEBYTECODE"),
+)
+PATH = "PYTHONPATH"
+LAST = "SEGCERT_PATH_LAST"  # set by the supervisor for its worker: what PYTHONPATH held
+# What changes how the libraries compute, or how fast.
+TOLD = (
+    *("FLAGS_*", "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "ONEDNN_*", "DNNL_*", "MKLDNN_*"),
+    *("ORT_*", "OV_*", "OPENVINO_*", "OPENCV_*", "TBB_*", "GLOG_*"),
+    *("NCCL_*", "GLOO_*", "CUDA_*", "CUDNN_*", "CUBLAS_*", "NVIDIA_*", "TF32_*"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_*", "GLIBC_TUNABLES"),
+)
+# Set for each stage by itself, or by Snakemake for each job.
+OWN = ("*_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+
+
+def clear() -> list[str]:
+    """Take what would misguide a stage out of this process's environment; the names of what was taken.
+
+    PYTHONPATH loses its place: what it holds is looked for after what is installed, so that it can lend a package
+    that is not there and never takes the place of one that is.
+    """
+    names = sorted(name for name in os.environ if _is_any(name, CLEARED) or name == PATH)
+    before = [str(Path(entry).absolute()) for entry in os.environ.get(PATH, "").split(os.pathsep) if entry]
+    for name in names:
+        del os.environ[name]
+    if before:
+        os.environ[LAST] = os.pathsep.join(before)
+        sys.path[:] = [entry for entry in sys.path if str(Path(entry).absolute()) not in before]
+        put_last()
+    return names
+
+
+def put_last() -> None:
+    """Have Python look in the folders of the PYTHONPATH that was cleared, after all others."""
+    entries = os.environ.get(LAST, "").split(os.pathsep)
+    sys.path.extend(entry for entry in entries if entry and entry not in sys.path)
+
+
+def told() -> list[str]:
+    """What is set of that which changes how the libraries compute, or how fast: NAME=value, in order."""
+    names = sorted(name for name in os.environ if _is_any(name, TOLD) and not _is_any(name, OWN))
+    return [masked(f"{name}={os.environ[name]}") for name in names]
+
+
+def _is_any(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
