@@ -3,6 +3,7 @@ failed, and a summary for the terminal.
 """
 
 import contextlib
+from datetime import datetime
 
 from segcert.advice import with_advice
 
@@ -70,8 +71,9 @@ if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config, conclusions = f"results/{MODE}/run_config.yaml", f"results/{MODE}/conclusions.json"
+    text = yaml.safe_dump(RUN_CONFIG, allow_unicode=True)
     try:
-        record.write_text(run_config, yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+        record.write_text(run_config, f"{text}# of a run that failed, {datetime.now():%Y-%m-%d %H:%M:%S.%f}\n")
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return
@@ -80,7 +82,8 @@ def conclude_after_failure():
     subprocess.run([sys.executable, *words, *lost], check=False)
     words = page_words(f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html")
     subprocess.run([sys.executable, *words], check=False)
-    # Older than what they are made from: else the next run finds them made, and a red run started again is green.
+    # The conclusions are now older than a file that they are made from and that holds what it never held: else the
+    # next run would find them made, have nothing to do, and end as if all were well.
     Path(run_config).touch()
 
 

@@ -422,6 +422,18 @@ def test_recorded_commands_run_again_by_hand(chain, found):
     assert again.returncode == 0, again.stderr
 
 
+def test_a_red_run_that_is_started_again_is_red_again(chain):
+    """Also where every job has its outputs, and Snakemake remembers conclusions from these very inputs as made."""
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/eval.json"
+    with changed(path, lambda text: text.replace('"miou":', '"mean":', 1)):
+        for attempt in range(3):
+            again = snakemake(chain, "--configfile", "mine.yaml")
+            assert again.returncode != 0, (attempt, again.stdout + again.stderr)
+            assert "RED" in again.stderr and "has no mIoU" in again.stderr, again.stderr
+    mended = snakemake(chain, "--configfile", "mine.yaml")
+    assert mended.returncode == 0 and "green, mode smoke" in mended.stderr, mended.stdout + mended.stderr
+
+
 def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
     """A real failure in a real run: conclusions are written, the exit code says so, a rerun mends it."""
     config = chain / "config/models/pp_humanseg_mobile.yml"

@@ -491,11 +491,9 @@ class _Supervisor:
         missing = [name for name in self.plan.outputs if not self.staging.path(name).exists()]
         if missing:
             return self._failed(f"ended without its outputs {', '.join(missing)}", result)
-        different = record.differences(self.plan.requested, result["effective"])
-        if self.stand_in:
-            different = record.differences(
-                {key: value for key, value in self.plan.requested.items() if key not in FORGIVEN}, result["effective"]
-            )
+        forgiven = FORGIVEN if self.stand_in else set()
+        asked = {key: value for key, value in self.plan.requested.items() if key not in forgiven}
+        different = record.differences(asked, result["effective"])
         if different:
             reason = "; ".join(different)
             if _is_hardware_limit(self.plan.requested, result["effective"]):
@@ -508,7 +506,7 @@ class _Supervisor:
         unproven = record.unproven(
             {
                 "stage": self.plan.stage,
-                "requested": self.plan.requested,
+                "requested": asked,
                 "effective": result["effective"],
                 "metrics": _with_gates(result),
                 **result["extra"],
