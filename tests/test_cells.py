@@ -104,6 +104,20 @@ def test_an_onnxruntime_without_cuda_is_known_by_its_files(tmp_path):
     assert machine.why_onnxruntime_has_no_gpu(tmp_path) is None
 
 
+def test_threads_need_so_many_cores(table):
+    """With every engine alike: more of them would share a core, and the time would be of something else."""
+    overrides = {"mode": "smoke", "infer": {"cpu_threads": [1, 2]}}
+    few = [c for c in table(Hardware(0, "auto", bf16=True, cores=1), **overrides).cells if c.stage == "infer"]
+    on_cpu = [cell for cell in few if cell.requested["device"] == "cpu"]
+    assert {cell.requested["threads"] for cell in on_cpu if cell.planned} == {1}
+    told = {cell.requested["engine"]: cell.reason for cell in on_cpu if cell.requested["threads"] == 2}
+    assert told == dict.fromkeys(
+        ("native", "onednn", "onnxruntime", "openvino"), "needs 2 CPU cores; a job may use 1 here"
+    )
+    unknown = table(Hardware(0, "auto", bf16=True), **overrides).planned("infer")
+    assert {cell.requested["threads"] for cell in unknown} == {1, 2}
+
+
 def test_bf16_needs_a_cpu_that_has_it(table):
     old = table(Hardware(0, "auto", bf16=False), mode="smoke")
     bf16 = [cell for cell in old.cells if cell.requested.get("precision") == "bf16"]

@@ -34,6 +34,7 @@ SOFTWARE = ("paddle", "paddle_commit", "cuda", "cudnn", *(name for name in PACKA
 GPU_SOFTWARE = ("gpu", "driver")
 # Of the workflow's own environment, for run_config.yaml.
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")  # those that this process is in
 WORKFLOW = ("snakemake", "pandas", "PyYAML")
 
 
@@ -209,7 +210,7 @@ def float32_environment(device: str, precision: str) -> dict[str, str]:
 def oom_kills() -> int | None:
     """How often the kernel ended a process of this one's control group for its memory; None where it does not say."""
     try:
-        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        groups = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for _, controllers, path in (line.split(":", 2) for line in groups):
@@ -233,7 +234,7 @@ def cores() -> int:
 def _core_quotas() -> list[int]:
     """Cores that this process's control group, and those above it, may use at a time (cgroups(7), version 2)."""
     try:
-        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        groups = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     own = next((line.removeprefix("0::/") for line in groups if line.startswith("0::/")), None)
