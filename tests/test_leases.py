@@ -22,7 +22,7 @@ WITH_GPUS = [sys.executable, str(ROOT / "scripts/with_gpus.py")]
 @pytest.fixture
 def env(tmp_path, monkeypatch):
     """An environment with a pool of four made-up devices and a lock folder of its own."""
-    for name in (*leases.SCHEDULERS, gpus.VISIBLE, leases.BUSY):
+    for name in (*gpus.SCHEDULERS, gpus.VISIBLE, leases.BUSY):
         monkeypatch.delenv(name, raising=False)
     return {**os.environ, gpus.POOL: "0,1,2,3", leases.FOLDER: str(tmp_path / "locks")}
 

@@ -321,7 +321,7 @@ def leasing(root, tmp_path):
     script.write_text(GPU_SCRIPT.format(scripts=str(root / "scripts")))
     told, go, started = tmp_path / "told", tmp_path / "go", []
     env = {**os.environ, gpus.POOL: "0,1", leases.FOLDER: str(tmp_path / "locks")}
-    for name in leases.SCHEDULERS:
+    for name in gpus.SCHEDULERS:
         env.pop(name, None)
 
     def start():

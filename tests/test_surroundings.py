@@ -98,7 +98,7 @@ def test_a_pythonpath_lends_what_is_not_installed_and_replaces_nothing(run, tmp_
 
 def test_leases_are_in_one_place_whatever_tmpdir_says(tmp_path):
     device = f"test-{uuid.uuid4()}"
-    env = {name: value for name, value in os.environ.items() if name not in (leases.FOLDER, *leases.SCHEDULERS)}
+    env = {name: value for name, value in os.environ.items() if name not in (leases.FOLDER, *gpus.SCHEDULERS)}
     env |= {gpus.POOL: device, "TMPDIR": str(tmp_path)}
     held = leases.acquire(1, 5, environment=env)
     try:

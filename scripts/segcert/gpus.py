@@ -26,6 +26,8 @@ POOL = "TIPC_GPU_POOL"  # the devices to share out, by comma; instead of what th
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = "TIPC_NVIDIA_SMI_SECONDS"  # how long to wait for the driver's answer
 PATIENCE_S = 5.0
+# Variables by which a scheduler's job knows itself.
+SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "AWS_BATCH_JOB_ID", "KUBERNETES_SERVICE_HOST", "_CONDOR_JOB_AD")
 ANSWER = "SEGCERT_DRIVER"  # set by the workflow for its jobs: what the driver of which machine answered
 COMMAND = "nvidia-smi"
 FIELDS = ("index", "name", "driver_version", "uuid", "memory.total", "compute_cap")
@@ -142,7 +144,7 @@ def listed() -> Listing:
     """What the driver of this machine lists: asked, unless the workflow that started this process has asked it."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         told = json.loads(os.environ[ANSWER])
-        if processes.here(told["machine"]):
+        if processes.here(told["machine"]) and told["job"] == _job():
             return Listing(told["there"], tuple(told["gpus"]), told["trouble"])
     return _ask_for_list()
 
@@ -154,8 +156,13 @@ def hand_on(asked: bool) -> None:
         asked: False where no GPU is wanted: then it is not asked at all.
     """
     listing = _ask_for_list() if asked else Listing(False)
-    os.environ[ANSWER] = json.dumps({"machine": processes.place(), **vars(listing)})
+    os.environ[ANSWER] = json.dumps({"machine": processes.place(), "job": _job(), **vars(listing)})
     listed.cache_clear()
+
+
+def _job() -> dict[str, str]:
+    """The scheduler's job that this process is in: in one the driver may list fewer devices, under other indices."""
+    return {name: os.environ[name] for name in SCHEDULERS if name in os.environ}
 
 
 def _ask_for_list() -> Listing:

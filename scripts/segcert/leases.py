@@ -28,14 +28,12 @@ from filelock import FileLock, Timeout
 
 from segcert import gpus
 from segcert.errors import ConfigError, StageError
-from segcert.gpus import POOL, VISIBLE, Device
+from segcert.gpus import POOL, SCHEDULERS, VISIBLE, Device
 
 FOLDER = "TIPC_GPU_LOCKS"  # where the lock files are; instead of LOCKS
 LOCKS = Path("/tmp/paddleseg-gpu-leases")  # noqa: S108  (of the machine, so not in anybody's TMPDIR)
 BUSY = "TIPC_GPU_BUSY"  # what to do about a device on which somebody else computes: warn | wait | refuse
 ORDER = "CUDA_DEVICE_ORDER"
-# Variables by which a scheduler's job knows itself.
-SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "AWS_BATCH_JOB_ID", "KUBERNETES_SERVICE_HOST", "_CONDOR_JOB_AD")
 POLL_S = 0.05
 
 

@@ -226,6 +226,10 @@ def test_the_driver_is_asked_once_a_run_and_its_answer_handed_on(driver, monkeyp
     told = json.loads(os.environ[gpus.ANSWER])
     monkeypatch.setenv(gpus.ANSWER, json.dumps({**told, "machine": {**told["machine"], "host": "elsewhere"}}))
     assert child() == "4 None" and stand_in_driver.asked(folder).read_text() != asked, "another machine's answer"
+    monkeypatch.setenv(gpus.ANSWER, json.dumps(told))
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    before = stand_in_driver.asked(folder).read_text()
+    assert child() == "4 None" and stand_in_driver.asked(folder).read_text() != before, "the answer outside a job"
     monkeypatch.setenv(gpus.ANSWER, "not JSON")
     assert child() == "4 None"
 

@@ -90,7 +90,7 @@ def walked(tmp_path_factory):
     python = rig.make(home / "python")
     (folder / "mine.yaml").write_text(yaml.safe_dump({**CONFIG, "python": str(python)}))
     env = {**os.environ, **stand_in_driver.install(home / "driver"), leases.FOLDER: str(home / "locks")}
-    for name in (gpus.POOL, gpus.VISIBLE, gpus.ANSWER, *leases.SCHEDULERS):
+    for name in (gpus.POOL, gpus.VISIBLE, gpus.ANSWER, *gpus.SCHEDULERS):
         env.pop(name, None)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=4", "--configfile", "mine.yaml"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=1500, check=False)
