@@ -10,10 +10,13 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import time
 from collections import Counter
 
+import psutil
 import pytest
 import yaml
 from conftest import copy_project
@@ -56,9 +59,7 @@ class Walked:
     def __init__(self, folder, python, done):
         self.folder, self.done, self.diary = folder, done, rig.diary(python)
         self.conclusions = json.loads((folder / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
-        self.records = [
-            record.read(path) for path in sorted(folder.glob("results/smoke/*/*/**/*.json")) if is_record(path)
-        ]
+        self.records = [record.read(folder / cell["record"]) for cell in self.conclusions["cells"]]
 
     def of(self, stage):
         return [content for content in self.records if content["stage"] == stage]
@@ -68,15 +69,6 @@ class Walked:
         own = f".{os.path.basename(record_path(content))[:-5]}."
         folder = os.path.dirname(record_path(content))
         return [line for line in self.diary if line["environment"]["SEGCERT_WORKER"].startswith(f"{folder}/{own}")]
-
-
-def is_record(path):
-    return (
-        "export" not in path.parts
-        and "quantised" not in path.parts
-        and not path.name.startswith(".")
-        and "partial" not in str(path)
-    )
 
 
 def record_path(content):
@@ -104,7 +96,7 @@ def test_the_whole_plan_is_walked_and_nothing_of_it_is_passed(walked):
         "computed on a stand-in: tests/gpu: the CPU computes in place of the GPUs"
     }
     assert Counter(content["stage"] for content in walked.records) == JOBS
-    assert {certificate["status"] for certificate in walked.conclusions["certificates"]} == {"unverified"}
+    assert {certificate["verdict"] for certificate in walked.conclusions["certificates"]} == {"unverified"}
     # A run in which nothing was exercised is red, and that alone is wrong with it.
     assert walked.done.returncode != 0 and walked.conclusions["red"] and "RED" in walked.done.stderr
     page = (walked.folder / "results/smoke/conclusions.html").read_text(encoding="utf-8")
@@ -192,3 +184,44 @@ def test_the_driver_is_asked_by_the_run_and_not_by_each_job(walked, tmp_path_fac
     # Paddle's launcher asks for itself, by --id; what is counted is the question for the whole list.
     lists = [line for line in asked if line.startswith("--query-gpu")]
     assert len(lists) == 1, lists
+
+
+def test_ranks_end_with_their_supervisor_and_their_devices_are_free_only_then(walked, tmp_path):
+    """A supervisor that is killed: its launcher ends the ranks, and holds their devices until they have ended."""
+    content = next(c for c in walked.of("train") if c["cell"] == "multi_fp32" and c["model"] == MODELS[0])
+    words = shlex.split(re.sub(r"--iters \d+", "--iters 5000", content["command"]))
+    place = "results/smoke/pp_humanseg_lite/multi_fp32"
+    words = [word.replace(place, str(tmp_path)) for word in words]
+    env = {**os.environ, gpus.POOL: "0,1", leases.FOLDER: str(tmp_path / "locks")}
+    for name in (gpus.VISIBLE, gpus.ANSWER, *gpus.SCHEDULERS):
+        env.pop(name, None)
+    process = subprocess.Popen(words, cwd=walked.folder, env=env, stderr=subprocess.DEVNULL)
+    try:
+        log = tmp_path / "train.log"
+        wait_for(lambda: log.exists() and "[TRAIN]" in log.read_text(errors="replace"), process)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        ranks = [child for child in tree if "PADDLE_TRAINER_ID" in child.environ()]
+        assert len(ranks) == 2 and is_taken(env)
+        process.kill()
+        process.wait()
+        while is_taken(env):
+            time.sleep(0.05)
+        assert not [rank for rank in ranks if rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE]
+        psutil.wait_procs(tree, timeout=30)
+    finally:
+        process.kill()
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_taken(env):
+    try:
+        leases.acquire(2, 0, environment=env).release()
+    except leases.LeaseError:
+        return True
+    return False
