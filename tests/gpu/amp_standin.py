@@ -142,9 +142,7 @@ class Watch:
                     "taken": state.get("incr_count"),
                     "left_out": state.get("decr_count"),
                     "weights": {name: _array(weight) for name, weight in model.named_parameters()},
-                    "masters": {
-                        name: _array(weight) for name, weight in used["optimizer"]._master_weights.items()
-                    },
+                    "masters": {name: _array(weight) for name, weight in used["optimizer"]._master_weights.items()},
                     "trained": {name for name, weight in model.named_parameters() if not weight.stop_gradient},
                 }
             )
