@@ -7,6 +7,7 @@ these are stand-ins, and what follows from them is proved for a GPU only as far 
 - the place that GradScaler, decorate and auto_cast ask for;
 - auto_cast's lists: each operator takes float32;
 - convolutions give the type of mixed precision: the numbers of float32, rounded, so that they overflow as on a GPU;
+- a batch norm over the images of all ranks, by sums over the ranks;
 - the finite-or-not check and the step of Momentum on gradients of low precision: computed in float32;
 - the memory that a GPU's allocator reports.
 """
@@ -17,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 import paddle
+import paddle.distributed as dist
 from paddle.base import core
 
 LOW = (paddle.float16, paddle.bfloat16)
@@ -66,6 +68,7 @@ def gpu_place():
         check = grad_scaler._legacy_C_ops.check_finite_and_unscale
         stand_in(grad_scaler._legacy_C_ops, "check_finite_and_unscale", _checked_in_float32(check))
         stand_in(paddle._C_ops, "momentum_", _stepped_in_float32(paddle._C_ops.momentum_))
+        stand_in(paddle._C_ops, "sync_batch_norm_", _normed_over_ranks)
         stand_in(paddle.device.cuda, "max_memory_allocated", lambda: PEAK_BYTES)
         yield
 
@@ -105,6 +108,34 @@ def _stepped_in_float32(step):
         return weight, velocity, master
 
     return stepped
+
+
+class _SumOverRanks(paddle.autograd.PyLayer):
+    @staticmethod
+    def forward(context, value):
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context, gradient):
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _normed_over_ranks(images, mean, variance, scale, shift, testing, momentum, epsilon, layout, *_):
+    """Normed by mean and variance over the images of all ranks, N x C x H x W; the statistics follow them."""
+    assert layout == "NCHW" and not testing
+    images, ranks = images.astype("float32"), dist.get_world_size()
+    found = _SumOverRanks.apply(images.mean(axis=[0, 2, 3], keepdim=True)) / ranks
+    spread = _SumOverRanks.apply(((images - found) ** 2).mean(axis=[0, 2, 3], keepdim=True)) / ranks
+    with paddle.no_grad():
+        for kept, new in ((mean, found), (variance, spread)):
+            paddle.assign(momentum * kept + (1 - momentum) * new.flatten(), kept)
+    shape = [1, -1, 1, 1]
+    given = (images - found) / (spread + epsilon).sqrt() * scale.reshape(shape) + shift.reshape(shape)
+    return given, mean, variance, None, None, None
 
 
 class Watch:

@@ -8,6 +8,8 @@ import csv
 import itertools
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -15,25 +17,16 @@ from unittest import mock
 import numpy as np
 import paddle
 import pytest
-import yaml
-from paddle.utils import unique_name
 from paddleseg.core import train as paddleseg_train
-from paddleseg.cvlibs import manager
-from paddleseg.models import PPHumanSegLite
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from amp_standin import PEAK_BYTES, Watch, gpu_place
-from conftest import ROOT
+from amp_standin import PEAK_BYTES, Watch
+from amp_training import BATCH, BF16, FP32, O1, O2, SEED, Killed, PlantedLoss, config, fresh_process, ours
 
 from segcert import components, record, training
-from segcert.training import NonFiniteLoss, Precision, SnapshotPlan
+from segcert.training import NonFiniteLoss
 
-SIZE, BATCH, SEED = [64, 48], 2, 7
-O1 = Precision("amp", "O1", "float16")
-O2 = Precision("amp", "O2", "float16")
-FP32 = Precision("fp32")
-BF16 = Precision("amp", "O2", "bfloat16")
 GROUPS = [{"name": "conv_bn0", "lr_mult": 0.1}, {"name": "_batch_norm", "weight_decay_mult": 0.0}]
 CLIP_NORM = 0.01
 CLIPPED = {"grad_clip_cfg": {"name": "ClipGradByGlobalNorm", "clip_norm": CLIP_NORM}}
@@ -45,84 +38,6 @@ PLATEAU = {
     "patience": 0,
     "factor": 0.5,
 }
-
-
-class Killed(BaseException):
-    """In the place of a signal."""
-
-
-@manager.MODELS.add_component
-class OwnLoss(PPHumanSegLite):
-    """A model that draws from Paddle's generator and computes its loss itself, as PaddleSeg's MaskFormer does."""
-
-    def forward(self, images):
-        return super().forward(paddle.nn.functional.dropout(images, 0.2, training=self.training))
-
-    def loss_computation(self, logits, losses, data):
-        return [2 * losses["coef"][0] * losses["types"][0](logits[0], data["label"])]
-
-
-@manager.LOSSES.add_component
-class PlantedLoss(components.TypedCrossEntropyLoss):
-    """Cross entropy that breaks in some iterations: `calls` counts them, from 1 on.
-
-    Args:
-        gradient: iterations whose gradient is infinite and whose loss is not.
-        loss: iterations whose loss, and so its gradient, is infinite.
-        alone: iterations whose loss is infinite and whose gradient is not.
-    """
-
-    calls, killed_at = 0, None
-
-    def __init__(self, gradient=(), loss=(), alone=(), **settings):
-        super().__init__(**settings)
-        self._planted = gradient, loss, alone
-
-    def forward(self, logit, label):
-        type(self).calls += 1
-        if self.calls == self.killed_at:
-            raise Killed
-        gradient, loss, alone = (self.calls in planted for planted in self._planted)
-        if gradient:
-            logit.register_hook(lambda given: given * math.inf)
-        value = super().forward(logit, label)
-        return value * math.inf if loss else value + math.inf if alone else value
-
-
-def config(folder, *, coef=0.01, optimizer=None, model=None, lr=None, **planted):
-    """A model's configuration without chance in its data; `planted` goes to PlantedLoss.
-
-    coef: of the loss. With 1 float16 overflows by itself in the first step of O2.
-    """
-    content = yaml.safe_load((ROOT / "config/models/pp_humanseg_lite.yml").read_text())
-    content["_base_"] = str(ROOT / "config/models" / content["_base_"])
-    content["train_dataset"]["transforms"] = [{"type": "Resize", "target_size": SIZE}, {"type": "Normalize"}]
-    content["loss"] = {"types": [{"type": "PlantedLoss", **planted}], "coef": [coef]}
-    content["optimizer"] = {"type": "SGD", "momentum": 0.9, "weight_decay": 5.0e-4, **(optimizer or {})}
-    content["model"] |= model or {}
-    content["lr_scheduler"] |= lr or {}
-    path = folder / "planted.yml"
-    path.write_text(yaml.safe_dump(content))
-    return str(path)
-
-
-@contextlib.contextmanager
-def fresh_process():
-    """As a process begins: no name is taken, no loss was computed."""
-    PlantedLoss.calls = 0
-    with unique_name.guard(), gpu_place(), mock.patch.object(training, "use_device"):
-        yield
-
-
-def ours(folder, dataset, path, precision, iters, *, every=0, done=0, batch=BATCH):
-    """`training.train` as on one GPU. every: iterations between snapshots; done: before the snapshot to go on from."""
-    with fresh_process():
-        PlantedLoss.calls = done
-        return training.train(
-            path, str(dataset), folder / "model.pdparams", folder / "history.csv", device="gpu",
-            precision=precision, iters=iters, batch_size=batch, seed=SEED, workers=0, log_iters=3,
-            snapshots=SnapshotPlan(folder / "snapshots", "one", every) if every else None,
-        )  # fmt: skip
 
 
 def watched(folder, dataset, path, precision, iters, raise_after=2, **more):
@@ -421,3 +336,54 @@ def _is_low(weight, dtype):
 def test_too_few_images_are_told_before_anything_is_trained(dataset, tmp_path):
     with pytest.raises(training.StageError, match="16 training images are fewer than one batch of 17 on 1 devices"):
         ours(tmp_path, dataset, config(tmp_path), O1, 2, batch=17)
+
+
+def ranks(folder, dataset, path, precision, iters, ranks, **more):
+    """A training by so many processes: what each would put into its record, and the checkpoint."""
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(ranks), "--log_dir", "logs"]
+    arguments = json.dumps([str(folder), str(dataset), path, list(vars(precision).values()), iters, more])
+    script = Path(__file__).with_name("amp_training.py")
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script), arguments], cwd=folder, capture_output=True, text=True, timeout=300,
+        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    logs = "".join(log.read_text()[-3000:] for log in folder.glob("logs/workerlog.*"))
+    assert done.returncode == 0, done.stderr[-3000:] + logs
+    told = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(ranks)]
+    return told, paddle.load(str(folder / "model.pdparams"))
+
+
+def furthest(one, other):
+    """The largest distance of a weight, or of a statistic of a batch norm, as a share of its largest value."""
+    return max(
+        float((one[name] - weight).abs().max()) / max(float(weight.abs().max()), 0.1) for name, weight in other.items()
+    )
+
+
+def test_two_ranks_with_synchronised_batch_norms_are_one_with_all_images(dataset, tmp_path):
+    """Two GPUs with two images each train as one with four, batch norms and all. Two CPUs do not, and say so."""
+    path = config(tmp_path, coef=1)
+    folders = [tmp_path / name for name in ("one", "two", "cpu")]
+    for folder in folders:
+        folder.mkdir()
+    one = ours(folders[0], dataset, path, FP32, 1, batch=4)
+    of_one = paddle.load(str(folders[0] / "model.pdparams"))
+    norms = one.effective["batch_norms"]["of_each_rank"]
+    two, of_two = ranks(folders[1], dataset, path, FP32, 1, 2, batch=2)
+    assert [told["effective"]["batch_norms"] for told in two] == [{"over_ranks": norms, "of_each_rank": 0}] * 2
+    assert furthest(of_two, of_one) < 1e-4
+    cpu, of_cpu = ranks(folders[2], dataset, path, FP32, 1, 2, batch=2, device="cpu")
+    assert [told["effective"]["batch_norms"] for told in cpu] == [{"over_ranks": 0, "of_each_rank": norms}] * 2
+    assert furthest(of_cpu, of_one) > 0.1
+
+
+def test_an_overflow_of_one_rank_is_skipped_by_all(dataset, tmp_path):
+    path = config(tmp_path, gradient=[2], loss=[3], rank=1)
+    told, _ = ranks(tmp_path, dataset, path, O1, 5, 2)
+    for of_rank in told:
+        assert of_rank["metrics"]["skipped_steps"] == 2
+        assert of_rank["metrics"]["loss_scale"] == {"first": 1024, "last": 256, "min": 256, "decreases": 2}
+        gates = {gate["name"]: gate for gate in of_rank["gates"]}
+        assert gates["rank_weight_difference"]["value"] == 0 and gates["skipped_share"]["value"] == 0.4
+    assert [of_rank["metrics"]["nonfinite_losses"] for of_rank in told] == [0, 1]
+    assert [row["skipped"] for row in rows(tmp_path)] == ["0", "1", "1", "0", "0"]
