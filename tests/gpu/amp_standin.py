@@ -153,17 +153,16 @@ class Watch:
     @contextlib.contextmanager
     def on(self):
         watch, used = self, {}
-        clear = paddle.nn.Layer.clear_gradients
+        clear, begin = paddle.nn.Layer.clear_gradients, paddle.optimizer.Optimizer.__init__
 
         class Watched(paddle.amp.GradScaler):
             def __init__(self, *arguments, **settings):
                 super().__init__(*arguments, **{"incr_every_n_steps": watch.raise_after, **settings})
                 used["scaler"] = self
 
-        class WatchedOptimizer(paddle.optimizer.Momentum):
-            def __init__(self, *arguments, **settings):
-                super().__init__(*arguments, **settings)
-                used["optimizer"] = self
+        def optimizer_begins(optimizer, *arguments, **settings):
+            begin(optimizer, *arguments, **settings)
+            used["optimizer"] = optimizer
 
         def cleared(model):
             state = used["scaler"].state_dict()
@@ -181,7 +180,7 @@ class Watch:
 
         with (
             mock.patch.object(paddle.amp, "GradScaler", Watched),
-            mock.patch.object(paddle.optimizer, "Momentum", WatchedOptimizer),
+            mock.patch.object(paddle.optimizer.Optimizer, "__init__", optimizer_begins),
             mock.patch.object(paddle.nn.Layer, "clear_gradients", cleared),
         ):
             yield self

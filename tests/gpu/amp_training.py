@@ -84,7 +84,7 @@ def config(folder, *, coef=0.01, optimizer=None, model=None, lr=None, **planted)
     content["_base_"] = str(ROOT / "config/models" / content["_base_"])
     content["train_dataset"]["transforms"] = [{"type": "Resize", "target_size": SIZE}, {"type": "Normalize"}]
     content["loss"] = {"types": [{"type": "PlantedLoss", **planted}], "coef": [coef]}
-    content["optimizer"] = {"type": "SGD", "momentum": 0.9, "weight_decay": 5.0e-4, **(optimizer or {})}
+    content["optimizer"] = optimizer or {}
     content["model"] |= model or {}
     content["lr_scheduler"] |= lr or {}
     path = folder / "planted.yml"

@@ -142,12 +142,20 @@ def test_an_overflow_that_nobody_planted_is_skipped_as_paddleseg_does(dataset, t
 
 
 @pytest.mark.parametrize(
-    "changed", [{"model": {"type": "OwnLoss"}}, {"lr": PLATEAU}], ids=["the model's own loss", "plateau"]
+    "changed",
+    [
+        {"model": {"type": "OwnLoss"}},
+        {"lr": PLATEAU},
+        {"optimizer": {"_inherited_": False, "type": "Adam", **CLIPPED}},
+        {"optimizer": {"_inherited_": False, "type": "AdamW", "weight_decay": 0.01}},
+    ],
+    ids=["the model's own loss", "plateau", "Adam", "AdamW"],
 )
 def test_what_a_model_brings_along_is_used_as_paddleseg_uses_it(dataset, tmp_path, changed):
     path = config(tmp_path, gradient=[2], **changed)
     mine, _ = watched(tmp_path, dataset, path, O1, 6)
     assert_same(mine, paddleseg_2_8(tmp_path, dataset, path, O1, 6))
+    assert mine.still() == {2}
     rates = {float(row["lr"]) for row in rows(tmp_path)}
     assert "lr" not in changed or rates >= {0.01, 0.005}
 
