@@ -172,7 +172,11 @@ class Watch:
                     "taken": state.get("incr_count"),
                     "left_out": state.get("decr_count"),
                     "weights": {name: _array(weight) for name, weight in model.named_parameters()},
-                    "masters": {name: _array(weight) for name, weight in used["optimizer"]._master_weights.items()},
+                    # Paddle's AdamW begins by itself; it is tried where no weight has a master.
+                    "masters": {
+                        name: _array(weight)
+                        for name, weight in getattr(used.get("optimizer"), "_master_weights", {}).items()
+                    },
                     "trained": {name for name, weight in model.named_parameters() if not weight.stop_gradient},
                 }
             )
