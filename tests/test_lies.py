@@ -365,8 +365,12 @@ def test_a_training_is_held_to_the_gates_that_it_must_have(trained):
 
 
 def test_a_step_is_known_as_left_out_also_where_the_scale_cannot_fall_further():
-    assert training._was_skipped(1024, 512) and training._was_skipped(0, 0)
-    assert not training._was_skipped(512, 512) and not training._was_skipped(512, 1024)
+    def left_out(before, after):
+        return training._Scaling(*before).skipped_before(training._Scaling(*after))
+
+    assert left_out((1024, 3), (512, 0)) and left_out((1024, 0), (512, 0)) and left_out((0, 0), (0, 0))
+    assert left_out((1024, 3), (1024, 0))  # where the scale falls after several such steps only
+    assert not left_out((512, 3), (512, 4)) and not left_out((512, 1999), (1024, 0)) and not left_out((0, 0), (0, 1))
 
 
 def test_one_convolution_in_half_precision_is_no_mixed_precision():

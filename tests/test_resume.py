@@ -69,7 +69,7 @@ def test_a_training_killed_at_any_moment_ends_like_an_undisturbed_one(dataset, t
     assert not list(killed.glob(".train.*"))  # neither snapshots nor staging folders stay behind
 
 
-def test_a_snapshot_of_other_settings_or_with_other_bytes_is_not_used(tmp_path):
+def test_a_snapshot_of_other_settings_is_not_used(tmp_path):
     import paddle
 
     one = Snapshots(tmp_path / "s", "one", every=2)
@@ -82,8 +82,35 @@ def test_a_snapshot_of_other_settings_or_with_other_bytes_is_not_used(tmp_path):
     assert iteration == 4 and state["rows"] == [1, 2]
     assert Snapshots(tmp_path / "s", "two", every=2).latest() is None
     assert Snapshots(tmp_path / "s", "one", every=2, ranks=2).latest() is None
-    file = tmp_path / "s/4/rank0.pdstate"
-    file.write_bytes(file.read_bytes()[:-1] + b"!")
-    assert one.latest() is None
+    (tmp_path / "s/4/snapshot.json").rename(tmp_path / "told")
     (tmp_path / "s/4/snapshot.json").write_text(json.dumps({"identity": "one"}))
     assert one.latest() is None
+    (tmp_path / "told").rename(tmp_path / "s/4/snapshot.json")
+    assert one.latest()[0] == 4
+
+
+def other_bytes(file):
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+
+
+def no_pickle(file):
+    """With the hash that was told: as it was written, then."""
+    file.write_bytes(b"no pickle")
+    told = file.with_name("snapshot.json")
+    content = json.loads(told.read_text())
+    told.write_text(json.dumps({**content, "files": {file.name: record.sha256(file)}}))
+
+
+@pytest.mark.parametrize("spoil", [other_bytes, no_pickle, lambda file: file.unlink()], ids=["bytes", "pickle", "gone"])
+def test_a_snapshot_that_is_not_whole_is_set_aside_and_told(tmp_path, spoil, capsys):
+    one = Snapshots(tmp_path, "one", every=2)
+    one.save(2, {"rows": [1]})
+    spoil(tmp_path / "2/rank0.pdstate")
+    assert one.latest() is None
+    assert "the snapshot after iteration 2 cannot be used and is set aside as" in capsys.readouterr().err
+    assert one.latest() is None and capsys.readouterr().err == ""
+    one.save(2, {"rows": [2]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "2.unusable"]
+    assert one.latest() == (2, {"rows": [2]})
+    spoil(tmp_path / "2/rank0.pdstate")  # the second replaces the first
+    assert one.latest() is None and [path.name for path in tmp_path.iterdir()] == ["2.unusable"]

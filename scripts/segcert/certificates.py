@@ -27,7 +27,7 @@ class Certificate:
         verdict: name of a status. reason: one line.
         loss: iter, amp, fp32: the curves, thinned to at most CURVE_POINTS.
         loss_distance: mean absolute distance of the curves as a share of the twin's mean loss.
-        nonfinite: losses that were not finite; training ends at the first.
+        nonfinite: losses that were not finite; their steps were left out. With any, the curves are not compared.
         loss_scale: first, last, min, decreases; None for bfloat16, which needs none.
         ips_ratio, memory_ratio: mixed precision over fp32; images per second, peak memory of the device.
         miou_difference: mixed precision less fp32.

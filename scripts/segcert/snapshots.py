@@ -2,12 +2,14 @@
 
 `<folder>/<iteration>/` holds a file for each rank and snapshot.json, which names what the snapshot
 belongs to and the files' hashes. A folder gets its name when it is complete, so that a training
-killed at any moment leaves a whole snapshot or none.
+killed at any moment leaves a whole snapshot or none. One that cannot be used is set aside as
+`<folder>/<iteration>.unusable/`, so that no attempt meets it again.
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +19,22 @@ from typing import Any
 import paddle
 
 from segcert import record
+from segcert.progress import say
 
 TOLD = "snapshot.json"
+UNUSABLE = ".unusable"
+# What a snapshot raises that no later attempt can use either. Memory that does not suffice is not among them.
+BROKEN = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    FileNotFoundError,
+    ImportError,
+    KeyError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass(frozen=True)
@@ -60,21 +76,46 @@ class Snapshots:
             older = list(self.folder.iterdir())
             partial.rename(self.folder / str(iteration))
             for path in older:
-                if path != partial:
+                if path != partial and path.suffix != UNUSABLE:
                     shutil.rmtree(path, ignore_errors=True)
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """Iteration and this rank's state of the newest whole snapshot of this training; None where there is none.
+        """Iteration and this rank's state of the newest snapshot of this training; None where there is none.
 
-        A file is loaded, which unpickles it, only after its hash is found to be what the training wrote.
+        A file is loaded, which unpickles it, only after its hash is found to be what the training wrote. A snapshot
+        that is not whole, or that does not load, is set aside. All ranks call it.
         """
+        found: tuple[int, dict[str, Any]] | None = None
+        broken: dict[int, Exception] = {}
         for told in sorted(self._told(), key=lambda item: -item["iteration"]):
             files = {name: self.folder / str(told["iteration"]) / name for name in told["files"]}
-            if len(files) == self.ranks and all(
-                path.is_file() and record.sha256(path) == told["files"][name] for name, path in files.items()
-            ):
-                return told["iteration"], paddle.load(str(files[self._file(self.rank)]))
-        return None
+            if len(files) != self.ranks:
+                continue
+            try:
+                other = [name for name, path in files.items() if record.sha256(path) != told["files"][name]]
+                if other:
+                    raise ValueError(f"{other[0]} is not what was written")
+                found = told["iteration"], paddle.load(str(files[self._file(self.rank)]))
+                break
+            except BROKEN as error:
+                broken[told["iteration"]] = error
+        for iteration, why in broken.items():
+            self.set_aside(iteration, why)
+        return found
+
+    def set_aside(self, iteration: int, why: Exception) -> None:
+        """Put a snapshot that cannot be used where no attempt looks for one, and say so. All ranks call it."""
+        self.barrier()
+        path = self.folder / str(iteration)
+        if self.rank == 0:
+            aside = path.with_name(path.name + UNUSABLE)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            say(
+                f"the snapshot after iteration {iteration} cannot be used and is set aside as {aside}: "
+                f"{type(why).__name__}: {why}"
+            )
+        self.barrier()
 
     def _told(self) -> list[dict[str, Any]]:
         found = []

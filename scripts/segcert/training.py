@@ -10,7 +10,7 @@ import math
 import pickle
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import paddle
 import paddle.distributed as dist
+from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
 from segcert import components, record
@@ -26,7 +27,7 @@ from segcert.device import use as use_device
 from segcert.dtypes import DtypeProbe
 from segcert.errors import StageError
 from segcert.progress import progress, say
-from segcert.snapshots import Snapshots
+from segcert.snapshots import BROKEN, Snapshots
 from segcert.stage import Result, die_with_parent
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
@@ -38,10 +39,13 @@ RANK_TOLERANCE = 1e-3  # of a sum of absolute weights, which runs to thousands
 # Dynamic loss scaling leaves out a step now and then until its scale fits; where it leaves out more than every
 # other one, most of what the record calls a training was none.
 MAX_SKIPPED_SHARE = 0.5
+# Each step in a row that is left out halves the scale: after so many it is a millionth of what it was, and what
+# overflows is no gradient that a smaller scale would save, but the model's own numbers.
+MAX_SKIPPED_IN_A_ROW = 20
 
 
 class NonFiniteLoss(StageError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite, in a step that was taken or in too many that were not."""
 
 
 class SnapshotPlan(NamedTuple):
@@ -102,7 +106,9 @@ def train(
         snapshots: where to go on from and how often to save; None: start anew and save nothing.
 
     Raises:
-        NonFiniteLoss: at the first loss that is not a number.
+        NonFiniteLoss: at the first loss that is not a number. Where the loss is scaled (float16) such a step is left
+            out and the training goes on, as PaddleSeg's does; there it is raised after MAX_SKIPPED_IN_A_ROW steps
+            that were left out, at a step that was taken all the same, and where the last loss is not a number.
         Unverified: the device is not to be had here.
     """
     ranks = dist.ParallelEnv().nranks
@@ -110,37 +116,36 @@ def train(
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
-    config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
-    build = components.builder(config)
     saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
-    rows: list[dict[str, Any]] = []
-    if saved and (found := saved.latest()):
+
+    def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
+        """The rows so far, the batches from there on, and what is trained; from a snapshot's content or anew."""
+        rows = list(content["rows"]) if content else []
+        config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
+        build = components.builder(config)
+        batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
+        components.seed_all(seed)  # the same on every rank: they must start from equal weights
+        build.model = _over_ranks(build.model, device, ranks)
+        components.seed_all(seed + rank)
+        return rows, batches, _State(build, precision, content and content["state"])
+
+    found, resumed_at = saved.latest() if saved else None, []
+    if saved and found:
         done, content = found
-        rows = content["rows"]
-        say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
-    batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
-    components.seed_all(seed)  # the same on every rank: they must start from equal weights
-    model = build.model
-    model.train()
-    optimizer = build.optimizer
-    losses = build.loss
-    components.seed_all(seed + rank)
-    scaler = paddle.amp.GradScaler(
-        enable=precision.amp and precision.dtype == "float16",
-        init_loss_scaling=INITIAL_LOSS_SCALE,
-        decr_every_n_nan_or_inf=1,  # so that a lower scale tells of a skipped step
-    )
-    if precision.amp and precision.level == "O2":
-        model, optimizer = paddle.amp.decorate(
-            models=model, optimizers=optimizer, level="O2", dtype=precision.dtype, save_dtype="float32"
-        )
+        try:
+            rows, batches, state = begin(content)
+            resumed_at = [*content["resumed_at"], done]
+            say(f"going on after iteration {done}, from the snapshot of an earlier attempt")
+        except BROKEN as error:
+            saved.set_aside(done, error)
+            found = None
+            unique_name.switch()  # parameters are known by name: a later attempt must find the same
+    if not found:
+        rows, batches, state = begin(None)
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
     probe = DtypeProbe(model)
     parallel = paddle.DataParallel(model) if ranks > 1 else model
-    state = _State(model, optimizer, scaler)
-    first, resumed_at = len(rows) + 1, []
-    if rows:
-        state.restore(content["state"])
-        resumed_at = [*content["resumed_at"], done]
+    first = len(rows) + 1
     shape: list[int] = []
     bar = progress(iters if rank == 0 else 0, Path(config_path).stem)
     started = time.perf_counter()
@@ -149,23 +154,22 @@ def train(
         epoch, images, labels = next(batches)
         reader_cost = time.perf_counter() - begun
         shape = list(images.shape)
-        scale = _scale(scaler)
-        loss = _step(parallel, model, losses, optimizer, scaler, precision, images, labels)
+        scaling = _Scaling.of(scaler)
+        loss = _step(parallel, model, state.losses, optimizer, scaler, precision, images, labels)
         if iteration == first:
             probe.remove()
         value = float(loss)
         lr = optimizer.get_lr()
         _step_lr(optimizer, value)
         cost = time.perf_counter() - begun
-        skipped = int(_was_skipped(scale, _scale(scaler)))
-        values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scale, skipped)
+        skipped = int(scaler.is_enable() and scaling.skipped_before(_Scaling.of(scaler)))
+        values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scaling.scale, skipped)
         rows.append(dict(zip(HISTORY, values, strict=True)))
         bar.update()
-        if not math.isfinite(value):
+        if problem := _problem(rows, iters):
             _write_history(history, rows, rank)
             raise NonFiniteLoss(
-                f"loss is {value} in iteration {iteration} of {iters} "
-                f"(lr {lr:g}, loss scale {scale:g}); the log has the iterations before"
+                f"{problem} (lr {lr:g}, loss scale {scaling.scale:g}); the log has the iterations before"
             )
         if iteration % log_iters == 0 or iteration == iters:
             say(_line(rows[-log_iters:], iters))
@@ -174,7 +178,7 @@ def train(
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = {**_metrics(rows, wall, model), "resumed_at": resumed_at}
+    metrics = {**_metrics(rows, _Scaling.of(scaler).scale, wall, model), "resumed_at": resumed_at}
     gates = [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
@@ -190,33 +194,94 @@ def train(
         "batch_size": shape[0],
         "input_size": [shape[3], shape[2]],
         **probe.counts(),
+        "batch_norms": _batch_norms(model, ranks),
     }
     return Result(effective, metrics, gates)
 
 
 class _State:
-    """Everything that a training step changes.
+    """Everything that a training step changes: a model, its optimizer, the scale of its loss.
 
     The order of the data and their augmentation follow from the seed and the iteration, not from here.
+
+    Args:
+        build: PaddleSeg's builder. What it has built is built.
+        saved: what `content` gave, to go on from; None: from the start.
+
+    Raises:
+        ValueError: what was saved does not fit this model.
     """
 
-    def __init__(self, model: Any, optimizer: Any, scaler: Any) -> None:
-        self._parts = {"model": model, "optimizer": optimizer}
-        self._scaler = scaler
+    def __init__(self, build: Any, precision: Precision, saved: Mapping[str, Any] | None) -> None:
+        self.model, self.optimizer, self.losses = build.model, build.optimizer, build.loss
+        self.model.train()
+        self.scaler = paddle.amp.GradScaler(
+            enable=precision.amp and precision.dtype == "float16", init_loss_scaling=INITIAL_LOSS_SCALE
+        )
+        if saved:
+            # Before O2 makes the weights low: they are saved as float32, and Paddle loads them into nothing else.
+            # The optimizer keeps float32 twins of them besides (master weights), and takes up the saved ones.
+            _require_fitting(self.model, saved)
+            self.model.set_state_dict(saved["model"])
+            self.optimizer.set_state_dict(saved["optimizer"])
+        if precision.amp and precision.level == "O2":
+            self.model, self.optimizer = paddle.amp.decorate(
+                models=self.model,
+                optimizers=self.optimizer,
+                level="O2",
+                dtype=precision.dtype,
+                save_dtype="float32",
+            )
+        if saved:
+            if self.scaler.is_enable():
+                self.scaler.load_state_dict(saved["scaler"])
+            # A snapshot is loaded only where its hash is what the training wrote (Snapshots.latest).
+            paddle.set_rng_state(pickle.loads(base64.b64decode(saved["random"])))  # noqa: S301
 
     def content(self) -> dict[str, Any]:
-        content = {name: part.state_dict() for name, part in self._parts.items()}
         # Paddle's own generators: dropout draws from them. Its state has no form but a pickle.
         random_state = base64.b64encode(pickle.dumps(paddle.get_rng_state())).decode()
-        return {**content, "scaler": self._scaler.state_dict(), "random": random_state}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_state,
+        }
 
-    def restore(self, content: Mapping[str, Any]) -> None:
-        for name, part in self._parts.items():
-            part.set_state_dict(content[name])
-        if self._scaler.is_enable():
-            self._scaler.load_state_dict(content["scaler"])
-        # A snapshot is loaded only where its hash is what the training wrote (Snapshots.latest).
-        paddle.set_rng_state(pickle.loads(base64.b64decode(content["random"])))  # noqa: S301
+
+def _require_fitting(model: Any, saved: Mapping[str, Any]) -> None:
+    """Raise ValueError for what Paddle would leave out with a warning, or find out at the first step."""
+    own = model.state_dict()
+    for key, weight in own.items():
+        shape = list(saved["model"][key].shape) if key in saved["model"] else None
+        if shape != list(weight.shape):
+            raise ValueError(f"{key} has the shape {list(weight.shape)}, in the snapshot {shape}")
+    if more := sorted(saved["model"].keys() - own.keys()):
+        raise ValueError(f"the model has no {more[0]}")
+    names = tuple(parameter.name for parameter in model.parameters())
+    of_weights = saved["optimizer"].keys() - {"LR_Scheduler", "master_weights"}
+    for key in sorted(of_weights | saved["optimizer"].get("master_weights", {}).keys()):
+        if not key.startswith(names):
+            raise ValueError(f"{key} of the optimizer belongs to no weight of the model")
+
+
+def _over_ranks(model: Any, device: str, ranks: int) -> Any:
+    """The model with its batch norms over the images of all ranks, as PaddleSeg trains on several GPUs.
+
+    On a CPU they stay each rank's own: Paddle has no such kernel there, and PaddleSeg does the same.
+    """
+    if device == "gpu" and ranks > 1:
+        return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
+
+
+def _batch_norms(model: Any, ranks: int) -> dict[str, int]:
+    """How many batch norms of the model are over the images of all ranks, and how many over one rank's own."""
+    layers = model.sublayers(include_self=True)
+    synchronised = sum(isinstance(layer, paddle.nn.SyncBatchNorm) for layer in layers) if ranks > 1 else 0
+    # Paddle's classes have no base of their own in its interface; the name of each has these words.
+    found = sum("BatchNorm" in kind.__name__ for kind in map(type, layers))
+    return {"over_ranks": synchronised, "of_each_rank": found - synchronised}
 
 
 class _Batches:
@@ -259,9 +324,6 @@ class _Seeded(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no types
         random.seed(own)
         np.random.seed(own)
         return self._dataset[index]
-
-    def __len__(self) -> int:
-        return len(self._dataset)
 
 
 def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0) -> Iterator[tuple[int, Any, Any]]:
@@ -307,9 +369,10 @@ def _step(
             parts = loss_computation(logits_list=logits, labels=labels, edges=None, losses=losses)
         loss = sum(parts)
     if scaler.is_enable():
-        scaled = scaler.scale(loss)
-        scaled.backward()
-        scaler.minimize(optimizer, scaled)
+        scaler.scale(loss).backward()
+        # Not `minimize`, which refuses parameter groups. Both leave the step out where a gradient is not finite.
+        scaler.step(optimizer)
+        scaler.update()
     else:
         loss.backward()
         optimizer.step()
@@ -317,14 +380,52 @@ def _step(
     return loss
 
 
-def _scale(scaler: Any) -> float:
-    """The loss scale; it is halved where gradients overflowed, and that step is left out."""
-    return float(scaler._scale) if scaler.is_enable() else 1.0
+class _Scaling(NamedTuple):
+    """Where dynamic loss scaling stands.
+
+    Attributes:
+        scale: what the loss is multiplied with; 1 where it is not scaled.
+        taken: steps that were taken in a row, since one was left out or the scale was raised.
+    """
+
+    scale: float
+    taken: int
+
+    @classmethod
+    def of(cls, scaler: Any) -> _Scaling:
+        if not scaler.is_enable():
+            return cls(1.0, 0)
+        state = scaler.state_dict()
+        return cls(float(state["scale"][0]), int(state["incr_count"]))
+
+    def skipped_before(self, later: _Scaling) -> bool:
+        """Whether the one step between here and `later` was left out.
+
+        A step that is taken is counted, or raises the scale when enough are. That the scale fell would not do:
+        at 0, where halving ends, it cannot.
+        """
+        return later.taken <= self.taken and later.scale <= self.scale
 
 
-def _was_skipped(before: float, after: float) -> bool:
-    """Whether a step between two loss scales was left out; at 0, where halving ends, each one is."""
-    return after < before or after == 0
+def _problem(rows: Sequence[Mapping[str, Any]], iters: int) -> str | None:
+    """In words, why a training ends with the last of these iterations as one that broke; None where it does not.
+
+    A loss that is not finite moves no weights where its step is left out, and the next has half the scale: PaddleSeg
+    goes on there. Elsewhere nothing leaves the step out, and the weights are lost with it.
+    """
+    last = rows[-1]
+    where = f"in iteration {last['iter']} of {iters}"
+    in_a_row = rows[-MAX_SKIPPED_IN_A_ROW:]
+    if len(in_a_row) == MAX_SKIPPED_IN_A_ROW and all(row["skipped"] for row in in_a_row):
+        return (
+            f"{MAX_SKIPPED_IN_A_ROW} steps in a row were left out because gradients overflowed in float16, the last "
+            f"{where} with a loss of {last['loss']:g}; a smaller scale does not help, try bfloat16"
+        )
+    if math.isfinite(last["loss"]):
+        return None
+    if not last["skipped"]:
+        return f"loss is {last['loss']} {where}"
+    return f"loss is {last['loss']} {where}, the last" if last["iter"] == iters else None
 
 
 def _step_lr(optimizer: Any, loss: float) -> None:
@@ -360,15 +461,19 @@ def _write_history(path: Path, rows: list[dict[str, Any]], rank: int) -> None:
             )
 
 
-def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, Any]:
-    """Numbers of the whole training. The first iteration is left out of the speeds: it warms up."""
+def _metrics(rows: list[dict[str, Any]], scale: float, wall: float, model: Any) -> dict[str, Any]:
+    """Numbers of the whole training; `scale` is the loss scale after it.
+
+    The first iteration is left out of the speeds: it warms up.
+    """
     steady = rows[1:] or rows
     busy = sum(row["batch_cost_s"] for row in steady)
-    scales = [row["loss_scale"] for row in rows]
+    scales = [*(row["loss_scale"] for row in rows), scale]
+    finite = [row["loss"] for row in rows if math.isfinite(row["loss"])]
     return {
         "first_loss": record.finite(rows[0]["loss"]),
         "last_loss": record.finite(rows[-1]["loss"]),
-        "min_loss": record.finite(min(row["loss"] for row in rows)),
+        "min_loss": record.finite(min(finite, default=None)),
         "ips": record.finite(sum(row["ips"] * row["batch_cost_s"] for row in steady) / busy),
         "batch_cost_s": record.finite(busy / len(steady)),
         "reader_share": record.finite(sum(row["reader_cost_s"] for row in steady) / busy),
@@ -378,9 +483,10 @@ def _metrics(rows: list[dict[str, Any]], wall: float, model: Any) -> dict[str, A
             "first": scales[0],
             "last": scales[-1],
             "min": min(scales),
-            "decreases": sum(row["skipped"] for row in rows),
+            "decreases": sum(after < before for before, after in itertools.pairwise(scales)),
         },
         "skipped_steps": sum(row["skipped"] for row in rows),
+        "nonfinite_losses": len(rows) - len(finite),
     }
 
 
