@@ -46,11 +46,11 @@ MOST_FILE_BYTES = 16 << 20  # of a file that cannot be cut, such as a record
 LOG_BEGIN, LOG_END = 1 << 20, 3 << 20  # bytes of a longer log that are kept
 DRIVER_S, PYTHON_S = 10, 60  # seconds for nvidia-smi and for an interpreter
 
-SECRET_NAME = r"token|secret|passw(?:or)?d|credential|api[-_]?key|access[-_]?key|private[-_]?key"
-SHORTEST_SECRET = 6  # a shorter value is found in any text
+SENSITIVE = r"token|secret|passw(?:or)?d|credential|api[-_]?key|access[-_]?key|private[-_]?key"
+SHORTEST = 6  # a shorter value is found in any text
 # In plain text: `Authorization: Bearer abc`, `password=abc`, `"token": "abc"`.
 _TOLD = re.compile(
-    rf"(?P<name>\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?|\b[\w-]*(?:{SECRET_NAME})\b[\"']?\s*[:=]\s*[\"']?)"
+    rf"(?P<name>\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?|\b[\w-]*(?:{SENSITIVE})\b[\"']?\s*[:=]\s*[\"']?)"
     r"(?P<value>[^\s\"'&,;<>]+)",
     re.I,
 )
@@ -96,8 +96,8 @@ class Veil:
             environment: values of variables whose names say that they are secret are masked wherever they stand.
             home, here: absolute paths of the home folder and of the working folder.
         """
-        secret = (value for name, value in environment.items() if re.search(SECRET_NAME, name, re.I))
-        self._secrets = sorted({value for value in secret if len(value) >= SHORTEST_SECRET}, key=len, reverse=True)
+        secret = (value for name, value in environment.items() if re.search(SENSITIVE, name, re.I))
+        self._secrets = sorted({value for value in secret if len(value) >= SHORTEST}, key=len, reverse=True)
         folders = {os.path.realpath(here): ".", here: ".", os.path.realpath(home): "~", home: "~"}
         self._folders = [
             (re.compile(rf"{re.escape(path)}(?![\w-]|\.\w)"), short)  # /home/ann is no part of /home/anna
@@ -222,7 +222,7 @@ def versions(stages: str | None, said_by_driver: str) -> dict[str, Any]:
         "environment": {
             name: value
             for name, value in sorted(os.environ.items())
-            if TELLING.search(name) and not re.search(SECRET_NAME, name, re.I)
+            if TELLING.search(name) and not re.search(SENSITIVE, name, re.I)
         },
     }
 

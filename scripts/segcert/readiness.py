@@ -37,7 +37,9 @@ def hindrances(stages: Path) -> list[str]:
         problems.append("the NVIDIA driver lists no GPU: run nvidia-smi by hand")
     python = stages / "bin" / "python"
     if not python.is_file():
-        problems.append(f"the environment of the stages is missing: there is no {python}\n{_how_to_make(answer, found)}")
+        problems.append(
+            f"the environment of the stages is missing: there is no {python}\n{_how_to_make(answer, found)}"
+        )
         return problems
     why_not = machine.why_paddle_has_no_gpu(machine.paddle_build(str(python)), found)
     if why_not:
