@@ -252,6 +252,7 @@ def test_a_pack_is_made_though_the_driver_hangs(inside, monkeypatch, tmp_path, l
         ("get https://example.org/x?token=planted&a=1", "get https://example.org/x?token=***&a=1"),
         ("Authorization: Bearer planted", "Authorization: Bearer ***"),
         ("MY_TOKEN=planted next", "MY_TOKEN=*** next"),
+        ("no token:\nnext line", "no token:\nnext line"),
         ('{"password": "planted", "a": 1}', '{"password": "***", "a": 1}'),
         ("the value value-of-a-variable, bare", "the value ***, bare"),
         ("/home/ann/proj/.venv/bin/python scripts/x.py", "./.venv/bin/python scripts/x.py"),
@@ -276,7 +277,8 @@ def test_a_record_stays_a_record_when_it_is_masked():
     assert veil.content("a.json", untouched) == untouched
     assert veil.content("a.json", b'{"half": "/home/ann') == b'{"half": "~'
     assert veil.content("a.log", b"\xff /home/ann") == b"\xff ~"
-    assert evidencepack.Veil({}, "/", "/").text("/a/b") == "/a/b"
+    for nowhere in ("/", "~"):
+        assert evidencepack.Veil({}, nowhere, "/").text("/a/b ~/c") == "/a/b ~/c"
 
 
 # -- bounds, and what does not belong to the run ----------------------------------------------
@@ -410,8 +412,11 @@ def test_the_configuration_or_the_file_name_asks_for_it(project, targets, config
 
 def test_a_finished_run_is_finished(run, monkeypatch):
     monkeypatch.setenv("PATH", standin(run.parent / "bin", ANSWERS))
-    again = snakemake(run, "-n", "--configfile", "mine.yaml")
-    assert "Nothing to be done" in again.stdout + again.stderr
+    again = snakemake(run, "--configfile", "mine.yaml")
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+    (told,) = re.findall(r"^evidence: .*", again.stderr, re.M)
+    size = (run / TOP / "evidence.zip").stat().st_size
+    assert told.startswith(f"evidence: {TOP}/evidence.zip ({size / 1e6:.1f} MB, ") and " 0 missing, 0 left out" in told
 
 
 def test_a_red_run_ends_in_its_pack_and_no_secret_is_in_it(run, monkeypatch):

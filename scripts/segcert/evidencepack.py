@@ -50,7 +50,7 @@ SENSITIVE = r"token|secret|passw(?:or)?d|credential|api[-_]?key|access[-_]?key|p
 SHORTEST = 6  # a shorter value is found in any text
 # In plain text: `Authorization: Bearer abc`, `password=abc`, `"token": "abc"`.
 _TOLD = re.compile(
-    rf"(?P<name>\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?|\b[\w-]*(?:{SENSITIVE})\b[\"']?\s*[:=]\s*[\"']?)"
+    rf"(?P<name>\bauthorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:\w+[ \t]+)?|(?:{SENSITIVE})[\"']?[ \t]*[:=][ \t]*[\"']?)"
     r"(?P<value>[^\s\"'&,;<>]+)",
     re.I,
 )
@@ -244,7 +244,7 @@ def pack(run_config: Path, stages: str | None, to: Path, but: Iterable[str] = ()
     """
     run = yaml.safe_load(run_config.read_text(encoding="utf-8"))
     table = CellTable(run["settings"], machine.Hardware(**run["hardware"]))
-    veil = Veil(os.environ, str(Path.home()), str(Path.cwd()))
+    veil = Veil(os.environ, os.path.expanduser("~"), str(Path.cwd()))  # noqa: PTH111 - where there is none, Path raises
     to.unlink(missing_ok=True)  # a pack that is older than the run would be taken for this run's
     found = Packed()
     with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
