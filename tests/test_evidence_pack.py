@@ -290,13 +290,14 @@ def changed():
     before = {}
 
     def change(path, text):
-        before[path] = path.read_bytes()
+        before[path] = path.read_bytes(), path.stat()
         path.write_text(text)
 
     yield change
-    for path, content in before.items():
+    for path, (content, times) in before.items():
         path.unlink(missing_ok=True)
         path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_of_a_long_log_beginning_and_end_are_kept(inside, run, monkeypatch, changed):
@@ -410,12 +411,16 @@ def test_the_configuration_or_the_file_name_asks_for_it(project, targets, config
     assert planned_jobs(planned.stdout + planned.stderr).get("pack_evidence", 0) == packs
 
 
-def test_a_finished_run_is_finished(run, monkeypatch):
+def test_a_finished_run_is_finished_and_packs_again_what_is_gone(run, monkeypatch):
     monkeypatch.setenv("PATH", standin(run.parent / "bin", ANSWERS))
-    again = snakemake(run, "--configfile", "mine.yaml")
+    again = snakemake(run, "-n", "--configfile", "mine.yaml")
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
-    (told,) = re.findall(r"^evidence: .*", again.stderr, re.M)
-    size = (run / TOP / "evidence.zip").stat().st_size
+    made = run / TOP / "evidence.zip"
+    made.unlink()
+    packed = snakemake(run, "--configfile", "mine.yaml")
+    assert packed.returncode == 0 and planned_jobs(packed.stdout + packed.stderr) == {"pack_evidence": 1}
+    (told,) = re.findall(r"^evidence: .*", packed.stderr, re.M)
+    size = made.stat().st_size
     assert told.startswith(f"evidence: {TOP}/evidence.zip ({size / 1e6:.1f} MB, ") and " 0 missing, 0 left out" in told
 
 
