@@ -259,6 +259,7 @@ def pack(run_config: Path, stages: str | None, to: Path, but: Iterable[str] = ()
         if run_log := _last(Path(".snakemake/log").glob("*.snakemake.log")):
             staged.add_file(SNAKEMAKE, run_log, True)
         _make_page(staged, table.mode)
+        staged.room = MOST_FILE_BYTES  # what is left out must be told, however full the pack is
         staged.add_text(ABOUT, _json(_about(table.mode, found)))
         _write(to, Path(folder), staged.order)
     found.names = [*staged.order, MANIFEST]
