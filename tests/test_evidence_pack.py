@@ -497,10 +497,12 @@ def making(tmp_path):
         if driver is not None:
             standin(tmp_path / "driver", driver)
             path = f"{tmp_path / 'driver'}{os.pathsep}{tools}"
+        # What should have stopped before it installs anything has nothing to install from.
+        nothing = {} if "env-gpu" in arguments else {"PIP_NO_INDEX": "1"}
         done = subprocess.run(
             ["make", f"PYTHON={sys.executable}", *arguments],
             cwd=folder,
-            env={**os.environ, "PATH": path, "MAKEFLAGS": ""},
+            env={**os.environ, **nothing, "PATH": path, "MAKEFLAGS": ""},
             capture_output=True,
             text=True,
             timeout=300,
