@@ -632,6 +632,9 @@ def test_env_gpu_installs_the_pins_by_their_hashes_and_then_paddle_held_to_them(
     locked.write_text(f"pinned @ {pinned.as_uri()} \\\n    --hash=sha256:{'0' * 64}\n")
     code, said = making("env-gpu", address)
     assert code != 0 and "HASH" in said.upper() and not mark.exists()
+    locked.write_text(f"pinned @ {pinned.as_uri()}\n")  # a pin without a hash
+    code, said = making("env-gpu", address)
+    assert code != 0 and "HASH" in said.upper() and not mark.exists()
     digest = hashlib.sha256(pinned.read_bytes()).hexdigest()
     locked.write_text(f"pinned @ {pinned.as_uri()} \\\n    --hash=sha256:{digest}\n")
     code, said = making("env-gpu", address)
@@ -644,4 +647,8 @@ def test_env_gpu_installs_the_pins_by_their_hashes_and_then_paddle_held_to_them(
         check=True,
     ).stdout
     assert {"paddlepaddle_gpu==3.2.2", "cudapart==12.0", "pinned==1.0"} <= set(listed.split())
-    assert "--hash" not in (making.folder / ".venv-gpu/pins.txt").read_text()
+    # A Paddle that asks for another version than the pinned one is refused, and changes no pin.
+    wheel(index / "paddlepaddle-gpu", "paddlepaddle_gpu", "3.2.2", "Requires-Dist: pinned>=2\n")
+    mark.unlink()
+    code, said = making("env-gpu", address)
+    assert code != 0 and "conflict" in said and not mark.exists(), said
