@@ -12,6 +12,7 @@
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
+#   results/<mode>/evidence.zip                               all of a run in writing; where `evidence: true`, or by name
 
 import os
 
@@ -40,6 +41,7 @@ include: "rules/evaluate.smk"
 include: "rules/export.smk"
 include: "rules/infer.smk"
 include: "rules/conclusions.smk"
+include: "rules/evidence.smk"
 include: "rules/matrix.smk"
 include: "rules/ending.smk"
 include: "rules/compare.smk"
@@ -49,6 +51,7 @@ rule all:
     default_target: True
     input:
         expand([*rules.conclude.output, *rules.page.output], mode=MODE),
+        expand(rules.pack_evidence.output if SETTINGS["evidence"] else [], mode=MODE),
         # every output by name: Snakemake makes a missing file again only where a target asks for it
         [path for cell in PLANNED for path in cell.outputs],
         dict.fromkeys(path for cell in PLANNED for path in TABLE.source_records(cell)),

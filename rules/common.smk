@@ -42,7 +42,7 @@ try:
     HERE = workflow.local_exec and workflow.is_main_process
     if workflow.is_main_process:
         CLEARED = surroundings.clear()
-        gpus.hand_on(asked=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
+        gpus.hand_on(wanted=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
     limit = workflow.global_resources.get("gpu") if HERE else None
     HARDWARE = machine.hardware(
         SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value

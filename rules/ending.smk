@@ -82,6 +82,10 @@ def conclude_after_failure():
     subprocess.run([sys.executable, *words, *lost], check=False)
     words = page_words(f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html")
     subprocess.run([sys.executable, *words], check=False)
+    if evidence_is_asked_for():
+        words = evidence_words(f"{SCRIPTS}/pack_evidence.py", run_config, f"results/{MODE}/evidence.zip")
+        # An environment of conda's is there in a job alone.
+        subprocess.run([sys.executable, *words, *([] if IN_CONDA else ["--python", PYTHON])], check=False)
     # The conclusions are now older than a file that they are made from and that holds what it never held: else the
     # next run would find them made, have nothing to do, and end as if all were well.
     Path(run_config).touch()
@@ -116,6 +120,6 @@ def show_conclusions():
     if not same_run(kept) or any(path.stat().st_mtime_ns > made for path in records):
         print(f"{conclusions} is older than this run: run without naming files to renew it", file=sys.stderr)
         return
-    for log in (Path(f"results/{MODE}/conclusions.log"), Path(f"results/{MODE}/page.log")):
-        if log.exists():
+    for name in ("conclusions", "page", *(["evidence"] if evidence_is_asked_for() else [])):
+        if (log := Path(f"results/{MODE}/{name}.log")).exists():
             print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")

@@ -75,6 +75,16 @@ def page_words(script, run_config, conclusions, page):
     return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
 
 
+def evidence_words(script, run_config, pack):
+    """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
+    return [script, "--run-config", run_config, "--but", f"results/{MODE}/evidence.log", "--pack", pack]
+
+
+def evidence_is_asked_for():
+    """Whether this run is to end in a pack of evidence: by the configuration, or because somebody named the file."""
+    return any(job.rule.name.endswith("pack_evidence") for job in workflow.dag.jobs)  # a module may prefix it
+
+
 def compared_files(wildcards):
     """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
     if SETTINGS["baseline"] is None:

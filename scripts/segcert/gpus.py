@@ -12,14 +12,12 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from segcert import processes
+from segcert import asked, processes
 from segcert.errors import ConfigError
 
 POOL = "TIPC_GPU_POOL"  # the devices to share out, by comma; instead of what the machine has
@@ -149,13 +147,13 @@ def listed() -> Listing:
     return _ask_for_list()
 
 
-def hand_on(asked: bool) -> None:
+def hand_on(wanted: bool) -> None:
     """Ask the driver, and leave its answer for the processes that this one starts.
 
     Args:
-        asked: False where no GPU is wanted: then it is not asked at all.
+        wanted: whether a GPU is; where none is, the driver is not asked at all.
     """
-    listing = _ask_for_list() if asked else Listing(False)
+    listing = _ask_for_list() if wanted else Listing(False)
     os.environ[ANSWER] = json.dumps({"machine": processes.place(), "job": _job(), **vars(listing)})
     listed.cache_clear()
 
@@ -260,34 +258,13 @@ def _ask(*arguments: str) -> str:
     """What nvidia-smi prints.
 
     Raises:
-        DriverError: it failed, or gave no answer in time. It may not even be possible to end it then (a process
-            that waits for a broken driver cannot be killed), so nobody waits for its end.
+        DriverError: it failed, or gave no answer in time.
     """
-    patience = _patience()
-    try:
-        child = subprocess.Popen(
-            [COMMAND, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise DriverError(f"{COMMAND} cannot be started: {error.strerror}") from error
-    try:
-        answer, _ = child.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        raise DriverError(
-            f"{COMMAND} gave no answer in {patience:g} s (run it by hand; {PATIENCE} sets how long to wait)"
-        ) from None
-    if child.returncode:
-        said = " ".join(answer.split()) or "nothing"
-        raise DriverError(f"{COMMAND} failed with exit code {child.returncode} and said: {said}")
-    return answer
+    answer = asked.ask([COMMAND, *arguments], _patience())
+    if answer.why_not:
+        said = " ".join(answer.text.split())
+        raise DriverError(f"{answer.why_not} and said: {said or 'nothing'} ({PATIENCE} sets how long it may take)")
+    return answer.text
 
 
 def _patience() -> float:

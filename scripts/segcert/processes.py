@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
+# psutil is imported where it is needed: what looks at a machine before anything is installed has no packages.
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def runs(named: Mapping[str, Any]) -> bool:
 
 def is_below(named: Mapping[str, Any]) -> bool:
     """Whether a process of this machine still runs and this one is its child, or its children's."""
+    import psutil
+
     try:
         return runs(named) and named["pid"] in [parent.pid for parent in psutil.Process().parents()]
     except psutil.Error:  # one of them ended just now
@@ -51,6 +53,8 @@ def _begun(pid: int) -> str | None:
     if stat:
         fields = stat.rpartition(")")[2].split()  # proc(5): a name in parentheses may hold anything
         return None if fields[0] in "ZX" else fields[19]
+    import psutil
+
     with contextlib.suppress(psutil.Error):  # no /proc
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())

@@ -38,6 +38,7 @@ MODE_SECTIONS = (
     "evaluate",
     "export",
     "infer",
+    "evidence",
     "gates",
     "benchmark",
     "compare",

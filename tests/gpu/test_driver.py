@@ -219,7 +219,7 @@ def child():
 
 def test_the_driver_is_asked_once_a_run_and_its_answer_handed_on(driver, monkeypatch):
     folder = driver(count=4)
-    gpus.hand_on(asked=True)
+    gpus.hand_on(wanted=True)
     asked = stand_in_driver.asked(folder).read_text()
     assert len(gpus.listed().gpus) == 4 and child() == "4 None"
     assert stand_in_driver.asked(folder).read_text() == asked
@@ -236,7 +236,7 @@ def test_the_driver_is_asked_once_a_run_and_its_answer_handed_on(driver, monkeyp
 
 def test_the_driver_is_not_asked_where_no_gpu_is_wanted(driver, monkeypatch):
     folder = driver(misbehaviour="sleep 60")
-    gpus.hand_on(asked=False)
+    gpus.hand_on(wanted=False)
     assert machine.hardware("cpu").gpus == 0 and machine.environment()["gpu"] is None and child() == "0 None"
     assert not stand_in_driver.asked(folder).exists()
     monkeypatch.delenv(gpus.ANSWER)

@@ -1,0 +1,34 @@
+"""One file to send to somebody who was not there: records, logs, versions, what the driver says of the GPUs.
+
+Inputs: the conclusions, and with them every record of the run.
+Outputs: results/<mode>/evidence.zip. The configuration says whether a run makes it (key `evidence`); a run that asked
+for it makes it also where jobs failed (ending.smk).
+"""
+
+
+rule pack_evidence:
+    input:
+        script=f"{SCRIPTS}/pack_evidence.py",
+        modules=modules("pack_evidence.py"),
+        templates=templates("templates/page"),
+        run_config="results/{mode}/run_config.yaml",
+        conclusions=rules.conclude.output,
+        page=rules.page.output,
+    output:
+        pack="results/{mode}/evidence.zip",
+    log:
+        "results/{mode}/evidence.log",
+    benchmark:
+        "results/{mode}/evidence.bench.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    params:
+        words=lambda wildcards, input, output: evidence_words(input.script, input.run_config, output.pack),
+    shell:
+        '"$WORKFLOW_PYTHON" {params.words:q} --python "$STAGE_PYTHON" 2> {log:q}'
