@@ -7,29 +7,22 @@ import paddle
 from segcert.errors import Unverified
 
 
-def use(device: str, devices: int = 1) -> None:
+OFFERS = {"float16": "is_float16_supported", "bfloat16": "is_bfloat16_supported"}  # functions of paddle.amp
+
+
+def use(device: str, devices: int = 1, dtype: str | None = None) -> None:
     """Select cpu or gpu for this process.
 
     Raises:
-        Unverified: this build of Paddle or this machine does not have it, or it does not compute.
+        Unverified: this build of Paddle or this machine does not have it, or it does not compute, or not in `dtype`.
     """
     if device == "gpu":
-        require_gpu(devices)
+        require_gpu(devices, dtype)
     paddle.set_device(device)
 
 
-def require_dtype(dtype: str) -> None:
-    """Raise Unverified unless the GPU, which has been selected, computes in float16 | bfloat16.
-
-    Paddle asks the card itself, and refuses a cast with a message of its own where it does not.
-    """
-    offered = {"float16": paddle.amp.is_float16_supported, "bfloat16": paddle.amp.is_bfloat16_supported}
-    if dtype in offered and not offered[dtype]():
-        raise Unverified(f"this GPU does not compute in {dtype}, as Paddle {paddle.__version__} says")
-
-
-def require_gpu(devices: int = 1) -> None:
-    """Raise Unverified unless Paddle sees so many GPUs and runs a convolution on the first.
+def require_gpu(devices: int = 1, dtype: str | None = None) -> None:
+    """Raise Unverified unless Paddle sees so many GPUs and runs a convolution on the first, which computes in `dtype`.
 
     A build without machine code for a card is noticed only by its first kernel.
     """
@@ -47,3 +40,5 @@ def require_gpu(devices: int = 1) -> None:
         raise Unverified(f"Paddle {paddle.__version__} cannot compute on this GPU: {first}") from error
     if finds != 36:  # 2 x 2 sums of nine ones
         raise Unverified(f"Paddle {paddle.__version__} computes wrongly on this GPU: a sum of 36 ones is {finds}")
+    if dtype and not getattr(paddle.amp, OFFERS[dtype])():  # it asks the card
+        raise Unverified(f"this GPU does not compute in {dtype}, as Paddle {paddle.__version__} says")

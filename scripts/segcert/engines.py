@@ -71,10 +71,9 @@ class PaddleEngine(Engine):
         from paddle import inference
 
         if device == "gpu":
-            from segcert.device import require_dtype, require_gpu
+            from segcert.device import require_gpu
 
-            require_gpu()
-            require_dtype({"fp16": "float16"}.get(precision, precision))
+            require_gpu(dtype={"fp16": "float16"}.get(precision))
         config = inference.Config(str(folder / program), str(folder / "model.pdiparams"))
         config.disable_glog_info()
         if device == "gpu":

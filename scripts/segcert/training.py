@@ -112,7 +112,7 @@ def train(
         Unverified: the device is not to be had here.
     """
     ranks = dist.ParallelEnv().nranks
-    use_device(device, ranks)
+    use_device(device, ranks, precision.dtype)
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
