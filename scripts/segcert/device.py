@@ -6,7 +6,6 @@ import paddle
 
 from segcert.errors import Unverified
 
-
 OFFERS = {"float16": "is_float16_supported", "bfloat16": "is_bfloat16_supported"}  # functions of paddle.amp
 
 
