@@ -20,6 +20,21 @@ def use(device: str, devices: int = 1, dtype: str | None = None) -> None:
     paddle.set_device(device)
 
 
+def require_tensorrt() -> None:
+    """Raise Unverified unless Paddle was built with TensorRT and finds its library."""
+    from paddle import inference
+
+    name = f"Paddle {paddle.__version__}"
+    if not any(inference.get_trt_compile_version()):
+        raise Unverified(f"{name} is built without TensorRT")
+    try:
+        found = inference.get_trt_runtime_version()
+    except Exception as error:
+        raise Unverified(f"{name} does not find TensorRT's library: {error}") from error
+    if not any(found):
+        raise Unverified(f"{name} does not find TensorRT's library")
+
+
 def require_gpu(devices: int = 1, dtype: str | None = None) -> None:
     """Raise Unverified unless Paddle sees so many GPUs and runs a convolution on the first, which computes in `dtype`.
 

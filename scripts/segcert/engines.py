@@ -71,9 +71,11 @@ class PaddleEngine(Engine):
         from paddle import inference
 
         if device == "gpu":
-            from segcert.device import require_gpu
+            from segcert.device import require_gpu, require_tensorrt
 
             require_gpu(dtype={"fp16": "float16"}.get(precision))
+            if kind == "tensorrt":
+                require_tensorrt()
         config = inference.Config(str(folder / program), str(folder / "model.pdiparams"))
         config.disable_glog_info()
         if device == "gpu":

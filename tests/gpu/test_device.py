@@ -54,3 +54,28 @@ def test_a_card_that_does_not_compute_in_a_type(one_gpu, monkeypatch, dtype):
     with pytest.raises(Unverified, match=f"does not compute in {dtype}"):
         device.use("gpu", dtype=dtype)
     device.use("gpu", dtype={"float16": "bfloat16", "bfloat16": "float16"}[dtype])
+
+
+def test_tensorrt_that_is_there(monkeypatch):
+    for name in ("get_trt_compile_version", "get_trt_runtime_version"):
+        monkeypatch.setattr(paddle.inference, name, lambda: (8, 5, 1))
+    device.require_tensorrt()
+
+
+def no_library():
+    raise RuntimeError("libnvinfer.so: cannot open shared object file")
+
+
+@pytest.mark.parametrize(
+    ("built", "found", "words"),
+    [
+        ((0, 0, 0), None, "is built without TensorRT"),
+        ((8, 5, 1), no_library, "does not find TensorRT's library: libnvinfer.so"),
+        ((8, 5, 1), lambda: (0, 0, 0), "does not find TensorRT's library$"),
+    ],
+)
+def test_tensorrt_that_is_not_there(monkeypatch, built, found, words):
+    monkeypatch.setattr(paddle.inference, "get_trt_compile_version", lambda: built)
+    monkeypatch.setattr(paddle.inference, "get_trt_runtime_version", found)
+    with pytest.raises(Unverified, match=words):
+        device.require_tensorrt()
