@@ -188,7 +188,9 @@ def test_gradients_are_clipped_after_they_are_unscaled(dataset, tmp_path):
 @pytest.mark.parametrize("precision", [O1, O2, BF16], ids=["O1", "O2", "O2 bfloat16"])
 def test_a_training_resumed_ends_as_one_that_was_not_disturbed(dataset, tmp_path, precision, monkeypatch):
     """The scale is raised after four steps that were taken, two of which are before the snapshot."""
-    path = config(tmp_path, model={"type": "OwnLoss"}, gradient=[4, 10] if precision is not BF16 else [])
+    # Paddle 2 does not save the generator of a CPU, from which that model draws.
+    model = {} if paddle.__version__.startswith("2.") else {"type": "OwnLoss"}
+    path = config(tmp_path, model=model, gradient=[4, 10] if precision is not BF16 else [])
     calm, _ = watched(tmp_path, dataset, path, precision, 10, raise_after=4)
     undisturbed, weights = rows(tmp_path), paddle.load(str(tmp_path / "model.pdparams"))
     monkeypatch.setattr(PlantedLoss, "killed_at", 8)
