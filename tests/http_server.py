@@ -18,6 +18,7 @@ class Answer:
         ignore_range: send everything to a request for a part.
         mind_if_range: False sends the part although the file is another by now.
         unsaid: no Content-Length; the end is where the connection is closed.
+        times: send the content so often.
         piece: of a part no more than so many bytes, as the answer's headers say.
     """
 
@@ -28,6 +29,7 @@ class Answer:
     ignore_range: bool = False
     mind_if_range: bool = True
     unsaid: bool = False
+    times: int = 1
     piece: int | None = None
 
 
@@ -86,8 +88,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["Content-Length"] = len(body) if answer.claim is None else answer.claim
         self._head(request, 200 if start is None else 206, {**headers, **answer.headers})
         body = body[: answer.cut]
-        self.wfile.write(body)
-        request.sent = len(body)
+        for _ in range(answer.times):
+            self.wfile.write(body)
+            request.sent += len(body)
         if answer.cut is not None or answer.claim is not None or answer.unsaid:
             self.close_connection = True
 

@@ -301,9 +301,10 @@ def test_an_endless_answer_ends(site, get, tmp_path, monkeypatch):
     url = site.put("/data.zip", CONTENT)
     monkeypatch.setattr(archives, "LIMITS", archives.Limits(bytes=1000))
     assert "expected are at most 1000" in refused(get, url)
-    site.misbehave("/data.zip", Answer(unsaid=True))
+    site.misbehave("/data.zip", Answer(unsaid=True, times=100))
     assert f"{url}: more than 1000 bytes come; it is refused" in refused(get, url)
     assert left(tmp_path, url) is None
+    assert site.requests[-1].sent < 50 * len(CONTENT), "it was left before its end"
 
 
 def test_a_server_that_does_not_say_how_much_it_has(site, get):
@@ -591,6 +592,13 @@ def test_a_zip_that_says_more_than_it_has(tmp_path):
         archives.unpack(tmp_path / "a.zip", tmp_path / "out")
     with pytest.raises(StageError, match=r"'a\.bin' cannot be copied"):
         archives.to_tar(tmp_path / "a.zip", tmp_path / "out.tar")
+
+
+def test_no_more_of_a_member_is_written_than_it_says(tmp_path):
+    """Whatever the library that reads it gives."""
+    out = io.BytesIO()
+    archives.copy(tmp_path / "a.zip", "a", 3, archives.Member(tmp_path / "a.zip", io.BytesIO(b"12345")), out)
+    assert out.getvalue() == b"123"
 
 
 def test_folders_of_a_zip_are_made_and_what_else_it_may_hold_is_refused(tmp_path):
