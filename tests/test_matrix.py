@@ -127,5 +127,10 @@ def test_the_script_explains_a_configuration_of_ones_own(root, tmp_path):
     done = subprocess.run([*command, "--hardware", "gpu"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "mode smoke, rules strict, 8 GPUs" in done.stdout and "pp_humanseg_lite train" in done.stdout
+    unread = subprocess.Popen(
+        [*command, "--hardware", "gpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    unread.stdout.close()  # as `| head` does when it has enough
+    assert unread.stderr.read() == "" and unread.wait(120) == 0
     wrong = subprocess.run([*command, "--mode", "quick"], capture_output=True, text=True, timeout=120, check=False)
     assert wrong.returncode == 2 and "quick" in wrong.stderr and "Traceback" not in wrong.stderr

@@ -133,10 +133,9 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
             enable_onnx_checker=True,
             **unoptimized,
         )
-    except Exception as error:
-        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {error}") from error
-    if not target.is_file():
-        raise StageError(f"paddle2onnx wrote no model for opset {opset}; its messages are in the log")
+    except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
+        said = "its messages are in the log" if isinstance(error, SystemExit) else error
+        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {said}") from error
 
 
 def _opset(path: Path) -> int:
