@@ -464,7 +464,7 @@ def test_a_failure_says_what_ended_its_job(chain, monkeypatch, tmp_path):
 def test_conclusions_that_cannot_be_written_are_told_of(chain, tmp_path):
     (tmp_path / "file").write_text("in the way")
     script, run = chain / "scripts/conclude.py", "results/smoke/run_config.yaml"
-    command = [sys.executable, str(script), "--run-config", run, "--json", str(tmp_path / "file/conclusions.json")]
+    command = [sys.executable, str(script), "--run-config", run, "--json", str(tmp_path / "file/in/conclusions.json")]
     done = subprocess.run(command, cwd=chain, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("no conclusions: ") and str(tmp_path / "file") in done.stderr

@@ -352,7 +352,16 @@ def test_a_process_is_told_apart_where_little_is_told_of_it(monkeypatch):
     assert processes.is_below(above) and not processes.is_below(processes.identity())
     monkeypatch.setattr(processes.psutil.Process, "parents", gone)
     assert processes.is_below(above), "it runs, and nothing says that it is not above"
-    assert not processes.is_below({**above, "begun": "1"})
+    process = subprocess.Popen(["sleep", "60"])
+
+    def ends(*arguments):
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        raise psutil.NoSuchProcess(process.pid)
+
+    monkeypatch.setattr(processes.psutil.Process, "parents", ends)
+    assert not processes.is_below(processes.identity(process.pid)), "it ran before, and no longer"
+    process.wait()
     monkeypatch.setattr(processes.Path, "readlink", refuse)
     assert processes.runs(processes.identity()) and not processes.here(above)
 

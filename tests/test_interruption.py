@@ -98,10 +98,11 @@ def test_where_nothing_can_be_locked_no_lock_is_held_and_none_is_taken_away(tmp_
     def flock(stream, kind):
         raise OSError(errno.ENOLCK, "No locks available")  # stands for a file system that has none
 
+    opened, fdopen = [], os.fdopen
     monkeypatch.setattr(locks.fcntl, "flock", flock)
-    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(locks.os, "fdopen", lambda *given, **more: opened.append(fdopen(*given, **more)) or opened[0])
     assert locks.hold(tmp_path) is None
-    assert lock.exists() and set(os.listdir("/proc/self/fd")) == before
+    assert lock.exists() and opened[0].closed
 
 
 WRITER = """

@@ -353,7 +353,7 @@ def test_a_gate_and_a_list_of_another_form_are_shown_as_they_are(tmp_path):
     text = rendered(tmp_path, Conclusions("smoke", [one]))
     read = "".join(Reader(text).text)
     assert pages.EVIL in read and pages.EVIL not in text
-    assert "a.png" in read and "image b.png, agreement 0.5" in read
+    assert "<li>a.png</li>" in text and "<li>image b.png, agreement 0.5</li>" in text
 
 
 def test_every_sentence_has_two_languages():
