@@ -3,6 +3,7 @@
 # make test-root    the tests that need root, which make test skips without it
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make coverage     which lines under scripts/ none of the tests above has run; fails unless tests/coverage/exceptions.toml has a reason
+#                   (SINCE=main: of the lines that changed since, after a run of some of the tests)
 # make soak         runs that are killed at random must end as if nothing had happened: SECONDS=1800 MODELS="a b"
 # make fuzz         the property-based tests for FUZZ_SECONDS=600
 # make gpu-evidence mixed precision and GPU inference, observed, as far as this machine can
@@ -78,7 +79,7 @@ test-browser: env-dev
 	$(MARKED) $(BIN)/python -m pytest tests/browser
 
 coverage:
-	$(PYTHON) tests/coverage/judge.py
+	$(PYTHON) tests/coverage/judge.py $(if $(SINCE),--since $(SINCE))
 
 soak: env
 	$(BIN)/python bench/soak.py --seconds $(SECONDS) --models $(MODELS)

@@ -132,6 +132,32 @@ def test_marks_of_other_machines_count(judged):
     assert judge(judged).stdout.splitlines()[:-1] == [NEVER]
 
 
+def test_only_what_changed_is_judged_where_that_is_asked_for(judged):
+    def git(*words):
+        subprocess.run(["git", *words], cwd=judged, check=True, timeout=60)
+
+    git("init", "--quiet")
+    git("add", "scripts")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "all")
+    assert (judge(judged, "--since", "HEAD").returncode, judge(judged).returncode) == (0, 1), "nothing changed"
+    part = judged / "scripts/segcert/part.py"
+    part.write_text(PART.replace("SIZE = 8", "SIZE = (\n                8\n            )") + "\nSIZE = 9\n")
+    (judged / "scripts/segcert/fresh.py").write_text("A = 1\n")
+    run(judged, "exit")
+    found = judge(judged, "--since", "HEAD")
+    assert found.returncode == 1
+    assert found.stdout.splitlines()[:-1] == [
+        "scripts/segcert/fresh.py:1: A = 1  <- no test runs this",
+        "scripts/segcert/part.py:40: SIZE = (  <- no test runs this",
+    ]
+    git("add", "scripts")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "split")
+    part.write_text(part.read_text().replace("                8\n", "                9\n"))
+    fresh = exception(file="segcert/part.py", line="SIZE = (", reason="r")
+    assert "part.py:40" in judge(judged, "--since", "HEAD").stdout, "a line within a statement"
+    assert judge(judged, "--since", "HEAD", exceptions=fresh).returncode == 0
+
+
 def test_a_process_that_cannot_mark_runs_all_the_same(judged):
     run(judged, "matched")
     for file in (judged / ".lines").glob("*.ran"):

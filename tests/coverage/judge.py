@@ -1,6 +1,7 @@
 """Which lines under scripts/ no test has run: fails for each that has no reason to be left out.
 
     judge.py                   judge what stands in .lines/ (and in its folders, for the marks of several machines)
+    judge.py --since COMMIT    judge the lines that changed since a commit alone: after a run of some of the tests
     judge.py --follow PYTHON   let the processes of that environment mark what they run (see marks.py)
 
 A line that the tests cannot reach stands in exceptions.toml. An exception that matches nothing, or of which a
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -24,6 +26,7 @@ import marks
 
 ROOT = Path(__file__).resolve().parents[2]
 EXCEPTIONS = Path(__file__).parent / "exceptions.toml"
+UNRUN = "  <- no test runs this"
 PTH = "segcert-lines.pth"
 START = (
     f'import os; p = os.environ.get("{marks.VARIABLE}"); p and os.access(p, os.R_OK) and '
@@ -94,7 +97,36 @@ def complaints(found: list[Line], exceptions: list[dict[str, Any]]) -> Iterator[
         excepted.update(matched)
     for line in found:
         if not line.ran and line not in excepted:
-            yield f"{line}  <- no test runs this"
+            yield f"{line}{UNRUN}"
+
+
+def changed(root: Path, commit: str) -> dict[str, set[int]]:
+    """File below scripts/ -> numbers of its lines that are not in a commit."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout
+
+    found: dict[str, set[int]] = {}
+    numbers: set[int] = set()
+    for line in git("diff", "--unified=0", "--no-color", "--no-ext-diff", commit, "--", "scripts").splitlines():
+        if line.startswith("+++ "):
+            numbers = found.setdefault(line.removeprefix("+++ b/scripts/"), set())
+        elif hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+            first = int(hunk[1])
+            numbers.update(range(first, first + int(hunk[2] or 1)))
+    for file in git("ls-files", "--others", "--exclude-standard", "--", "scripts").splitlines():
+        lines_there = len((root / file).read_bytes().splitlines())
+        found[file.removeprefix("scripts/")] = set(range(1, lines_there + 1))
+    return found
+
+
+def missed(found: list[Line], numbers: dict[str, set[int]], exceptions: list[dict[str, Any]]) -> Iterator[Line]:
+    """The statements with one of these lines that did not run and are not excepted."""
+    for line, following in zip(found, [*found[1:], None], strict=True):
+        end = following.number if following and following.file == line.file else sys.maxsize
+        here = any(line.number <= number < end for number in numbers.get(line.file, ()))
+        if here and not line.ran and not any(_matches(entry, line) for entry in exceptions):
+            yield line
 
 
 def _matches(entry: dict[str, Any], line: Line) -> bool:
@@ -114,6 +146,7 @@ def follow(python: Path) -> None:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--since", metavar="COMMIT")
     options.add_argument("--follow", type=Path, metavar="PYTHON")
     args = options.parse_args()
     if args.follow:
@@ -122,7 +155,10 @@ def main() -> int:
     marked = Path(marks.FOLDER)
     found = lines(ROOT / "scripts", [marked, *marked.glob("*/")])
     exceptions = tomllib.loads(EXCEPTIONS.read_text(encoding="utf-8")).get("exception", [])
-    wrong = list(complaints(found, exceptions))
+    if args.since:
+        wrong = [f"{line}{UNRUN}" for line in missed(found, changed(ROOT, args.since), exceptions)]
+    else:
+        wrong = list(complaints(found, exceptions))
     print(*wrong, sep="\n", end="\n" if wrong else "")
     print(f"{sum(line.ran for line in found)} of {len(found)} statements under scripts/ were run by a test")
     return 1 if wrong else 0
