@@ -2,6 +2,8 @@
 # make test         environment, then every test and check
 # make test-root    the tests that need root, which make test skips without it
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
+# make coverage     which lines under scripts/ none of the tests above has run; fails unless tests/coverage/exceptions.toml has a reason
+#                   (SINCE=main: of the lines that changed since, after a run of some of the tests)
 # make soak         runs that are killed at random must end as if nothing had happened: SECONDS=1800 MODELS="a b"
 # make fuzz         the property-based tests for FUZZ_SECONDS=600
 # make gpu-evidence mixed precision and GPU inference, observed: ends in results/gpu_evidence/evidence.zip, one file to send.
@@ -37,9 +39,12 @@ LOGGER ?= $(shell test -t 2 && echo --logger rich)
 MODES := $(shell sed -n '/^modes:/,/^[^ \#]/s/^  \([a-z0-9_]*\):.*/\1/p' config/config.yaml)
 VENV := .venv
 BIN := $(VENV)/bin
+# Each line under scripts/ that a test runs is marked, in whatever process: tests/coverage/.
+FOLLOW := $(BIN)/python tests/coverage/judge.py --follow
+MARKED := SEGCERT_LINES=$(CURDIR)/tests/coverage/marks.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-browser bench soak fuzz env env-dev env-gpu env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -62,27 +67,37 @@ gpu-evidence:
 	@$(MAKE) --no-print-directory run MODE=gpu_evidence STAGE_PYTHON=$(wildcard $(STAGES)/bin/python)
 
 test: env-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(FOLLOW) $(BIN)/python
+	$(MARKED) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-root: env-dev
 	test "$$(id -u)" = 0
-	$(BIN)/python -m pytest tests/test_faults.py
+	$(FOLLOW) $(BIN)/python
+	$(MARKED) $(BIN)/python -m pytest tests/test_faults.py
 
 test-cluster: env-dev
 	command -v slurmctld > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } > $(VENV)/slurm-install.log 2>&1 \
 	  || { cat $(VENV)/slurm-install.log; exit 1; }
-	$(BIN)/python -m pytest tests/cluster
+	$(FOLLOW) $(BIN)/python
+	$(MARKED) $(BIN)/python -m pytest tests/cluster
 
 test-generations: env-dev env-paddle-2.6
-	$(BIN)/python -m pytest tests/generations
+	$(FOLLOW) $(BIN)/python
+	$(FOLLOW) .venv-paddle-2.6/bin/python
+	$(MARKED) $(BIN)/python -m pytest tests/generations
 
 test-gpu: env-dev env-paddle-gpu-2.6
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/gpu
+	$(FOLLOW) $(BIN)/python
+	$(MARKED) $(BIN)/python -m pytest -n 2 --dist loadfile tests/gpu
 
 test-browser: env-dev
 	{ command -v chromium && command -v chromedriver; } > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } > $(VENV)/chromium-install.log 2>&1 \
 	  || { cat $(VENV)/chromium-install.log; exit 1; }
-	$(BIN)/python -m pytest tests/browser
+	$(FOLLOW) $(BIN)/python
+	$(MARKED) $(BIN)/python -m pytest tests/browser
+
+coverage:
+	$(PYTHON) tests/coverage/judge.py $(if $(SINCE),--since $(SINCE))
 
 soak: env
 	$(BIN)/python bench/soak.py --seconds $(SECONDS) --models $(MODELS)

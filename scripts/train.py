@@ -84,7 +84,7 @@ def main() -> int:
     options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
     options.add_argument("--history", required=True, help="the CSV file of iterations to make")
     args = stage.parse(options)
-    if (args.precision == "amp") != bool(args.amp_level and args.amp_dtype):
+    if {bool(args.amp_level), bool(args.amp_dtype)} != {args.precision == "amp"}:
         options.error("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")
     plan = stage.Plan(
         "train",

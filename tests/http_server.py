@@ -17,6 +17,9 @@ class Answer:
         claim: Content-Length, whatever is sent.
         ignore_range: send everything to a request for a part.
         mind_if_range: False sends the part although the file is another by now.
+        unsaid: no Content-Length; the end is where the connection is closed.
+        times: send the content so often.
+        piece: of a part no more than so many bytes, as the answer's headers say.
     """
 
     status: int | None = None
@@ -25,6 +28,9 @@ class Answer:
     claim: int | None = None
     ignore_range: bool = False
     mind_if_range: bool = True
+    unsaid: bool = False
+    times: int = 1
+    piece: int | None = None
 
 
 @dataclass
@@ -74,15 +80,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers |= {"Content-Range": f"bytes */{len(content)}", "Content-Length": 0}
             self._head(request, 416, headers)
             return
-        if start is not None:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         body = content[start or 0 :]
-        headers["Content-Length"] = len(body) if answer.claim is None else answer.claim
+        if start is not None:
+            body = body[: answer.piece]
+            headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(content)}"
+        if not answer.unsaid:
+            headers["Content-Length"] = len(body) if answer.claim is None else answer.claim
         self._head(request, 200 if start is None else 206, {**headers, **answer.headers})
         body = body[: answer.cut]
-        self.wfile.write(body)
-        request.sent = len(body)
-        if answer.cut is not None or answer.claim is not None:
+        for _ in range(answer.times):
+            self.wfile.write(body)
+            request.sent += len(body)
+        if answer.cut is not None or answer.claim is not None or answer.unsaid:
             self.close_connection = True
 
     def _start(self, answer, tag):

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 
 import cv2
@@ -13,7 +15,7 @@ import stages
 import yaml
 from conftest import ROOT, planned_jobs, snakemake
 
-from segcert import archives, conclusions, layouts, record, settings, synthetic
+from segcert import archives, conclusions, inputs, layouts, record, settings, synthetic
 from segcert.errors import ConfigError, StageError
 
 FILE = "config/config.yaml"
@@ -224,6 +226,28 @@ def test_sizes_are_looked_at_without_decoding(dataset):
     layouts.check_sizes(dataset, layouts.splits(dataset, "mini_supervisely"))
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "words"),
+    [
+        (
+            "train.py",
+            ["--precision", "amp", "--amp-level", "O1"],
+            "--precision amp goes with --amp-level and --amp-dtype",
+        ),
+        ("train.py", ["--amp-dtype", "float16"], "--precision amp goes with --amp-level and --amp-dtype"),
+        ("with_gpus.py", ["-n", "0", "--", "true"], "-n: at least 1"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused_before_it_does_anything(dataset, tmp_path, script, arguments, words):
+    if script == "train.py":
+        done = stages.train(tmp_path, dataset, "--iters", "1", "--batch-size", "2", *arguments)
+    else:
+        command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- models and records -----------------------------------------------------------------------
 
 
@@ -253,6 +277,32 @@ def exported(trained, tmp_path_factory):
     done = stages.export(folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_evaluation_names_the_file_that_is_wrong(trained, dataset, tmp_path):
+    copied(trained, tmp_path, "model.pdparams")
+    pair = json.loads((dataset / "manifest.json").read_text())["splits"]["val"][0]
+
+    def reason_of(number, spoil):
+        folder = shutil.copytree(dataset, tmp_path / f"d{number}")
+        spoil(folder)
+        done = stages.evaluate(tmp_path, folder)
+        assert done.returncode == 1 and not (tmp_path / "reference").exists()
+        return record.read(tmp_path / "eval.failed.json")["reason"]
+
+    for number, name in enumerate(pair):
+        reason = reason_of(number, lambda folder, name=name: (folder / name).write_bytes(b"no image"))
+        assert name in reason and "cannot be decoded" in reason, reason
+    reason = reason_of(2, lambda folder: (folder / "val.txt").write_text(""))
+    assert "d2: the validation split is empty" in reason
+
+
+def test_inference_without_a_list_is_told_of(exported, dataset, tmp_path):
+    copied(exported, tmp_path, "export", "reference")
+    folder = shutil.copytree(dataset, tmp_path / "d")
+    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": [], "val": [], "test": []}}))
+    assert stages.infer(tmp_path, folder, "none").returncode == 1
+    assert "d: the inference list is empty" in record.read(tmp_path / "none.failed.json")["reason"]
 
 
 def test_a_model_that_another_paddle_exported_is_told_of_when_it_does_not_load(exported, dataset, tmp_path):
@@ -287,6 +337,30 @@ def test_a_corrupted_record_is_a_failed_cell(tmp_path, text, monkeypatch):
     found = conclusions._source(str(path), lost=False)
     assert found["status"] == "failed" and "delete the file" in found["reason"]
     assert path.read_text() == text
+
+
+def test_an_input_whose_manifest_is_spoiled_meanwhile_has_changed(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.txt").write_text("a")
+    manifest = tmp_path / "set/manifest.json"
+    told = json.dumps({"files": [{"path": "a.txt", "sha256": record.sha256(tmp_path / "set/a.txt")}]})
+    for spoiled in ("{", b"\xff", told + " "):
+        manifest.write_text(told)
+        seen = inputs.Inputs([tmp_path / "set"])
+        os.utime(tmp_path / "set/a.txt", (1, 1))
+        assert seen.changed() is None, "touched and not changed"
+        manifest.write_bytes(spoiled if isinstance(spoiled, bytes) else spoiled.encode())
+        assert "was changed while it was worked with" in seen.changed()
+
+
+def test_a_record_without_a_field_that_it_needs_is_not_written(trained, tmp_path):
+    content = record.read(trained / "train.json")
+    del content["started"], content["schema_version"]
+    with pytest.raises(ValueError, match=r"r\.json: a record needs started"):
+        record.write(tmp_path / "r.json", content)
+    with pytest.raises(ValueError, match="unknown status 'flaky'; one of passed, "):
+        record.write(tmp_path / "r.json", {**content, "started": "now", "status": "flaky"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_record_whose_fields_are_of_another_kind_is_refused(trained, tmp_path):

@@ -1,11 +1,13 @@
 """The benchmark log: the seed's sample field by field, and our own log through the same parser."""
 
+import sys
 from datetime import datetime
 
 import pytest
 import tipc_logs
 
-from segcert import benchlog
+from segcert import benchlog, inference
+from segcert.errors import StageError
 
 # The sample of the seed document, under its heading on the benchmark option.
 SEED_SAMPLE = """
@@ -82,6 +84,26 @@ def test_our_log_reads_back_and_looks_like_the_seeds():
     assert tipc_logs.benchmark(text) == SEED_VALUES
     # Apart from the trailing blank after an empty model name, the lines are the seed's, one by one.
     assert [line.rstrip() for line in text.splitlines()] == SEED_SAMPLE.strip().splitlines()
+
+
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_a_logger_that_ends_the_process_is_heard_all_the_same(code):
+    """A stand-in for auto_log, which is on no package registry, and ends the process once it has written its lines."""
+
+    class Logger:
+        times = None
+
+        def report(self):
+            lines.extend(SEED_SAMPLE.splitlines(keepends=True))
+            sys.exit(code)
+
+    lines = []
+    writer = inference._AutoLog(Logger(), lines)
+    if code:
+        with pytest.raises(StageError, match="auto_log ended with exit code 3"):
+            writer.report()
+    else:
+        assert tipc_logs.benchmark(writer.report()) == SEED_VALUES
 
 
 def test_other_lines_around_the_block_do_not_matter():

@@ -419,6 +419,61 @@ def test_a_record_made_from_another_checkpoint_is_not_believed(chain, monkeypatc
         assert cell["status"] == "not-run" and "made from another" in cell["reason"]
 
 
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (lambda text: text[:-5], "failed", "train.json: not a record"),
+        (lambda text: text.replace('"mode": "smoke"', '"mode": "other"', 1), "not-run", "mode other, not smoke"),
+        (lambda text: text.replace('"command": "', '"command": "\'', 1), "not-run", "its command is none"),
+        (
+            lambda text: (
+                text[: text.index('"effective"')]
+                + text[text.index('"effective"') :].replace('"precision": "fp32"', '"precision": "amp"', 1)
+            ),
+            "failed",
+            "its record says passed and does not prove it: precision: fp32 requested, amp observed",
+        ),
+    ],
+    ids=["cut", "mode", "command", "unproven"],
+)
+def test_a_record_that_was_spoiled_is_not_believed(chain, monkeypatch, change, status, words):
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/train.json"
+    with changed(path, change):
+        result = judged(chain, monkeypatch)
+    cell = result.select(model="pp_humanseg_lite", stage="train", train_cell="single_fp32")[0]
+    assert cell["status"] == status and words in cell["reason"], cell["reason"]
+    made = [c["status"] for c in result.select(model="pp_humanseg_lite", stage="eval")]
+    assert made[0] == ("blocked" if status == "failed" else "not-run")
+
+
+SCONTROL = "#!/bin/sh\necho JobId=$5 JobState=TIMEOUT Reason=TimeLimit\n"
+
+
+def test_a_failure_says_what_ended_its_job(chain, monkeypatch, tmp_path):
+    """A stand-in for Slurm's scontrol, which is asked for the job that the record names."""
+    (tmp_path / "scontrol").write_text(SCONTROL)
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/eval.json"
+    content = record.read(path) | {"status": "failed", "reason": "ended", "scheduler_job": {"slurm": "17"}}
+    failed = Path(record.failure(str(path)))
+    record.write(failed, content)
+    try:
+        (cell, *_) = judged(chain, monkeypatch).select(model="pp_humanseg_lite", stage="eval")
+    finally:
+        failed.unlink()
+    assert (cell["status"], cell["reason"]) == ("failed", "ended; Slurm job 17 was TIMEOUT: over its time limit")
+
+
+def test_conclusions_that_cannot_be_written_are_told_of(chain, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    script, run = chain / "scripts/conclude.py", "results/smoke/run_config.yaml"
+    command = [sys.executable, str(script), "--run-config", run, "--json", str(tmp_path / "file/in/conclusions.json")]
+    done = subprocess.run(command, cwd=chain, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("no conclusions: ") and str(tmp_path / "file") in done.stderr
+
+
 def test_recorded_commands_run_again_by_hand(chain, found):
     cell = next(c for c in found["cells"] if c["stage"] == "infer" and c["requested"]["engine"] == "onnxruntime")
     again = subprocess.run(

@@ -189,13 +189,15 @@ def test_another_reason_is_told_and_other_numbers_are_not():
         return [cell(status="failed", reason=reason), cell("train", "t")]
 
     assert compared(failing("killed at 0x7f, 12.5 s"), failing("killed at 0x8a, 3 s")).changes == []
-    change = only(compared(failing("killed"), failing("not supported")))
-    assert (change.kind, change.what) == ("changed", "reason")
+    found = compared(failing("killed"), failing("not supported"))
+    assert (only(found).kind, only(found).what) == ("changed", "reason")
+    assert "- another reason: killed -> not supported: 1 cell: still failed\n" in comparison.markdown(found)
 
 
 def test_what_is_observed_otherwise_is_told():
     changed = with_metric("export", "effective", {"device": "cpu", "engine": "native"})
     assert only(compared(WHOLE, changed)).note == "engine: onednn -> native"
+    assert "- observed: 1 cell: engine: onednn -> native\n" in comparison.markdown(compared(WHOLE, changed))
     del changed[2]["metrics"]["onnx_mb"]
     assert "onnx_mb is in the baseline alone" in only(compared(WHOLE, changed)).note
 
@@ -415,7 +417,9 @@ def test_other_work_is_not_judged():
 def test_inputs_from_outside_are_told_apart_from_what_the_run_made():
     changed = with_metric("infer", "inputs", {"config/models/a.yml": "9", "results/x/export": "9"})
     changed[2]["outputs"] = {"results/x/export": "9"}
-    assert compared(WHOLE, changed).inputs == ["config/models/a.yml"]
+    found = compared(WHOLE, changed)
+    assert found.inputs == ["config/models/a.yml"]
+    assert "Files that both read, with other content: `config/models/a.yml`\n" in comparison.markdown(found)
 
 
 # -- repeats ----------------------------------------------------------------------------------

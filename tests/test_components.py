@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from segcert import components, metrics, preprocess
+from segcert import components, metrics, modelconfig, preprocess
 from segcert.errors import StageError
 
 MODELS = sorted((ROOT / "config/models").glob("*.yml"))
@@ -45,6 +45,39 @@ def test_a_configuration_that_paddleseg_refuses_is_named(tmp_path):
     (tmp_path / "bad.yml").write_text("model: {type: FCN}\n")
     with pytest.raises(StageError, match=r"bad.yml: PaddleSeg refuses"):
         components.load_config(str(tmp_path / "bad.yml"))
+
+
+def test_a_configuration_without_a_size_or_without_a_backbone_is_refused_where_it_needs_one(tmp_path):
+    content = modelconfig.content(ROOT / "config/models/pp_humanseg_lite.yml")
+    content.pop("_base_", None)
+    content.get("export", {}).pop("transforms", None)
+    content["val_dataset"]["transforms"] = [{"type": "Normalize"}]
+    own = tmp_path / "own.yml"
+    own.write_text(yaml.safe_dump(content))
+    with pytest.raises(StageError, match=r"own\.yml: export\.transforms: a Resize with target_size"):
+        components.load_config(str(own))
+    config = components.load_config(str(own), input_size=[64, 32])
+    assert config.dic["export"]["transforms"] == [
+        {"type": "Resize", "target_size": [64, 32]},
+        {"type": "Normalize"},
+    ], "before what else is done"
+    with pytest.raises(StageError, match=r"own\.yml: model\.backbone: there is none to load b\.pdparams into"):
+        components.load_config(str(own), input_size=[64, 32], backbone_weights="b.pdparams")
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path):
+    config = components.load_config(str(ROOT / "config/models/pp_humanseg_lite.yml"))
+    state = components.builder(config).model.state_dict()
+    name, *others = state
+    file = str(tmp_path / "other.pdparams")
+    paddle.save({**{key: state[key] for key in others}, "more": state[name]}, file)
+    with pytest.raises(StageError, match=rf"other.pdparams: does not fit .* 1 of \d+ weights missing, 0 .*{name}"):
+        components.load_model(config, file)
+    paddle.save({**state, name: paddle.zeros([1, 2, 3])}, file)
+    with pytest.raises(StageError, match=rf"0 of \d+ weights missing, 1 of another shape, first {name}"):
+        components.load_model(config, file)
+    paddle.save(dict(state), file)
+    assert not components.load_model(config, file).training
 
 
 def test_input_size_replaces_every_size(tmp_path):
@@ -102,6 +135,16 @@ def test_weighted_cross_entropy(batch):
     counted = label != 255
     weights = np.array(weight)[label[counted]]
     assert value == pytest.approx((pixels[counted] * weights).sum() / weights.sum(), rel=1e-4)
+
+
+def test_cross_entropy_with_weights_of_pixels(batch):
+    logit, label = batch
+    shares = np.random.default_rng(3).random(label.shape).astype("float32")
+    loss = components.TypedCrossEntropyLoss(ignore_index=255)
+    value = float(loss(paddle.to_tensor(logit), paddle.to_tensor(label), paddle.to_tensor(shares)))
+    pixels, _ = cross_entropy(logit, label)
+    counted = label != 255
+    assert value == pytest.approx((pixels * shares)[counted].sum() / counted.sum(), rel=1e-4)
 
 
 def test_hardest_share_of_cross_entropy(batch):
@@ -187,6 +230,29 @@ def test_wrong_labels_are_named():
         confusion.add(np.zeros((2, 2)), np.zeros((2, 3)), "a.png")
 
 
+def test_files_that_are_no_images_or_no_label_maps_are_named(tmp_path):
+    (tmp_path / "text.png").write_text("text")
+    for name in ("text.png", "gone.png"):
+        with pytest.raises(StageError, match=rf"{name}: is missing or is not an image"):
+            metrics.read_label(tmp_path / name)
+        with pytest.raises(StageError, match=rf"{name}: is missing or is not an image that OpenCV decodes"):
+            preprocess.read_image(tmp_path / name)
+    for picture in (np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint16)):
+        cv2.imwrite(str(tmp_path / "a.png"), picture)
+        with pytest.raises(StageError, match=rf"a.png: must be a grey 8-bit image.*{picture.dtype}"):
+            metrics.read_label(tmp_path / "a.png")
+    with pytest.raises(StageError, match=r"none/a.png: cannot be written"):
+        metrics.write_label(tmp_path / "none/a.png", np.zeros((4, 5)))
+
+
+@pytest.mark.parametrize("content", ["{", "- a list", "Other: {}", "", None])
+def test_a_deploy_yaml_that_is_none_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "deploy.yaml").write_text(content)
+    with pytest.raises(StageError, match=r"deploy\.yaml: is not a deploy\.yaml.*export the model again"):
+        preprocess.deploy_config(tmp_path)
+
+
 def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
     from paddleseg.deploy.infer import DeployConfig
 
@@ -198,6 +264,54 @@ def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
     assert theirs.model == str(tmp_path / "model.json") and theirs.params == str(tmp_path / "model.pdiparams")
     assert len(theirs.transforms.transforms) == 2
     assert yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]["input_shape"] == [-1, 3, 224, 398]
+
+
+class Branching(paddle.nn.Layer):
+    """A model that cannot be traced: what it computes depends on the values that it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = paddle.nn.Conv2D(3, 2, 1)
+
+    def forward(self, x):
+        logit = self.layer(x)
+        if x.mean() > 0:
+            return [logit]
+        return [-logit]
+
+
+def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):
+    """Each of its kind: a mark against conversion that stays on the class would spoil the first, or the second."""
+    from paddleseg.deploy.export import WrappedModel
+
+    from segcert import exporting
+
+    def labels(model, batch, traced, name):
+        wrapped = WrappedModel(model, "argmax")
+        wrapped.eval()
+        assert exporting._save(wrapped, tmp_path / name, 8, 8) is traced
+        return paddle.jit.load(str(tmp_path / name))(batch).numpy()
+
+    batch = paddle.to_tensor(np.random.default_rng(1).random((3, 3, 8, 8)).astype("float32"))
+    for number in range(2):
+        model = Branching()
+        for sign in (1, -1):
+            expected = model(batch * sign)[0].numpy().argmax(1)
+            assert np.array_equal(labels(model, batch * sign, False, f"source{number}"), expected)
+    plain = paddle.nn.Sequential(paddle.nn.Conv2D(3, 2, 1))
+    plain.forward = lambda x, layer=plain[0]: [layer(x)]
+    assert np.array_equal(labels(plain, batch, True, "traced"), plain(batch)[0].numpy().argmax(1))
+
+
+@pytest.mark.parametrize(("content", "words"), [("{", "its messages are in the log"), (None, "does not exist")])
+def test_a_program_that_paddle2onnx_cannot_read_is_told_of(tmp_path, content, words):
+    from segcert import exporting
+
+    (tmp_path / "model.pdiparams").write_bytes(b"")
+    if content is not None:
+        (tmp_path / "model.json").write_text(content)
+    with pytest.raises(StageError, match=rf"paddle2onnx cannot convert model\.json with opset 13: .*{words}"):
+        exporting._to_onnx(tmp_path, "model.json", 13)
 
 
 def test_weights_that_are_not_finite_are_named():

@@ -90,6 +90,22 @@ def test_two_images_of_one_name_are_refused_where_inference_would_mix_them_up(tm
     layouts.splits(tmp_path / "d", "mini_supervisely")  # twice the same image is no mix-up
 
 
+def test_a_list_or_a_label_that_is_missing_is_named(tmp_path):
+    synthetic.write_tar(tmp_path / "people.tar", "mini_supervisely", IMAGES, seed=1)
+    archives.unpack(tmp_path / "people.tar", tmp_path / "people")
+    (tmp_path / "people/test.txt").unlink()
+    assert layouts.splits(tmp_path / "people", "mini_supervisely")["test"] == [], "which it may do without"
+    (tmp_path / "people/val.txt").unlink()
+    with pytest.raises(StageError, match=r"people: val\.txt is missing"):
+        layouts.splits(tmp_path / "people", "mini_supervisely")
+    synthetic.write_tar(tmp_path / "streets.tar", "cityscapes", {**IMAGES, "test": 0}, seed=1, size=(64, 32))
+    archives.unpack(tmp_path / "streets.tar", tmp_path / "streets")
+    label = next((tmp_path / "streets/gtFine/val").rglob("*_labelTrainIds.png"))
+    label.unlink()
+    with pytest.raises(StageError, match=rf"streets: val: .*_leftImg8bit\.png has no label gtFine/val/.*{label.name}"):
+        layouts.splits(tmp_path / "streets", "cityscapes")
+
+
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:\\out.txt", "..\\out.txt"])
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_a_member_that_climbs_out_is_refused_by_name(tmp_path, name, kind):

@@ -40,6 +40,11 @@ print(CppExtension.__name__, hasattr(paddle.utils.cpp_extension, "no such thing"
     ]
 
 
+def test_asking_where_a_module_is_from_imports_nothing(root):
+    code = "import inspect\nprint(hasattr(sys.modules['sklearn'], '__file__'), 'sklearn.base' in sys.modules)"
+    assert python(root, code) == "False False"
+
+
 def test_what_is_imported_already_stays(root):
     code = "import sklearn.metrics as own\ndefer()\nimport sklearn.metrics as again\nprint(own is again)"
     assert python(root, code) == "True"

@@ -245,6 +245,11 @@ def test_a_kept_file_that_changed_is_refused_and_left_alone(site, get, tmp_path)
     message = refused(get, url)
     assert str(target.relative_to(tmp_path)) in message and "the file changed since" in message
     assert target.read_bytes() == OTHER and "Delete it to fetch it again" in message
+    assert f"has {len(OTHER)} bytes, the configuration says 5" in refused(get, url, length=5)
+    target.write_bytes(CONTENT)
+    message = refused(get, url, use=lambda path: archives.to_tar(path, tmp_path / "out.tar"))
+    assert "cannot be read as an archive" in message and f"It is the one in {target.relative_to(tmp_path)}" in message
+    assert left(tmp_path, url) == "whole", "it may have been put there by hand"
 
 
 def test_a_broken_list_of_checksums_is_named(site, get, tmp_path):
@@ -292,10 +297,28 @@ def test_a_full_disk_is_named(site, get, tmp_path):
     assert "No space left on device" in refused(get, url)
 
 
-def test_an_endless_answer_ends(site, get, monkeypatch):
+def test_an_endless_answer_ends(site, get, tmp_path, monkeypatch):
     url = site.put("/data.zip", CONTENT)
     monkeypatch.setattr(archives, "LIMITS", archives.Limits(bytes=1000))
     assert "expected are at most 1000" in refused(get, url)
+    site.misbehave("/data.zip", Answer(unsaid=True, times=100))
+    assert f"{url}: more than 1000 bytes come; it is refused" in refused(get, url)
+    assert left(tmp_path, url) is None
+    assert site.requests[-1].sent < 50 * len(CONTENT), "it was left before its end"
+
+
+def test_a_server_that_does_not_say_how_much_it_has(site, get):
+    url = site.put("/data.zip", CONTENT)
+    site.misbehave("/data.zip", Answer(unsaid=True))
+    assert get(url) == CONTENT
+
+
+def test_a_server_that_sends_no_more_than_a_piece_at_once(site, get, tmp_path):
+    url = site.put("/data.zip", CONTENT)
+    site.misbehave("/data.zip", Answer(cut=300_000), *[Answer(piece=100_000)] * 20)
+    assert get(url) == CONTENT
+    assert [request.sent for request in site.requests] == [300_000, *[100_000] * 7, 24_000]
+    assert left(tmp_path, url) == "whole"
 
 
 # -- ways to the file ---------------------------------------------------------------------------
@@ -412,6 +435,19 @@ def test_every_source_says_what_is_known_of_it(shipped):
     assert {section + name for section in ("datasets", "weights") for name in shipped[section]} == {
         section + name for section, name in used
     }, "every entry is used, and every use has an entry"
+
+
+def test_what_a_file_must_be_is_told_to_its_stage(shipped):
+    known = {"source": "path", "path": "w.pdparams", "sha256": "0" * 64, "bytes": 7}
+    told = sources.weights_options({**shipped, "weights": {"w": known}}, "w")
+    fixed = ["--weights-name", "w", "--source", "path", "--location", "w.pdparams"]
+    assert told == [*fixed, "--sha256", "0" * 64, "--bytes", "7"]
+
+
+def test_the_script_prints_the_table(root, shipped):
+    command = [sys.executable, root / "scripts/list_sources.py"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, sources.table(shipped))
 
 
 def test_the_documentation_has_the_table(root, shipped):
@@ -547,6 +583,65 @@ def test_a_zip_that_hides_more_than_it_says(tmp_path):
         archives.unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
+def test_a_zip_that_says_more_than_it_has(tmp_path):
+    content = bytearray(zip_bytes([("a.bin", b"0123456789")]))
+    place = content.rindex(b"PK\1\2") + 24
+    content[place : place + 4] = struct.pack("<L", 1000)
+    (tmp_path / "a.zip").write_bytes(bytes(content))
+    with pytest.raises(StageError, match=r"'a\.bin' ends after 10 of 1000 bytes"):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    with pytest.raises(StageError, match=r"'a\.bin' cannot be copied"):
+        archives.to_tar(tmp_path / "a.zip", tmp_path / "out.tar")
+
+
+def test_no_more_of_a_member_is_written_than_it_says(tmp_path):
+    """Whatever the library that reads it gives."""
+    out = io.BytesIO()
+    archives.copy(tmp_path / "a.zip", "a", 3, archives.Member(tmp_path / "a.zip", io.BytesIO(b"12345")), out)
+    assert out.getvalue() == b"123"
+
+
+def test_folders_of_a_zip_are_made_and_what_else_it_may_hold_is_refused(tmp_path):
+    def packed(name, attributes=0, flags=0):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.mkdir("d")
+            info = zipfile.ZipInfo(name)
+            info.external_attr = attributes << 16
+            archive.writestr(info, b"1")
+        content = bytearray(buffer.getvalue())
+        content[content.rindex(b"PK\1\2") + 8] |= flags
+        content[content.rindex(b"PK\3\4") + 6] |= flags
+        file = tmp_path / f"{name.replace('/', '-')}.zip"
+        file.write_bytes(bytes(content))
+        return file
+
+    archives.unpack(packed("d/a"), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out/d").iterdir()] == ["a"]
+    assert archives.to_tar(packed("d/a"), tmp_path / "out.tar") == 1
+    with pytest.raises(StageError, match="member 'link' is a link; it is refused"):
+        archives.unpack(packed("link", attributes=0o120777), tmp_path / "linked")
+    with pytest.raises(StageError, match=r"locked\.zip: cannot be read as an archive.*encrypted"):
+        archives.unpack(packed("locked", flags=1), tmp_path / "locked")
+
+
+@pytest.mark.parametrize("read", [archives.unpack, archives.to_tar])
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_that_is_broken_between_its_members_is_refused(tmp_path, mode, read):
+    """A header that is damaged, cut or missing ends a tar for `tarfile`: what came before looks whole."""
+    plain = tar_bytes([("a", b"1"), ("b", b"2")])
+    damaged = plain[:1024] + b"x" * 512 + plain[1536:]
+    for number, content in enumerate((damaged, plain[:1024], plain[:1200], plain[:2048])):
+        (tmp_path / "a.tar").write_bytes(gzip.compress(content) if mode == "w:gz" else content)
+        with pytest.raises(StageError, match=r"a\.tar: cannot be read as an archive.*is it whole"):
+            read(tmp_path / "a.tar", tmp_path / f"out-{number}")
+    (tmp_path / "a.tar").write_bytes(gzip.compress(plain)[:-30] if mode == "w:gz" else plain[:1030])
+    with pytest.raises(StageError, match=r"cannot be read as an archive"):
+        read(tmp_path / "a.tar", tmp_path / "cut")
+    (tmp_path / "a.tar").write_bytes(plain[: 2048 + 512])
+    read(tmp_path / "a.tar", tmp_path / "one end mark")
+
+
 NAMES = st.text(st.characters(exclude_categories=()), max_size=40) | st.lists(
     st.sampled_from(["..", ".", "", "a", "b", "/", "\\", "C:", "é", "\0", "x" * 200, "train.txt"]), max_size=5
 ).map("/".join)
@@ -649,6 +744,20 @@ def test_a_program_that_poses_as_weights_is_refused_and_does_not_run(tmp_path, p
     assert trace.exists()
 
 
+ARRAY = (1, (1,), np.dtype("f4"), False, b"\0" * 4)  # what an array's pickle says of its inside
+RECONSTRUCT, SCALAR = np.zeros(1).__reduce__()[0], np.float32(1).__reduce__()[0]
+
+
+def reduced(arguments, state=None, function=RECONSTRUCT):
+    """A weight file with an array or a number as its pickle builds it."""
+
+    class Item:
+        def __reduce__(self):
+            return (function, arguments) if state is None else (function, arguments, state)
+
+    return pickle.dumps({"a": Item()}, protocol=4)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -661,6 +770,12 @@ def test_a_program_that_poses_as_weights_is_refused_and_does_not_run(tmp_path, p
         (pickle.dumps({"a": np.zeros(3, [("x", "f4")])}, protocol=4), "numbers of the kind 'V4'"),
         (pickle.dumps({"a": np.zeros(3)}, protocol=4).replace(b"K\x03\x85", b"K\x04\x85"), "an array of the shape"),
         (pickle.dumps({"a": np.ma.zeros(3)}, protocol=4), "asks for numpy.ma"),
+        (pickle.dumps({"a": np.zeros(3), "b": np.dtype("f4")}, protocol=4), "asks for a _Dtype"),
+        (reduced((np.ndarray, (1,), b"b"), ARRAY), "an array that is not one of numbers"),
+        (reduced((np.ndarray, (0,), b"b"), (2, *ARRAY[1:])), "an array that is not one of numbers"),
+        (reduced((np.ndarray, (0,), b"b"), (*ARRAY[:2], "f4", *ARRAY[3:])), "an array that is not one of numbers"),
+        (reduced((np.ndarray, (0,), b"b"), (*ARRAY[:4], 7)), "an array that is not one of numbers"),
+        (reduced((np.dtype("f4"), b"12"), function=SCALAR), "a number that is none"),
         (b"cbuiltins\neval\n(S'1'\ntR.", "asks for builtins.eval"),
         (b"cbuiltins\ngetattr\n.", "asks for builtins.getattr"),
         (b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.", "asks for _codecs.encode to 'rot13'"),

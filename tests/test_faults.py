@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import stages
 import yaml
@@ -338,13 +339,44 @@ def test_processes_are_known_by_more_than_their_number():
     assert not processes.runs(named) and not processes.runs({})
 
 
+def test_a_process_is_told_apart_where_little_is_told_of_it(monkeypatch):
+    """Stand-ins for a machine that shows no namespaces, and for an ancestor that ends while one looks."""
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    def gone(*arguments):
+        raise psutil.NoSuchProcess(1)
+
+    above = processes.identity(os.getppid())
+    assert processes.is_below(above) and not processes.is_below(processes.identity())
+    monkeypatch.setattr(processes.psutil.Process, "parents", gone)
+    assert processes.is_below(above), "it runs, and nothing says that it is not above"
+    process = subprocess.Popen(["sleep", "60"])
+
+    def ends(*arguments):
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        raise psutil.NoSuchProcess(process.pid)
+
+    monkeypatch.setattr(processes.psutil.Process, "parents", ends)
+    assert not processes.is_below(processes.identity(process.pid)), "it ran before, and no longer"
+    process.wait()
+    monkeypatch.setattr(processes.Path, "readlink", refuse)
+    assert processes.runs(processes.identity()) and not processes.here(above)
+
+
 def attempt(folder, name, said):
     (folder / name).mkdir()
     record.write_json(folder / name / record.ATTEMPT, said)
     return folder / name / record.ATTEMPT
 
 
-def test_attempts_of_another_machine_live_while_they_give_signs_of_life(tmp_path):
+def unwritable(*arguments, **options):
+    raise OSError(30, "Read-only file system")
+
+
+def test_attempts_of_another_machine_live_while_they_give_signs_of_life(tmp_path, monkeypatch):
     said = {**processes.identity(), "host": "elsewhere"}
     sign = attempt(tmp_path, ".t.17.partial", said)
     assert [s["host"] for _, s in record.running(tmp_path / "t.json")] == ["elsewhere"]
@@ -353,6 +385,11 @@ def test_attempts_of_another_machine_live_while_they_give_signs_of_life(tmp_path
     os.utime(sign, (silent, silent))
     assert record.running(tmp_path / "t.json") == []
     assert len(record.attempts(tmp_path / "t.json")) == 1
+    monkeypatch.setattr(record.tempfile, "TemporaryFile", unwritable)
+    os.utime(sign)
+    assert record.running(tmp_path / "t.json") == [], "nobody works in a folder that takes no file"
+    monkeypatch.undo()
+    os.utime(sign, (silent, silent))
     attempt(tmp_path, ".t.tar.18.partial", processes.identity())
     assert len(record.running(tmp_path / "t.tar.json")) == 1 and record.running(tmp_path / "t.json") == []
 

@@ -1,5 +1,6 @@
 """A run that is killed at random moments ends as if it had not been: see bench/soak.py, which does it for longer."""
 
+import errno
 import os
 import random
 import signal
@@ -85,6 +86,23 @@ def test_locks_of_the_living_and_of_other_machines_stay(tmp_path, monkeypatch):
     (tmp_path / locks.ALIVE).write_text("another-machine")
     locks.hold(tmp_path).close()
     assert lock.exists()
+
+
+def test_where_nothing_can_be_locked_no_lock_is_held_and_none_is_taken_away(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    assert locks.hold(tmp_path / "file") is None
+    lock = tmp_path / "locks/0.output.lock"
+    lock.parent.mkdir()
+    lock.write_text("a\n")
+
+    def flock(stream, kind):
+        raise OSError(errno.ENOLCK, "No locks available")  # stands for a file system that has none
+
+    opened, fdopen = [], os.fdopen
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(locks.os, "fdopen", lambda *given, **more: opened.append(fdopen(*given, **more)) or opened[0])
+    assert locks.hold(tmp_path) is None
+    assert lock.exists() and opened[0].closed
 
 
 WRITER = """

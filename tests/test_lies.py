@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import stages
+import tipc_logs
 from conftest import ROOT
 
 from segcert import cells, certificates, conclusions, dtypes, engines, evidence, inference, metrics, record, training
@@ -153,6 +154,12 @@ def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
             "inference.Config.set_cpu_math_library_num_threads = lambda self, threads: None",
             "threads: 2 requested, 1 observed",
         ),
+        (
+            "onednn",
+            "from segcert import engines; run = engines.PaddleEngine.run\n"
+            "engines.PaddleEngine.run = lambda self, batch: run(self, batch)[1:]",
+            "the engine gave 0 label maps for 1 images",
+        ),
     ],
 )
 def test_an_engine_that_falls_back_is_failed(exported, dataset, tmp_path, asked, patch, words):
@@ -288,6 +295,8 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     assert "said to hold and does not" in lies(lambda c: c["metrics"]["gates"][0].pop("bound") and None)[0]
     assert "0.97 is its metric" in lies(lambda c: c["metrics"].update(pixel_agreement=0.97))[0]
     assert lies(lambda c: c["metrics"].update(gates={})) == ["its gates are no list"]
+    for none in ("holds", None, {"holds": True}):
+        assert "one of its gates is none" in lies(lambda c, none=none: c["metrics"]["gates"].append(none))
     for name in ("p50", "mean", "min", "max"):
         assert f"{name} 0.001, not" in lies(lambda c, name=name: c["metrics"]["inference_ms"].update({name: 0.001}))[0]
     assert "of preprocess: p50 0.001" in lies(lambda c: c["metrics"]["preprocess_ms"].update(p50=0.001))[0]
@@ -456,6 +465,86 @@ def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):
         assert any("conv2d" in item["operator"] for item in ran.evidence()["operators"])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
+    """Paddle's CPU build takes no setting of a GPU and says so in its log alone; a stand-in says that there is one."""
+    from segcert import device
+
+    def load(kind):
+        return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
+
+    for kind in ("native", "tensorrt"):
+        with pytest.raises(engines.Unverified):
+            load(kind)
+    monkeypatch.setattr(device, "require_gpu", lambda: None)
+    with pytest.raises(engines.StageError, match="tensorrt cannot load the model"):
+        load("tensorrt")
+    runner = load("native")
+    effective, told = runner.observe(np.zeros((1, 3, 96, 128), np.float32))
+    assert effective["device"] == "cpu" and effective["precision"] == "fp32" and told["operators"]
+    assert record.differences({"device": "gpu"}, effective)
+    assert runner.conf()["runtime_device"] == "cpu" and not runner.conf()["enable_tensorrt"]
+
+
+def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeypatch):
+    """Also where it says that it has it: a stand-in for a package whose CUDA does not fit the driver."""
+    import onnxruntime
+
+    def load(device="gpu"):
+        return inference._load("onnxruntime", exported / "export", "model.json", device, "fp32", 1, None)
+
+    with pytest.raises(engines.Unverified, match="has no CUDAExecutionProvider"):
+        load()
+    own = onnxruntime.get_available_providers()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *own])
+    with pytest.raises(engines.Unverified, match="could not start CUDAExecutionProvider"):
+        load()
+    # A provider that starts: what is wrong then is told as it is.
+    monkeypatch.setitem(engines.PROVIDERS, "gpu", "CPUExecutionProvider")
+    with pytest.raises(engines.StageError, match=r"cannot load the model: .*CPU EP"):
+        load()
+    monkeypatch.undo()
+    assert load("cpu").session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_what_shows_no_convolution_proves_nothing(tmp_path, monkeypatch):
+    import onnx
+    import paddle
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("ArgMax", ["r"], ["y"], axis=1, keepdims=0)]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    made = helper.make_tensor_value_info("y", TensorProto.INT64, [1, 8, 8])
+    graph = helper.make_graph(nodes, "g", [given], [made])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    engine = engines.create("onnxruntime", tmp_path, "model.json", "cpu", "fp32", 1)
+    with pytest.raises(engines.StageError, match="profile shows no convolution"):
+        engine.observe(np.ones((1, 3, 8, 8), np.float32))
+    monkeypatch.setattr(paddle, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(engines.StageError, match=r"libdnnl\.so\.3: not there"):
+        evidence.onednn_trace(lambda: None)
+
+
+def test_images_that_fill_the_last_batch_count_once(exported, dataset):
+    """Two images in batches of four: each stands in it twice."""
+    done = stages.infer(exported, dataset, "filled", "--engine", "onnxruntime", "--batch-size", "4")
+    assert done.returncode == 0, done.stderr
+    found = record.read(exported / "filled.json")["metrics"]
+    assert found["images"] == len(list((exported / "filled").iterdir())) == 2
+    assert 0.5 < found["constant_agreement"] <= 1 and found["input_shape"][0] == 4
+
+
+def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
+    """A stand-in for the driver."""
+    runner = engines.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
+    counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
+    monkeypatch.setattr(inference.machine, "gpu_memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
+    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
+    runner.device = "gpu"
+    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] == 612.0
+
+
 def operators(*rows):
     return evidence.ExecutedOperators({row[:3]: row[3] for row in rows})
 
@@ -526,6 +615,42 @@ def test_mixed_precision_is_held_against_its_twin(pair, amp, fp32, verdict, word
     assert found["verdict"] == verdict, found["reason"]
     assert all(word in found["reason"] for word in words), found["reason"]
     json.dumps(found, allow_nan=False)
+
+
+def test_a_twin_that_cannot_be_held_against_certifies_nothing(pair):
+    made = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
+
+    def certified(change):
+        cells = copy.deepcopy(made)
+        change(cells)
+        (found,) = certificates.certify(cells, GATES)
+        assert found["verdict"] == "unverified"
+        return found["reason"]
+
+    def failed(cells):
+        cells[2]["status"] = "failed"
+
+    def elsewhere(cells):
+        cells[2]["requested"]["device"] = "cpu"
+
+    def not_evaluated(cells):
+        cells[1]["status"] = "blocked"
+
+    assert certified(failed) == "no fp32 twin to hold it against: failed"
+    assert certified(lambda cells: cells.pop(2)) == "no fp32 twin to hold it against: none is in the matrix"
+    assert certified(elsewhere) == "its fp32 twin was trained with another device"
+    assert "mIoU not compared, an evaluation did not pass" in certified(not_evaluated)
+
+
+@pytest.mark.parametrize("text", ["iter,loss\n1,low\n", "iter,loss\n1\n", "step,loss\n1,0.5\n", "iter,loss\nx,0.5\n"])
+def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
+    """It is what the record names, and holds no losses."""
+    cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
+    path = tmp_path / "amp/history.csv"
+    path.write_text(text)
+    cells[0]["outputs"] = {path.as_posix(): record.sha256(path)}
+    (found,) = certificates.certify(cells, GATES)
+    assert found["verdict"] == "unverified" and "loss curves cannot be compared" in found["reason"]
 
 
 def test_a_history_that_is_not_the_records_certifies_nothing(pair, tmp_path):

@@ -127,5 +127,11 @@ def test_the_script_explains_a_configuration_of_ones_own(root, tmp_path):
     done = subprocess.run([*command, "--hardware", "gpu"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "mode smoke, rules strict, 8 GPUs" in done.stdout and "pp_humanseg_lite train" in done.stdout
+    one = {"infer": {"cpu": [{"engine": "native", "precision": "fp32"}], "gpu": []}}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(one))  # so little that it is still in Python's buffer at the end
+    for more in ([], ["--configfile", str(tmp_path / "one.yaml")]):
+        unread = subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        unread.stdout.close()  # as `| head` does when it has enough
+        assert unread.stderr.read() == "" and unread.wait(120) == 0
     wrong = subprocess.run([*command, "--mode", "quick"], capture_output=True, text=True, timeout=120, check=False)
     assert wrong.returncode == 2 and "quick" in wrong.stderr and "Traceback" not in wrong.stderr

@@ -206,6 +206,8 @@ WRONG_LINES = [
     ("no separators", NO_SEPARATOR, 14, "## is missing; it belongs in place 14"),
     ("cut short", tipc_files.lines()[:45], 45, "wrong number of lines: 45 that are not empty"),
     ("unknown section", UNKNOWN, 23, "unknown section 'evil_params'"),
+    ("more behind the last", [*tipc_files.lines(), "a:1", "b:2"], 53, "54 lines before the sections for benchmarks"),
+    ("no colon", [tipc_files.lines()[0], "model_name m", *tipc_files.lines()[2:]], 2, "no colon in 'model_name m'"),
     ("another kind", ["=====ptq_params=====", "model_name:x"], 1, "a params file of another kind"),
     ("empty", [""], 0, "is empty"),
 ]
@@ -228,6 +230,7 @@ WRONG_VALUES = [
     ({"iters": "lite_train_lite_infer=a|lite_train_whole_infer=5|whole_train_whole_infer=5"}, "iters", "whole number"),
     ({"iters": "light_train=5"}, "iters", "'light_train' is no mode"),
     ({"iters": "50"}, "iters", "'50' is no mode"),
+    ({"iters": "lite_train_lite_infer=5|lite_train_lite_infer=6"}, "iters", "lite_train_lite_infer has two values"),
     ({"train_batch_size": "whole_infer=5=6"}, "train_batch_size", "'5=6'"),
     ({"trainer": "norm_trian"}, "trainer", "unknown trainer norm_trian; in this file: norm_train, pact_train"),
     ({"trainer": "norm_train|norm_train"}, "trainer", "twice"),
@@ -243,6 +246,9 @@ WRONG_VALUES = [
     ({"gpu_list": "0,0"}, "gpu_list", "names a GPU twice"),
     ({"gpu_list": "0|0"}, "gpu_list", "twice"),
     ({"cpu_threads": "6|six"}, "cpu_threads", "'six'"),
+    ({"cpu_threads": "6|1|6"}, "cpu_threads", "'6' stands there twice"),
+    ({"device": ""}, "device", "no value; cpu, gpu or both"),
+    ({"norm_export": "--config a.yml"}, "norm_export", "a command begins with a script"),
     ({"infer_batch_size": "0"}, "infer_batch_size", "at least 1"),
     (
         {"norm_trainer": "tools/train.py --config {config} --seed x"},
@@ -304,6 +310,23 @@ def test_lint_finds_files_that_are_missing(paddleseg):
     (paddleseg / "configs/base.yml").unlink()
     done = lint(tipc_files.write(paddleseg / "tipc/train_b_infer_python.txt", model_name="mine"))
     assert done.returncode == 1 and ":16: error:" in done.stdout and "cannot read" in done.stdout
+    none = {"norm_trainer": "tools/train.py --do_eval", "infer_export": "null"}
+    done = lint(tipc_files.write(paddleseg / "tipc/train_c_infer_python.txt", model_name="mine", **none))
+    assert done.returncode == 1 and ":16: error: tools/train.py: no --config" in done.stdout
+    done = lint(tipc_files.write(paddleseg / "tipc/train_d_infer_python.txt", **none))
+    assert done.returncode == 0 and ":16: warning: tools/train.py: no --config" in done.stdout
+    long = {"norm_trainer": f"tools/train.py --config {'x' * 300}.yml", "infer_export": "null"}
+    done = lint(tipc_files.write(paddleseg / "tipc/train_e_infer_python.txt", model_name="mine", **long))
+    assert done.returncode == 1 and "x.yml is not there" in done.stdout, done.stderr
+
+
+def test_a_params_file_that_cannot_be_read_is_named_in_its_folder(paddleseg):
+    tipc_files.write(paddleseg / "tipc/train_infer_python.txt")
+    gone = paddleseg / "tipc/train_gone_infer_python.txt"
+    gone.symlink_to("nowhere.txt")
+    done = lint(paddleseg / "tipc")
+    assert done.returncode == 1 and f"{gone}: error: cannot be read: No such file or directory" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_folders_files_of_another_kind_are_told_and_left_out(paddleseg, resolve):
@@ -314,6 +337,9 @@ def test_a_folders_files_of_another_kind_are_told_and_left_out(paddleseg, resolv
     assert any("train_ptq" in note and "left out" in note for note in resolved["params"]["notes"])
     with pytest.raises(ConfigError, match="another kind"):
         resolve(paddleseg / "tipc/train_ptq_infer_python.txt")
+    (paddleseg / "tipc/train_infer_python.txt").unlink()
+    with pytest.raises(ConfigError, match="no params file of the train-and-infer kind"):
+        resolve(paddleseg / "tipc")
 
 
 # -- what they mean ---------------------------------------------------------------------------
@@ -429,6 +455,14 @@ def test_a_mode_that_the_file_does_not_know_uses_its_own_values_and_says_so(tmp_
     assert settings.of_model(resolve(own, mode="smoke"), "pp_humanseg_lite", "train")["iters"] == 3
 
 
+def test_a_list_that_is_null_leaves_the_trainers_own_option(tmp_path, resolve):
+    options = {"iters": "null", "norm_trainer": "tools/train.py --config {config} --iters 7"}
+    assert meaning_of(**options).iters == {}
+    resolved = resolve(tipc_files.write(tmp_path / "train_infer_python.txt", **options))
+    assert settings.of_model(resolved, "pp_humanseg_lite", "train")["iters"] == 7
+    assert not any("--iters: no value" in note for note in resolved["params"]["notes"])
+
+
 def test_the_users_own_values_win(tmp_path, resolve):
     file = tipc_files.write(tmp_path / "train_infer_python.txt", norm_trainer="tools/train.py --config c.yml --seed 5")
     resolved = resolve(
@@ -500,6 +534,22 @@ NOT_DONE = [
     ({"norm_export": "null"}, "single_norm_train", "its export is null", 30),
     ({"norm_export": "tools/export.py --config {config} --output_op softmax"}, "multi_norm_train", "--output_op", 30),
     ({"eval": "tools/val.py --config {config} --aug_eval"}, "single_eval_line", "--aug_eval of tools/val.py", 24),
+    (
+        {"eval": "tools/val.py --config configs/other.yml"},
+        "multi_eval_line",
+        "its --config configs/other.yml is not the trainer's",
+        24,
+    ),
+    (
+        {
+            "trainer": "norm_train|amp_train",
+            "trainer_1_key": "amp_train",
+            "trainer_1": "tools/train.py --config {config} --seed 7 --precision fp16",
+        },
+        "single_amp_train",
+        "its --seed differs from that of line 16",
+        20,
+    ),
     ({"device": "cpu|npu"}, "inference_npu", "--device npu: only cpu and gpu are done", 41),
     ({"inference": "Matting/deploy/python/infer.py"}, "inference", "Matting/deploy/python/infer.py is not done", 40),
 ]
@@ -563,6 +613,23 @@ def test_released_weights(paddleseg, resolve):
     assert table_of(resolve(two, mode="whole_infer")).planned("train")[0].name == "released"
     first = skipped(resolve(tipc_files.write(paddleseg / "t/q.txt", infer_quant="True"), mode="whole_infer"))
     assert "quantised" in first["released"].reason
+    export = "tools/export.py --config {config}"
+    pair = {"infer_model": "a|b", "infer_export": f"{export}|{export}", "infer_quant": "False|False"}
+    both = resolve(tipc_files.write(paddleseg / "t/pair.txt", **pair), mode="whole_infer")
+    assert "a second infer_model" in skipped(both)["released_2"].reason
+    assert [cell.name for cell in table_of(both).planned("train")] == ["released"]
+    none = resolve(tipc_files.write(paddleseg / "t/none.txt", infer_model="null"), mode="whole_infer")
+    assert "no infer_model that could be run (none.txt:37)" in skipped(none)["released"].reason
+    assert not table_of(none).planned("train", "eval", "infer")
+
+
+def test_released_weights_without_their_data_set_are_skipped(paddleseg, resolve):
+    """Once, also where their export is left out already."""
+    (paddleseg / "configs/base.yml").write_text(BASE.replace("type: Dataset", "type: ADE20K"))
+    file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
+    found = skipped(resolve(file, mode="whole_infer"))
+    assert "train_dataset.type ADE20K" in found["released"].reason
+    assert not table_of(resolve(file, mode="whole_infer")).planned("train", "eval", "export", "infer")
 
 
 # -- PaddleSeg's own files --------------------------------------------------------------------
@@ -615,6 +682,14 @@ def test_data_sets_that_are_not_there(paddleseg, resolve):
     people(paddleseg / "data/people")
     base.write_text(BASE.replace("data/people/val_list.txt", "data/other/val.txt"))
     assert "val_path data/other/val.txt is not there" in skipped(resolve(file))["single_fp32"].reason
+    (paddleseg / "data/other").mkdir()
+    (paddleseg / "data/other/val.txt").write_text("")
+    assert "val_path data/other/val.txt does not lie in dataset_root" in skipped(resolve(file))["single_fp32"].reason
+    mode = "  mode: val\n  dataset_root: data/"
+    base.write_text(BASE.replace(f"{mode}people", f"{mode}other"))
+    assert "have different dataset_root" in skipped(resolve(file))["single_fp32"].reason
+    base.write_text(BASE.replace("  mode: train\n", "  mode: train\n  separator: ','\n"))
+    assert "train_dataset.separator: only a blank" in skipped(resolve(file))["single_fp32"].reason
 
 
 def test_smoke_keeps_to_generated_data(paddleseg, resolve):
@@ -631,6 +706,10 @@ def test_a_size_that_is_open_is_taken_from_elsewhere_or_skipped(paddleseg, resol
     file = paddleseg / "train_infer_python.txt"
     tipc_files.write(file, model_name="mine")
     assert "size is open" in skipped(resolve(file))["single_fp32"].reason
+    whole = BASE[BASE.index("transforms") : BASE.index("\nval_dataset")]
+    (paddleseg / "configs/base.yml").write_text(BASE.replace(whole, "transforms: []"))
+    assert "size is open" in skipped(resolve(file))["single_fp32"].reason
+    (paddleseg / "configs/base.yml").write_text(BASE.replace("{type: Resize, target_size: [64, 64]}, ", ""))
     file.write_text(tipc_files.text(tipc_files.TAIL, model_name="mine"))
     resolved = resolve(file)
     assert settings.of_model(resolved, "mine", "export")["input_size"] == [398, 224] and not skipped(resolved)
@@ -697,6 +776,8 @@ def test_a_folder_in_the_layout_of_cityscapes(tmp_path):
         ("/etc/hostname Annotations/val_0.png", "climbs out"),
         ("Images/link.png Annotations/val_0.png", "leads out of the folder"),
         ("Images/gone.png Annotations/val_0.png", "listed but not there"),
+        ("Images/val\0.png Annotations/val_0.png", "climbs out"),
+        (f"Images/{'x' * 300}.png Annotations/val_0.png", "File name too long"),
     ],
 )
 def test_a_folder_that_names_what_is_not_its_own_is_refused(tmp_path, line, words):
@@ -711,6 +792,22 @@ def test_a_folder_that_names_what_is_not_its_own_is_refused(tmp_path, line, word
             {"train": "train_list.txt", "val": "val_list.txt"},
             tmp_path / "d.tar",
         )
+
+
+def test_a_folder_that_is_no_data_set_is_refused_by_name(tmp_path):
+    def refused(words, lists=None, layout="mini_supervisely"):
+        with pytest.raises(StageError, match=words):
+            folders.to_tar(tmp_path / "people", layout, lists or {}, tmp_path / "d.tar")
+
+    refused(r"people: there is no such folder; correct `path`")
+    people(tmp_path / "people")
+    refused(r"'train\.txt' is listed but not there")
+    refused(r"people: holds no file of the layout cityscapes", layout="cityscapes")
+    (tmp_path / "people/lists/val").mkdir(parents=True)
+    (tmp_path / "people/lists/val/train_list.txt").write_text("Images/val_0.png Annotations/val_0.png\n")
+    refused(r"two lists are called train_list\.txt", {"train": "train_list.txt", "val": "lists/val/train_list.txt"})
+    (tmp_path / "people/val_list.txt").write_bytes(b"Images/\xff.png Annotations/val_0.png\n")
+    refused(r"val_list\.txt: is not a list of files in UTF-8", {"train": "train_list.txt", "val": "val_list.txt"})
 
 
 # -- the whole: the same plan as the built-in configuration's ---------------------------------

@@ -183,6 +183,9 @@ def test_latency_is_drawn_with_the_interval_of_its_median(tmp_path):
     one, two = plots.latency(points)["data"]
     assert (one["x"], one["error_x"]["arrayminus"], one["error_x"]["array"]) == ([4.5], [0.5], [1.5])
     assert one["y"][0].strip().endswith(TICK) and two["y"][0].strip().endswith(statuses.ACCURACY_FAILED.symbol)
+    on_gpu = pages.of_engine(tmp_path, "m", "passed", device="gpu", threads=None)
+    drawn = plots.latency(plots.latency_points([on_gpu, *cells]))["data"]
+    assert [trace["name"] for trace in drawn] == [one["name"], two["name"], "GPU"], "last, whatever comes first"
 
 
 def test_amp_and_fp32_curves_differ_in_colour_and_a_foreign_history_is_not_shown(tmp_path):
@@ -335,6 +338,24 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         rendered(tmp_path, pages.every_status(tmp_path))
 
 
+def test_a_script_that_would_end_the_pages_own_is_refused(tmp_path, monkeypatch):
+    """It would stand in the page as text, and the page without it."""
+    own = page._package_file
+    monkeypatch.setattr(page, "_package_file", lambda package, name: own(package, name) + "'</SCRIPT'")
+    with pytest.raises(ValueError, match="the script plotly cannot stand in a page"):
+        rendered(tmp_path, pages.every_status(tmp_path))
+
+
+def test_a_gate_and_a_list_of_another_form_are_shown_as_they_are(tmp_path):
+    one = pages.of_engine(tmp_path, "m", "passed")
+    one["metrics"]["gates"] = [{"name": "g", "bound": "equal to", "holds": True, "sentence": pages.EVIL}]
+    one["metrics"]["worst_images"] = ["a.png", {"image": "b.png", "agreement": 0.5}]
+    text = rendered(tmp_path, Conclusions("smoke", [one]))
+    read = "".join(Reader(text).text)
+    assert pages.EVIL in read and pages.EVIL not in text
+    assert "<li>a.png</li>" in text and "<li>image b.png, agreement 0.5</li>" in text
+
+
 def test_every_sentence_has_two_languages():
     say = page.words()
     for key in say.keys:
@@ -401,7 +422,22 @@ def test_predictions_lie_over_the_photo_on_the_worst_image(predicted):
 def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
     (tmp_path / "data/set/images/b.jpg").unlink()
     assert pictures.strip(predicted) is None
+    (tmp_path / "data/set/manifest.json").unlink()
+    assert pictures.strip(predicted) is None
+    assert pictures.strip([{**cell, "inputs": {}} for cell in predicted]) is None
     assert pictures.strip([{**cell, "status": "not-run"} for cell in predicted]) is None
+
+
+@pytest.mark.parametrize("other", ["none", "of another size"])
+def test_differences_from_a_reference_that_does_not_fit_are_not_drawn(predicted, tmp_path, other):
+    reference = Path(predicted[0]["record"]).parent.parent / "reference/b.png"
+    if other == "none":
+        reference.unlink()
+    else:
+        Image.open(reference).resize((40, 30)).save(reference)
+    strip = pictures.strip(predicted)
+    assert [tile.differences for tile in strip.tiles if tile.what == "engine"] == [None, None]
+    assert ("checkpoint" in [tile.what for tile in strip.tiles]) == (other != "none")
 
 
 def test_label_maps_whose_gate_does_not_hold_are_shown(predicted):
@@ -546,6 +582,13 @@ def test_junit_reads_back_with_a_case_per_cell(tmp_path):
             assert "command: python scripts/infer.py" in case.result[0].text and "first" in case.result[0].text
     assert (found.failures, found.skipped, found.errors) == (2, 6, 0)
     assert found.time == pytest.approx(sum(cell.get("wall_s", 0) for cell in conclusions.cells))
+
+
+def test_junit_tells_what_a_pass_has_to_say(tmp_path):
+    said = "passes now, take it out of known_failures"
+    report.write(Conclusions("smoke", [pages.of_engine(tmp_path, "m", "passed", reason=said)]), tmp_path)
+    ((case,),) = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
+    assert case.result == [] and case.system_out == said
 
 
 def work_red(cell):

@@ -68,6 +68,7 @@ WRONG = [
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
     ({"gates": {"pixel_agreement": {"fp32": 2}}}, ["gates.pixel_agreement.fp32", "at most 1"]),
     ({"speed": 1}, ["speed", "no such key"]),
+    ({"models": 3}, ["models: 3 is refused; allowed: all, the name of a model, or a list of names"]),
 ]
 
 
@@ -108,6 +109,10 @@ def test_base_chain_of_model_configurations(root, tmp_path):
     (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
     with pytest.raises(ConfigError, match=r"c.yml: cannot read .*gone.yml"):
         modelconfig.config_chain(tmp_path / "c.yml")
+    for content, words in (("model: {", r"d\.yml: is not YAML"), ("- a list", r"d\.yml: must be a mapping")):
+        (tmp_path / "d.yml").write_text(content)
+        with pytest.raises(ConfigError, match=words):
+            modelconfig.content(tmp_path / "d.yml")
 
 
 def test_numbers_that_the_command_line_brings_as_text(config):

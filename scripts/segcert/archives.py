@@ -73,16 +73,22 @@ class Member:
 
 
 class _Bounded:
-    """A stream of which no more is read at once than a header has: a header may claim any size."""
+    """A stream of which no more is read at once than a header has: a header may claim any size.
+
+    Attributes:
+        last: what was read last.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.tell, self.seek = stream.tell, stream.seek
+        self.last = b""
 
     def read(self, size: int) -> bytes:
         if size > MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return self._stream.read(size)
+        self.last = self._stream.read(size)
+        return self.last
 
 
 def _unreadable(archive: Path, error: Exception) -> StageError:
@@ -170,6 +176,9 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
             except UNREADABLE as error:
                 raise _unreadable(archive, error) from error
             if member is None:
+                # tarfile takes a header that is damaged or missing for the end, which is a block of zeros.
+                if tar.fileobj.last != bytes(tarfile.BLOCKSIZE):  # type: ignore[attr-defined]
+                    raise _unreadable(archive, tarfile.ReadError("a header is damaged, or the end is missing"))
                 return
             # tarfile keeps every header, which is gigabytes for millions of files
             tar.members.clear()  # type: ignore[attr-defined]
@@ -204,10 +213,8 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
 def copy(archive: Path, name: str, size: int, stream: Member, out: IO[bytes]) -> None:
     """Copy a member, which must be as long as it says."""
     written = 0
-    while block := stream.read(BLOCK):
+    while block := stream.read(min(BLOCK, size - written)):
         written += len(block)
-        if written > size:
-            raise StageError(f"{archive.name}: member {name!r} is larger than it says; it is refused")
         out.write(block)
     if written != size:
         raise StageError(f"{archive.name}: member {name!r} ends after {written} of {size} bytes; fetch it again")

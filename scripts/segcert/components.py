@@ -45,7 +45,7 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
             logit: N x H x W x C.
             label: N x H x W, int64.
             semantic_weights: N x H x W or None.
-            loss: loss of every pixel, N x H x W or N x H x W x 1.
+            loss: loss of every pixel, N x H x W.
         """
         counted = (
             (label != self.ignore_index).astype(loss.dtype)
@@ -54,8 +54,6 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
         )
         counted.stop_gradient = True
         label.stop_gradient = True
-        if loss.ndim > counted.ndim:
-            loss = loss.squeeze(-1)
         loss = loss * counted
         if semantic_weights is not None:
             loss = loss * semantic_weights

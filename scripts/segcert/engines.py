@@ -151,11 +151,16 @@ class OnnxRuntimeEngine(Engine):
             raise Unverified(f"this onnxruntime has no {provider}; install onnxruntime-gpu in its place")
         if device == "gpu":
             onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, where there are some
-        self.session = self._session(onnxruntime.SessionOptions(), provider)
-        if self.session.get_providers()[0] != provider:
+        try:
+            self.session = self._session(onnxruntime.SessionOptions(), provider)
+        except Exception as error:
+            # Where it may not fall back, it does not say whether the provider did not start or leaves out a node.
+            allowed = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=[provider])
+            if provider in allowed.get_providers():
+                raise
             raise Unverified(
                 f"onnxruntime could not start {provider}, see the log: do its CUDA and cuDNN fit the driver?"
-            )
+            ) from error
         self._name = self.session.get_inputs()[0].name
 
     def _session(self, options: Any, provider: str) -> Any:

@@ -57,8 +57,9 @@ def evaluate(
         for index in range(count):
             try:
                 sample = validation[index]
-            except AttributeError as error:  # OpenCV answers None where it cannot decode
-                raise StageError(f"{validation.file_list[index][0]}: cannot be decoded: {error}") from error
+            except (AttributeError, OSError) as error:  # OpenCV answers None where it cannot decode, Pillow raises
+                image, label = validation.file_list[index]
+                raise StageError(f"{image}, or its label {label}, cannot be decoded: {error}") from error
             tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
             sizes.add((tensor.shape[3], tensor.shape[2]))
             prediction = inference(model, tensor, trans_info=sample["trans_info"])[0]

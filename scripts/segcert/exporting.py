@@ -40,9 +40,7 @@ def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input
     begun = time.perf_counter()
     traced = _save(wrapped, folder / "model", height, width)
     exported = time.perf_counter()
-    program = next((name for name in ("model.json", "model.pdmodel") if (folder / name).is_file()), None)
-    if program is None:
-        raise StageError("paddle.jit.save wrote neither model.json nor model.pdmodel")
+    program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
     _write_deploy(folder / "deploy.yaml", program, config)
     _to_onnx(folder, program, opset)
     converted = time.perf_counter()
@@ -75,8 +73,13 @@ def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
     """
     spec = [paddle.static.InputSpec([-1, 3, height, width], "float32", name="x")]
     forward = wrapped.model.forward
+
+    def unconverted(*inputs: Any) -> Any:
+        return forward(*inputs)
+
     try:
-        wrapped.model.forward = paddle.jit.not_to_static(forward)
+        # Not `forward` itself: its mark would stay on the function of the class, and nothing could be converted then.
+        wrapped.model.forward = paddle.jit.not_to_static(unconverted)
         paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
         return True
     except Exception as error:
@@ -130,10 +133,9 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
             enable_onnx_checker=True,
             **unoptimized,
         )
-    except Exception as error:
-        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {error}") from error
-    if not target.is_file():
-        raise StageError(f"paddle2onnx wrote no model for opset {opset}; its messages are in the log")
+    except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
+        said = "its messages are in the log" if isinstance(error, SystemExit) else error
+        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {said}") from error
 
 
 def _opset(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -50,15 +49,10 @@ def place() -> dict[str, str | None]:
 def _begun(pid: int) -> str | None:
     """When a process began; None where there is none. Ticks since boot, which no clock that is set moves."""
     stat = _read(f"/proc/{pid}/stat")
-    if stat:
-        fields = stat.rpartition(")")[2].split()  # proc(5): a name in parentheses may hold anything
-        return None if fields[0] in "ZX" else fields[19]
-    import psutil
-
-    with contextlib.suppress(psutil.Error):  # no /proc
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
-    return None
+    if not stat:
+        return None
+    fields = stat.rpartition(")")[2].split()  # proc(5): a name in parentheses may hold anything
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _namespace() -> str | None:

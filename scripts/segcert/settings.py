@@ -224,8 +224,6 @@ def _meant(name: Any, known: Iterable[str]) -> str:
 
 def _allowed(schema: Any) -> str:
     """In words, what a part of the schema admits."""
-    if schema is False:
-        return "not with the other keys here"
     if "$ref" in schema:
         root = json.loads(SCHEMA.read_text(encoding="utf-8"))
         return _allowed(root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
@@ -238,8 +236,6 @@ def _allowed(schema: Any) -> str:
         return "not with the other keys here"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return str(schema["const"])
     kind: str | list[str] = schema.get("type", "a value of another kind")
     words = " or ".join(kind) if isinstance(kind, list) else kind
     if words == "array" and "items" in schema:

@@ -53,11 +53,8 @@ def write_tar(
 
 
 def _encode(suffix: str, image: Picture, *options: int) -> bytes:
-    ok: bool
     content: Picture
-    ok, content = cv2.imencode(suffix, image, list(options))
-    if not ok:
-        raise RuntimeError(f"OpenCV cannot encode {suffix}")
+    _, content = cv2.imencode(suffix, image, list(options))
     return content.tobytes()
 
 

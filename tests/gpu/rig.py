@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from conftest import ROOT
@@ -22,6 +23,7 @@ def make(folder: Path) -> Path:
     link_onnxruntime(base / "onnxruntime", own / "onnxruntime")
     lines = [str(base), str(HERE), "import stand_in_devices; stand_in_devices.start()"]
     (own / "stand_in.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    subprocess.run([sys.executable, ROOT / "tests/coverage/judge.py", "--follow", folder / "bin/python"], check=True)
     return folder / "bin/python"
 
 
