@@ -11,6 +11,7 @@
 #                   and goes on with what there is only with ANYWAY=1: docs/gpu.md
 # make test-generations  the chain on two Paddle generations (makes .venv-paddle-2.6/)
 # make test-gpu     the GPU path on stand-ins for devices (makes .venv-paddle-gpu-2.6/)
+# make test-gpu-whole    the same for all eight models, which takes half an hour: not in CI
 # make test-browser the conclusions page in a real browser (Debian, root; installs chromium)
 # make bench        against PaddleSeg's original chain and the engines' own harnesses: docs/bench.md (makes .venv-bench/);
 #                   PARTS="latency memory" for some parts, ARGS=--quick to see that it works
@@ -44,7 +45,7 @@ FOLLOW := $(BIN)/python tests/coverage/judge.py --follow
 MARKED := SEGCERT_LINES=$(CURDIR)/tests/coverage/marks.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-gpu-whole test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -89,6 +90,9 @@ test-generations: env-dev env-paddle-2.6
 test-gpu: env-dev env-paddle-gpu-2.6
 	$(FOLLOW) $(BIN)/python
 	$(MARKED) $(BIN)/python -m pytest -n 2 --dist loadfile tests/gpu
+
+test-gpu-whole: env-dev env-paddle-gpu-2.6
+	RIG=whole $(BIN)/python -m pytest tests/gpu/test_rig.py
 
 test-browser: env-dev
 	{ command -v chromium && command -v chromedriver; } > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } > $(VENV)/chromium-install.log 2>&1 \
