@@ -5,6 +5,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from branching import Branching
 from conftest import ROOT
 
 from segcert import components, metrics, modelconfig, preprocess
@@ -264,20 +265,6 @@ def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
     assert theirs.model == str(tmp_path / "model.json") and theirs.params == str(tmp_path / "model.pdiparams")
     assert len(theirs.transforms.transforms) == 2
     assert yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]["input_shape"] == [-1, 3, 224, 398]
-
-
-class Branching(paddle.nn.Layer):
-    """A model that cannot be traced: what it computes depends on the values that it gets."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = paddle.nn.Conv2D(3, 2, 1)
-
-    def forward(self, x):
-        logit = self.layer(x)
-        if x.mean() > 0:
-            return [logit]
-        return [-logit]
 
 
 def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):

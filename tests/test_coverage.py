@@ -141,7 +141,9 @@ def test_only_what_changed_is_judged_where_that_is_asked_for(judged):
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "all")
     assert (judge(judged, "--since", "HEAD").returncode, judge(judged).returncode) == (0, 1), "nothing changed"
     part = judged / "scripts/segcert/part.py"
-    part.write_text(PART.replace("SIZE = 8", "SIZE = (\n                8\n            )") + "\nSIZE = 9\n")
+    part.write_text(
+        PART.replace("SIZE = 8", "SIZE = (\n                8\n            )") + "\nif SIZE > 99:\n    SIZE = 9\n"
+    )
     (judged / "scripts/segcert/fresh.py").write_text("A = 1\n")
     run(judged, "exit")
     found = judge(judged, "--since", "HEAD")
@@ -149,6 +151,7 @@ def test_only_what_changed_is_judged_where_that_is_asked_for(judged):
     assert found.stdout.splitlines()[:-1] == [
         "scripts/segcert/fresh.py:1: A = 1  <- no test runs this",
         "scripts/segcert/part.py:40: SIZE = (  <- no test runs this",
+        "scripts/segcert/part.py:45: SIZE = 9  <- no test runs this",
     ]
     git("add", "scripts")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "split")

@@ -69,7 +69,7 @@ def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
 
     Converting every layer's Python source to graph code takes most of an export's time and changes
     nothing for models whose control flow does not depend on tensors, which are nearly all (the graphs
-    are equal byte for byte). Where it does, tracing raises.
+    are equal byte for byte). Where it does, tracing raises on Paddle 3; Paddle 2 takes one branch in silence.
     """
     spec = [paddle.static.InputSpec([-1, 3, height, width], "float32", name="x")]
     forward = wrapped.model.forward
@@ -77,14 +77,15 @@ def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
     def unconverted(*inputs: Any) -> Any:
         return forward(*inputs)
 
-    try:
-        # Not `forward` itself: its mark would stay on the function of the class, and nothing could be converted then.
-        wrapped.model.forward = paddle.jit.not_to_static(unconverted)
-        paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
-        return True
-    except Exception as error:
-        say(f"tracing failed, converting from source: {error}")
-    wrapped.model.forward = forward
+    if not paddle.__version__.startswith("2."):
+        try:
+            # Not `forward` itself: its mark would stay on the function of the class, and nothing could be converted.
+            wrapped.model.forward = paddle.jit.not_to_static(unconverted)
+            paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
+            return True
+        except Exception as error:
+            say(f"tracing failed, converting from source: {error}")
+        wrapped.model.forward = forward
     whole = WrappedModel(wrapped.model, "argmax")
     whole.eval()
     paddle.jit.save(paddle.jit.to_static(whole, input_spec=spec, full_graph=True), str(stem))
