@@ -263,7 +263,8 @@ class Soak:
 
     def _check_whole(self) -> None:
         """Every JSON file there is can be read: nothing is half written, at any moment."""
-        for path in (self.folder / "results").rglob("*.json"):
+        folders = os.walk(self.folder / "results")  # not rglob, which breaks where a folder goes meanwhile
+        for path in (Path(folder, name) for folder, _, names in folders for name in names if name.endswith(".json")):
             try:
                 json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:

@@ -73,7 +73,9 @@ def conclude_after_failure():
     run_config, conclusions = f"results/{MODE}/run_config.yaml", f"results/{MODE}/conclusions.json"
     text = yaml.safe_dump(RUN_CONFIG, allow_unicode=True)
     try:
-        record.write_text(run_config, f"{text}# of a run that failed, {datetime.now():%Y-%m-%d %H:%M:%S.%f}\n")
+        record.write_text(
+            run_config, f"{text}# of a run that failed, {datetime.now():%Y-%m-%d %H:%M:%S.%f}\n"
+        )
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return

@@ -52,6 +52,21 @@ def finished_run(target: Path, config: dict[str, Any]) -> Path:
     return folder
 
 
+def interpreter(folder: Path, at_start: str, base: Path | None = None) -> Path:
+    """An interpreter with the packages of an environment (this one's) that runs code of a test's own as it starts.
+
+    Its processes start themselves again as this interpreter, so what is planted reaches workers and ranks too.
+    """
+    base = base or Path(sys.prefix)
+    subprocess.run([base / "bin/python", "-m", "venv", "--without-pip", folder], check=True)
+    own, packages = (next((venv / "lib").glob("python*/site-packages")) for venv in (folder, base))
+    (own / "at_start.py").write_text(at_start, encoding="utf-8")
+    lines = f"{packages}\nimport at_start\n"
+    (own / "at_start.pth").write_text(lines, encoding="utf-8")
+    subprocess.run([sys.executable, ROOT / "tests/coverage/judge.py", "--follow", folder / "bin/python"], check=True)
+    return folder / "bin/python"
+
+
 def planned_jobs(text: str) -> dict[str, int]:
     """Rule -> number of jobs, from the job statistics that snakemake prints; empty where there is nothing to do."""
     counts: dict[str, int] = {}

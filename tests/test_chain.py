@@ -489,7 +489,7 @@ def test_a_red_run_that_is_started_again_is_red_again(chain):
         for attempt in range(3):
             again = snakemake(chain, "--configfile", "mine.yaml")
             assert again.returncode != 0, (attempt, again.stdout + again.stderr)
-            assert "RED" in again.stderr and "has no mIoU" in again.stderr, again.stderr
+            assert "RED" in again.stderr and "its mIoU is None" in again.stderr, again.stderr
     mended = snakemake(chain, "--configfile", "mine.yaml")
     assert mended.returncode == 0 and "green, mode smoke" in mended.stderr, mended.stdout + mended.stderr
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import stages
 import yaml
-from conftest import ROOT, planned_jobs, snakemake
+from conftest import ROOT, interpreter, planned_jobs, snakemake
 from http_server import serving
 
 from segcert import advice, machine, processes, record
@@ -280,10 +280,8 @@ def test_a_killed_predictor_and_a_training_without_memory_stop_nothing_else(proj
             "cpu": [{"engine": engine, "precision": "fp32"} for engine in ("native", "onnxruntime")],
         },
     }
-    (project / "mine.yaml").write_text(yaml.safe_dump(config))
-    (project / "site").mkdir()
-    (project / "site/sitecustomize.py").write_text(PLANTED)
-    monkeypatch.setenv("PYTHONPATH", str(project / "site"))
+    python = interpreter(project / "planted", PLANTED)
+    (project / "mine.yaml").write_text(yaml.safe_dump({**config, "python": str(python)}))
     broken = snakemake(project, "--configfile", "mine.yaml")
     assert broken.returncode != 0
     lite, mobile = MODELS
@@ -350,7 +348,7 @@ def test_a_process_is_told_apart_where_little_is_told_of_it(monkeypatch):
 
     above = processes.identity(os.getppid())
     assert processes.is_below(above) and not processes.is_below(processes.identity())
-    monkeypatch.setattr(processes.psutil.Process, "parents", gone)
+    monkeypatch.setattr(psutil.Process, "parents", gone)
     assert processes.is_below(above), "it runs, and nothing says that it is not above"
     process = subprocess.Popen(["sleep", "60"])
 
@@ -359,7 +357,7 @@ def test_a_process_is_told_apart_where_little_is_told_of_it(monkeypatch):
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         raise psutil.NoSuchProcess(process.pid)
 
-    monkeypatch.setattr(processes.psutil.Process, "parents", ends)
+    monkeypatch.setattr(psutil.Process, "parents", ends)
     assert not processes.is_below(processes.identity(process.pid)), "it ran before, and no longer"
     process.wait()
     monkeypatch.setattr(processes.Path, "readlink", refuse)

@@ -476,7 +476,8 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     for kind in ("native", "tensorrt"):
         with pytest.raises(engines.Unverified):
             load(kind)
-    monkeypatch.setattr(device, "require_gpu", lambda: None)
+    for name in ("require_gpu", "require_tensorrt"):
+        monkeypatch.setattr(device, name, lambda **_: None)
     with pytest.raises(engines.StageError, match="tensorrt cannot load the model"):
         load("tensorrt")
     runner = load("native")
@@ -539,7 +540,7 @@ def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, m
     """A stand-in for the driver."""
     runner = engines.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
     counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
-    monkeypatch.setattr(inference.machine, "gpu_memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
+    monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
     assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
     runner.device = "gpu"
     assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] == 612.0

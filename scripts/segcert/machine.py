@@ -120,14 +120,23 @@ def software(python: str = sys.executable, here: bool = True) -> dict[str, Any]:
 @cache
 def _environment_of(python: str) -> dict[str, Any]:
     """What `environment` says in another interpreter; nothing where that does not run."""
-    code = "import json, sys; sys.path.insert(0, sys.argv[1]); from segcert import machine; "
-    command = [python, "-c", code + "print(json.dumps(machine.environment()))", str(Path(__file__).parents[1])]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        answer = _said_by(python, "import json; from segcert import machine; print(json.dumps(machine.environment()))")
         found: dict[str, Any] = json.loads(answer)
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
     return found
+
+
+def _said_by(python: str, code: str) -> str:
+    """What another interpreter prints, with the packages that a stage in it would import.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it does not run.
+    """
+    before = "import sys; sys.path.insert(0, sys.argv[1]); from segcert import surroundings; surroundings.put_last(); "
+    command = [python, "-c", before + code, str(Path(__file__).parents[1])]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def why_paddle_has_no_gpu(build: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str | None:
@@ -255,7 +264,7 @@ def package_folder(name: str, python: str = sys.executable) -> Path | None:
         return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
     code = f"import importlib.util as u; s = u.find_spec({name!r}); print(*(s and s.submodule_search_locations or ()))"
     try:
-        answer = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+        answer = _said_by(python, code)
     except (OSError, subprocess.SubprocessError):
         return None
     return Path(answer.strip()) if answer.strip() else None

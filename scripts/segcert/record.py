@@ -42,7 +42,7 @@ OF_EACH_RUN = (
     "metrics",
     "inputs",
 )
-OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by", "set_aside")
+OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by", "set_aside", "stand_in")
 KNOWN_BEFORE = ("schema_version", "model", "algorithm", "mode", "stage", "cell", "requested")
 REQUIRED = (*KNOWN_BEFORE, "status", "reason", *OF_EACH_RUN)
 # What a stage must have observed of itself before a record of it may say `passed`.

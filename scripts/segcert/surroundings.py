@@ -38,27 +38,31 @@ TOLD = (
 OWN = ("*_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
+def misguiding() -> list[str]:
+    """Names of what is set and would misguide a stage."""
+    return sorted(name for name in os.environ if _is_any(name, CLEARED) or name == PATH)
+
+
 def clear() -> list[str]:
     """Take what would misguide a stage out of this process's environment; the names of what was taken.
 
     PYTHONPATH loses its place: what it holds is looked for after what is installed, so that it can lend a package
     that is not there and never takes the place of one that is.
     """
-    names = sorted(name for name in os.environ if _is_any(name, CLEARED) or name == PATH)
-    before = [str(Path(entry).absolute()) for entry in os.environ.get(PATH, "").split(os.pathsep) if entry]
+    put_last()
+    names = misguiding()
+    if PATH in os.environ:
+        os.environ[LAST] = os.environ[PATH]
     for name in names:
         del os.environ[name]
-    if before:
-        os.environ[LAST] = os.pathsep.join(before)
-        sys.path[:] = [entry for entry in sys.path if str(Path(entry).absolute()) not in before]
-        put_last()
     return names
 
 
 def put_last() -> None:
-    """Have Python look in the folders of the PYTHONPATH that was cleared, after all others."""
-    entries = os.environ.get(LAST, "").split(os.pathsep)
-    sys.path.extend(entry for entry in entries if entry and entry not in sys.path)
+    """Have Python look in the folders of PYTHONPATH, or of the one that was cleared, after all others."""
+    entries = os.environ.get(PATH, os.environ.get(LAST, "")).split(os.pathsep)
+    folders = [str(Path(entry).absolute()) for entry in entries if entry]
+    sys.path[:] = [entry for entry in sys.path if str(Path(entry).absolute()) not in folders] + folders
 
 
 def told() -> list[str]:

@@ -1,11 +1,9 @@
 """The rig: an interpreter whose GPUs are stand-ins, over the GPU build of Paddle of `make env-paddle-gpu-2.6`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from conftest import ROOT
+from conftest import ROOT, interpreter
 
 BASE = ROOT / ".venv-paddle-gpu-2.6"
 HERE = Path(__file__).resolve().parent
@@ -18,13 +16,11 @@ def make(folder: Path) -> Path:
     starts. In place of ONNX Runtime's package it has links to it, with a file that makes it look like the GPU's.
     """
     assert BASE.exists(), f"{BASE} is not there: make env-paddle-gpu-2.6"
-    subprocess.run([BASE / "bin/python", "-m", "venv", "--without-pip", folder], check=True)
+    start = f"import sys; sys.path.append({str(HERE)!r}); import stand_in_devices; stand_in_devices.start()\n"
+    python = interpreter(folder, start, BASE)
     own, base = (next((venv / "lib").glob("python*/site-packages")) for venv in (folder, BASE))
     link_onnxruntime(base / "onnxruntime", own / "onnxruntime")
-    lines = [str(base), str(HERE), "import stand_in_devices; stand_in_devices.start()"]
-    (own / "stand_in.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    subprocess.run([sys.executable, ROOT / "tests/coverage/judge.py", "--follow", folder / "bin/python"], check=True)
-    return folder / "bin/python"
+    return python
 
 
 def link_onnxruntime(package: Path, target: Path) -> None:

@@ -129,7 +129,6 @@ def note(what: str) -> None:
         diary.write(json.dumps(line) + "\n")
 
 
-@functools.cache  # where the environment's folder of 64-bit libraries is a link, Python comes here twice
 def start() -> None:
     os.environ[TOLD] = "tests/gpu: the CPU computes in place of the GPUs"
     if os.environ.get(WORKER):
