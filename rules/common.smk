@@ -42,7 +42,6 @@ try:
     HERE = workflow.local_exec and workflow.is_main_process
     if workflow.is_main_process:
         CLEARED = surroundings.misguiding()  # each stage takes it away for itself
-        surroundings.put_last()  # so that versions are those of what a stage imports
         gpus.hand_on(wanted=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
     limit = workflow.global_resources.get("gpu") if HERE else None
     HARDWARE = machine.hardware(

@@ -134,7 +134,7 @@ def _said_by(python: str, code: str) -> str:
     Raises:
         OSError, subprocess.SubprocessError: it does not run.
     """
-    before = "import sys; sys.path.insert(0, sys.argv[1]); from segcert import surroundings; surroundings.put_last(); "
+    before = "import sys; sys.path.insert(0, sys.argv[1]); import segcert; "
     command = [python, "-c", before + code, str(Path(__file__).parents[1])]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 

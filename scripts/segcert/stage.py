@@ -174,7 +174,6 @@ def main(args: argparse.Namespace, plan: Plan) -> int:
     folder = os.environ.get(WORKER)
     if not folder:
         return _Supervisor(args, plan).run()
-    surroundings.put_last()
     if plan.ranks > 1 and RANK not in os.environ:
         return _launch(plan, Staging(folder))
     return _worker(args, plan, Staging(folder))

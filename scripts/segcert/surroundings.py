@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from segcert.masking import masked
 
@@ -25,14 +23,12 @@ CLEARED = (
     *("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"),
     *("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"),
 )
-PATH = "PYTHONPATH"
-LAST = "SEGCERT_PATH_LAST"  # set by the supervisor for its worker: what PYTHONPATH held
 # What changes how the libraries compute, or how fast.
 TOLD = (
     *("FLAGS_*", "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "ONEDNN_*", "DNNL_*", "MKLDNN_*"),
     *("ORT_*", "OV_*", "OPENVINO_*", "OPENCV_*", "TBB_*", "GLOG_*"),
     *("NCCL_*", "GLOO_*", "CUDA_*", "CUDNN_*", "CUBLAS_*", "NVIDIA_*", "TF32_*"),
-    *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_*", "GLIBC_TUNABLES"),
+    *("PYTHONPATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_*", "GLIBC_TUNABLES"),
 )
 # Set for each stage by itself, or by Snakemake for each job.
 OWN = ("*_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
@@ -40,29 +36,15 @@ OWN = ("*_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 def misguiding() -> list[str]:
     """Names of what is set and would misguide a stage."""
-    return sorted(name for name in os.environ if _is_any(name, CLEARED) or name == PATH)
+    return sorted(name for name in os.environ if _is_any(name, CLEARED))
 
 
 def clear() -> list[str]:
-    """Take what would misguide a stage out of this process's environment; the names of what was taken.
-
-    PYTHONPATH loses its place: what it holds is looked for after what is installed, so that it can lend a package
-    that is not there and never takes the place of one that is.
-    """
-    put_last()
+    """Take what would misguide a stage out of this process's environment; the names of what was taken."""
     names = misguiding()
-    if PATH in os.environ:
-        os.environ[LAST] = os.environ[PATH]
     for name in names:
         del os.environ[name]
     return names
-
-
-def put_last() -> None:
-    """Have Python look in the folders of PYTHONPATH, or of the one that was cleared, after all others."""
-    entries = os.environ.get(PATH, os.environ.get(LAST, "")).split(os.pathsep)
-    folders = [str(Path(entry).absolute()) for entry in entries if entry]
-    sys.path[:] = [entry for entry in sys.path if str(Path(entry).absolute()) not in folders] + folders
 
 
 def told() -> list[str]:
