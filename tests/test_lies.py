@@ -701,3 +701,38 @@ def test_label_maps_are_compared_at_the_labels_own_size():
     truth = np.kron(np.array([[0, 1], [1, 0]], np.uint8), np.ones((4, 4), np.uint8))
     confusion.add_resized(np.array([[0, 1], [1, 0]], np.int32), truth)
     assert confusion.metrics()["miou"] == 1
+
+
+def test_an_engine_pins_no_thread_to_a_core(exported):
+    """Every process would be pinned to the same first core: cells that run at once would share it."""
+    code = """
+import os, sys, threading
+import numpy as np
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from segcert import engines
+may = os.sched_getaffinity(0)
+runner = engines.create(sys.argv[2], Path("export"), "model.json", "cpu", "fp32", 1)
+batch = np.zeros((1, 3, 96, 128), np.float32)
+runner.run(batch)  # the first time, OpenMP goes from core to core to see which there are
+over, looks, pinned = threading.Event(), [], []
+def look():
+    while not over.is_set():
+        for thread in os.listdir("/proc/self/task"):
+            try:
+                looks.append(thread)
+                pinned.extend([thread] if os.sched_getaffinity(int(thread)) != may else [])
+            except OSError:
+                pass
+looking = threading.Thread(target=look)
+looking.start()
+while len(looks) < 500:
+    runner.run(batch)
+over.set()
+looking.join()
+print(not pinned)
+"""
+    for engine in ("native", "onednn", "onnxruntime", "openvino"):
+        command = [sys.executable, "-c", code, str(ROOT / "scripts"), engine]
+        done = subprocess.run(command, cwd=exported, capture_output=True, text=True, timeout=120, check=False)
+        assert done.stdout.splitlines()[-1:] == ["True"], (engine, done.stdout, done.stderr)

@@ -44,7 +44,8 @@ def require_gpu(devices: int = 1, dtype: str | None = None) -> None:
         raise Unverified(f"needs a GPU build of Paddle; this is {paddle.__version__} for the CPU")
     visible = paddle.device.cuda.device_count()
     if visible < devices:
-        raise Unverified(f"needs {devices} GPUs; {visible} are visible here")
+        wanted = "a GPU" if devices == 1 else f"{devices} GPUs"
+        raise Unverified(f"needs {wanted}; Paddle {paddle.__version__} sees {visible or 'none'} here")
     try:
         paddle.set_device("gpu")
         tried = paddle.nn.functional.conv2d(paddle.ones([1, 1, 4, 4]), paddle.ones([1, 1, 3, 3]))

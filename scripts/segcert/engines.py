@@ -241,6 +241,9 @@ class OpenVinoEngine(Engine):
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            # Pinned, every process computes on the first cores: two cells of one thread at once took 2.1 to 2.4 times
+            # as long as one alone. A cell that is alone is as fast without it.
+            "ENABLE_CPU_PINNING": False,
         }
         self.compiled = core.compile_model(core.read_model(str(folder / "model.onnx")), "CPU", settings)
         self.request = self.compiled.create_infer_request()
@@ -266,6 +269,7 @@ class OpenVinoEngine(Engine):
         return effective, {
             "convolutions": dict(precisions),
             "plugin": str(self.compiled.get_property("EXECUTION_DEVICES")),
+            "pinned": self.compiled.get_property("ENABLE_CPU_PINNING"),
         }
 
 
