@@ -8,6 +8,7 @@ import uuid
 import pytest
 import stages
 from conftest import ROOT
+from gpu import stand_in_driver
 
 from segcert import gpus, inference, leases, machine, record
 from segcert.errors import Unverified
@@ -94,6 +95,12 @@ def test_a_pythonpath_lends_what_is_not_installed_and_replaces_nothing(run, tmp_
     assert f"PYTHONPATH={lent}:" in content["env"]["surroundings"]
     content, _ = run()
     assert content["effective"]["lent"] is False
+
+
+def test_a_stage_that_wants_no_gpu_asks_no_driver(run, tmp_path):
+    environment = stand_in_driver.install(tmp_path / "driver", misbehaviour="sleep 60")
+    content, _ = run(**environment)
+    assert content["env"]["gpu"] is None and not stand_in_driver.asked(tmp_path / "driver").exists()
 
 
 def test_leases_are_in_one_place_whatever_tmpdir_says(tmp_path):

@@ -172,12 +172,11 @@ def _ask_for_list() -> Listing:
         instances = _instances() if gpus else {}
     except DriverError as error:
         return Listing(True, trouble=str(error))
-    known = tuple(
-        {name: value for name, value in gpu.items() if not NO_VALUE.fullmatch(value)} | {"mig": instances.get(uuid, [])}
-        for gpu in gpus
-        if not NO_VALUE.fullmatch(uuid := gpu["uuid"]) and not NO_VALUE.fullmatch(gpu["index"])
-    )
-    lost = [f"{gpu['name']} has no UUID" for gpu in gpus if NO_VALUE.fullmatch(gpu["uuid"])]
+    told = [{name: value for name, value in gpu.items() if not NO_VALUE.fullmatch(value)} for gpu in gpus]
+    known = tuple(gpu | {"mig": instances.get(gpu["uuid"], [])} for gpu in told if {"index", "uuid"} <= gpu.keys())
+    lost = [
+        f"{gpu.get('name', 'a GPU')} has no index or no UUID" for gpu in told if not {"index", "uuid"} <= gpu.keys()
+    ]
     trouble = "; ".join([*broken, *lost]) or (None if known else "it lists no GPU")
     return Listing(True, known, trouble and f"{COMMAND}: {trouble}")
 

@@ -227,8 +227,10 @@ def _launch(plan: Plan, staging: Staging) -> int:
     os.environ[PARENT] = str(os.getpid())
     from paddle.distributed.launch.main import launch
 
-    ranks = ["--nproc_per_node", str(plan.ranks), "--log_dir", str(staging.ranks)]
-    sys.argv = ["paddle.distributed.launch", *ranks, sys.argv[0]]
+    options = ["--nproc_per_node", str(plan.ranks), "--log_dir", str(staging.ranks)]
+    # Otherwise it asks the driver for the devices' use every few seconds, while ranks are timed on them.
+    options += ["--enable_gpu_log", "false"]
+    sys.argv = ["paddle.distributed.launch", *options, sys.argv[0]]
     launch()
     return 0  # where a rank failed, launch() has ended this process
 
@@ -259,6 +261,8 @@ class _Supervisor:
         self.args, self.plan = args, plan
         self.cleared = surroundings.clear()
         self.stand_in = os.environ.get(STAND_IN)
+        if not plan.gpus and gpus.ANSWER not in os.environ:  # by hand, and no GPU is wanted: nobody asks the driver
+            gpus.hand_on(wanted=False)
         self.record = Path(args.record)
         self.log = Path(args.log)
         self.failure = Path(record.failure(args.record))

@@ -104,7 +104,7 @@ def test_a_lost_gpu_is_told_of_and_the_others_are_shared_out(driver):
     assert "3 GPUs" in gpus.pool({}).lacks(3) and "GPU is lost" in gpus.pool({}).lacks(3)
     driver(count=2)
     script.write_text(script.read_text().replace("uuid) echo", 'uuid) [ "$1" = 0 ] && echo "[Unknown Error]" ||  echo'))
-    assert shared() == ["1"] and "has no UUID" in gpus.listed().trouble
+    assert shared() == ["1"] and "has no index or no UUID" in gpus.listed().trouble
 
 
 def test_a_script_that_cannot_be_started(driver):
