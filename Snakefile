@@ -63,6 +63,7 @@ onstart:
 
 
 onsuccess:
+    unmark_run_config()
     show_conclusions()
 
 

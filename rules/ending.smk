@@ -7,6 +7,7 @@ from datetime import datetime
 
 from segcert.advice import with_advice
 
+MARK = "# of a run that failed, "
 COMPARING = ("baseline", "candidate", "compare")
 # Rules that exercise nothing, so that there is nothing to conclude.
 LOOKING = {"matrix", "compare", "write_run_config"}
@@ -73,9 +74,7 @@ def conclude_after_failure():
     run_config, conclusions = f"results/{MODE}/run_config.yaml", f"results/{MODE}/conclusions.json"
     text = yaml.safe_dump(RUN_CONFIG, allow_unicode=True)
     try:
-        record.write_text(
-            run_config, f"{text}# of a run that failed, {datetime.now():%Y-%m-%d %H:%M:%S.%f}\n"
-        )
+        record.write_text(run_config, f"{text}{MARK}{datetime.now():%Y-%m-%d %H:%M:%S.%f}\n")
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return
@@ -103,6 +102,17 @@ def same_run(run_config):
         }
 
     return part(run_config) == part(json.loads(json.dumps(RUN_CONFIG)))
+
+
+def unmark_run_config():
+    """Take out what a failed run wrote into run_config.yaml: the conclusions are made. Nothing gets stale by it."""
+    path = Path(f"results/{MODE}/run_config.yaml")
+    with contextlib.suppress(OSError):
+        text, times = path.read_text(encoding="utf-8"), path.stat()
+        plain = text.partition(MARK)[0]
+        if plain != text:
+            record.write_text(path, plain)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def show_conclusions():

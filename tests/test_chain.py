@@ -492,6 +492,8 @@ def test_a_red_run_that_is_started_again_is_red_again(chain):
             assert "RED" in again.stderr and "its mIoU is None" in again.stderr, again.stderr
     mended = snakemake(chain, "--configfile", "mine.yaml")
     assert mended.returncode == 0 and "green, mode smoke" in mended.stderr, mended.stdout + mended.stderr
+    assert "failed" not in (chain / "results/smoke/run_config.yaml").read_text(encoding="utf-8").splitlines()[-1]
+    assert plan(chain) == {}
 
 
 def test_a_broken_stage_blocks_what_is_made_from_it_and_only_that(chain):
