@@ -68,6 +68,13 @@ def test_a_lease_that_does_not_come_in_time(env):
     holder.terminate()
     holder.wait()
     assert late.returncode == 75 and "0 of 1 GPUs came free within 0.3 s" in late.stderr
+    holder = start(env, "-n", "3", "--", "sh", "-c", "echo up; sleep 60", stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    late = output(env, "-n", "2", "--timeout", "0.3", "--", "true")
+    assert late.returncode == 75 and "1 of 2 GPUs came free within 0.3 s" in late.stderr
+    assert output(env, "--timeout", "0.3", "--", "true").returncode == 0, "the one that it had is free again"
+    holder.terminate()
+    holder.wait()
     assert output(env, "--timeout", "10", "-n", "4", "--", "true").returncode == 0
 
 
@@ -77,6 +84,24 @@ def test_inherited_visible_devices_are_the_pool(env):
     assert output({**env, gpus.VISIBLE: "GPU-aaaa0001"}, *SHOW).stdout == "GPU-aaaa0001\n"
     assert output({**env, gpus.VISIBLE: "1,-1,2"}, "-n", "2", *SHOW).returncode == 75
     assert output({**env, gpus.VISIBLE: ""}, *SHOW).returncode == 75
+
+
+def test_who_waits_at_the_gate_gives_up_in_time(env):
+    taken = leases.acquire(4, environment=env)
+    first = start(env, "-n", "1", "--timeout", "20", "--", "true")
+    wait_for(lambda: gate_is_held(env))
+    late = output(env, "--timeout", "0.3", "--", "true")
+    assert late.returncode == 75 and "no turn for 1 GPUs within 0.3 s; others are waiting before" in late.stderr
+    taken.release()
+    assert first.wait(30) == 0
+
+
+def test_wrong_words_are_refused(env, tmp_path):
+    refused = output({**env, leases.BUSY: "never"}, "--", "true")
+    assert refused.returncode == 75
+    assert "TIPC_GPU_BUSY: never is refused; allowed: warn, wait, refuse" in refused.stderr
+    refused = output({**env, **stand_in_driver.install(tmp_path / "bin"), gpus.POOL: "0,7"}, "--", "true")
+    assert refused.returncode == 75 and "TIPC_GPU_POOL=0,7: 7 is refused" in refused.stderr
 
 
 def test_schedulers_are_left_alone(env):

@@ -10,11 +10,13 @@ import time
 import psutil
 import pytest
 import stages
+from gpu import stand_in_driver
 
-from segcert import gpus, leases, machine, record
+from segcert import gpus, leases, machine, processes, record, stage
 
 SCRIPT = """
 import os, signal, sys, time
+from pathlib import Path
 sys.path.insert(0, {scripts!r})
 from segcert import record, stage
 from segcert.errors import StageError, Unverified
@@ -35,7 +37,6 @@ def work(args, staging):
     if what == "memory":
         block = bytearray(300 * 2**20); time.sleep(0.5)
     if args.input:
-        from pathlib import Path
         file = Path(args.input)
         if what == "edit": file.write_text("edited")
         if what == "vanish": file.unlink()
@@ -53,9 +54,11 @@ options = stage.parser("test")
 options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
 options.add_argument("--input")
+options.add_argument("--kept", type=Path)
 args = stage.parse(options)
 inputs = [args.input] if args.input else []
-sys.exit(stage.main(args, stage.Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work)))
+plan = stage.Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
+sys.exit(stage.main(args, plan))
 """
 
 
@@ -160,6 +163,14 @@ def test_an_input_that_changes_during_the_work_proves_nothing(script, inputs, wh
     assert list(content["inputs"].values()) == list(before.values()), "as they were when the work began"
 
 
+def test_what_an_attempt_kept_goes_where_nobody_knows_from_what_it_was_made(script, inputs):
+    (inputs / "kept").mkdir()
+    assert run(script, inputs, "--what", "raise", "--kept", "kept").returncode == 1
+    assert (inputs / "kept").is_dir(), "the next attempt goes on from it"
+    assert run(script, inputs, "--what", "edit", "--input", "a.yml", "--kept", "kept").returncode == 1
+    assert not (inputs / "kept").exists()
+
+
 @pytest.mark.parametrize(("what", "given"), [("touch", "a.yml"), ("fine", "folder"), ("fine", "dataset")])
 def test_an_input_with_the_content_that_it_had_has_not_changed(script, inputs, what, given):
     done = run(script, inputs, "--what", what, "--input", given)
@@ -179,6 +190,8 @@ def test_what_cannot_be_exercised_is_unverified_and_not_red(script, tmp_path):
     content, _, _ = outcome(tmp_path)
     assert (content["status"], content["reason"]) == ("unverified", "needs a sun")
     assert "unverified" in (tmp_path / "out/thing.txt").read_text()
+    assert run(script, tmp_path, "--what", "unverified", "--thing", "out/folder").returncode == 0
+    assert list((tmp_path / "out/folder").iterdir()) == []
 
 
 def test_known_failures(script, tmp_path):
@@ -372,3 +385,51 @@ def test_devices_stay_taken_until_the_worker_ends_though_its_supervisor_was_kill
     os.kill(worker, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=20)
     assert not is_leased(env)
+
+
+def test_a_pool_that_names_what_is_not_there_fails_by_name(leasing, tmp_path):
+    _, _, env = leasing
+    env = {**env, **stand_in_driver.install(tmp_path / "driver"), gpus.POOL: "0,7"}
+    command = [sys.executable, str(tmp_path / "gpu.py"), *stages.FILES, "--told", "told", "--go", "go"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (
+        done.returncode == 1
+        and "TIPC_GPU_POOL=0,7: 7 is refused" in record.read(tmp_path / "out/c.failed.json")["reason"]
+    )
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**env, gpus.POOL: "0"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    content = record.read(tmp_path / "out/c.json")
+    assert content["status"] == "unverified" and content["reason"].startswith("needs 2 GPUs; 1 is shared out")
+
+
+def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path):
+    _, _, env = leasing
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    workflow = json.dumps({**processes.identity(), "pid": gone.pid, "begun": "1"})
+    held = leases.acquire(1, environment=env)
+    command = [sys.executable, str(tmp_path / "gpu.py"), *stages.FILES, "--told", "told", "--go", "go"]
+    try:
+        done = subprocess.run(command, cwd=tmp_path, env={**env, stage.WORKFLOW: workflow}, timeout=60, check=False)
+    finally:
+        held.release()
+    assert done.returncode == 1 and not (tmp_path / "told").exists()
+    assert not list((tmp_path / "out").glob("*.partial")) and not list((tmp_path / "out").glob("*.json"))
+
+
+def test_a_worker_whose_parent_was_quicker_to_end_ends(root):
+    """It asks for a signal at its parent's end, and that has come already."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert import stage; "
+    code += "stage.die_with_parent(int(sys.argv[2]))"
+    for parent, code_expected in ((os.getpid(), 0), (1, 1)):
+        command = [sys.executable, "-c", code, str(root / "scripts"), str(parent)]
+        assert subprocess.run(command, timeout=60, check=False).returncode == code_expected
+
+
+def test_memory_of_a_process_that_ended_meanwhile_is_none():
+    ended = subprocess.Popen(["true"])
+    process = psutil.Process(ended.pid)
+    ended.wait()
+    assert stage._tree_rss(process) == 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+from segcert import asked
 
 # States of Slurm (scontrol(1), "JOB STATE CODES" of squeue(1)) that end a job from outside.
 SLURM_STATES = {
@@ -18,6 +18,7 @@ SLURM_STATES = {
     "PREEMPTED": "preempted by another job",
     "BOOT_FAIL": "its node did not start",
 }
+PATIENCE_S = 10  # for an answer of the controller's or of the accounting database
 # What slurmstepd writes where it ends a step for its memory without a state of that name.
 MEMORY_WORDS = re.compile(r"exceeded memory limit|oom[-_ ]kill|Out Of Memory", re.I)
 
@@ -32,7 +33,7 @@ def verdict(job: Mapping[str, str]) -> str | None:
     identifier = job.get("slurm", "")
     if not identifier.isdigit():
         return None
-    shown = _ask("scontrol", "show", "job", "-o", identifier)
+    shown = asked.ask(["scontrol", "show", "job", "-o", identifier], PATIENCE_S).text
     fields = dict(re.findall(r"(\w+)=(\S*)", shown))
     state = fields.get("JobState") or _sacct(identifier) or ""
     if fields.get("Reason") == "TimeLimit":  # while the job is completing, its state does not tell yet
@@ -53,14 +54,5 @@ def _says_memory(log: str | None) -> bool:
 
 def _sacct(identifier: str) -> str | None:
     """State from the accounting database, where there is one: the controller forgets a job after MinJobAge."""
-    answer = _ask("sacct", "-n", "-X", "-P", "-o", "State", "-j", identifier)
-    return answer.split("\n", 1)[0].strip() or None
-
-
-def _ask(*command: str) -> str:
-    if not shutil.which(command[0]):
-        return ""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    answer = asked.ask(["sacct", "-n", "-X", "-P", "-o", "State", "-j", identifier], PATIENCE_S)
+    return None if answer.why_not else answer.text.split("\n", 1)[0].strip() or None

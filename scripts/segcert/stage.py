@@ -221,7 +221,7 @@ def _rank() -> int:
 
 
 def _launch(plan: Plan, staging: Staging) -> int:
-    """Become Paddle's launcher of the ranks, each of which runs this script again."""
+    """Become Paddle's launcher of the ranks, each of which runs this script again; it ends the process with them."""
     # Not killed: it is to end its ranks first, and to hold their devices until they have ended.
     die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
     os.environ[PARENT] = str(os.getpid())
@@ -231,8 +231,7 @@ def _launch(plan: Plan, staging: Staging) -> int:
     # Otherwise it asks the driver for the devices' use every few seconds, while ranks are timed on them.
     options += ["--enable_gpu_log", "false"]
     sys.argv = ["paddle.distributed.launch", *options, sys.argv[0]]
-    launch()
-    return 0  # where a rank failed, launch() has ended this process
+    return int(launch() or 0)
 
 
 def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
