@@ -23,7 +23,7 @@ def cell(folder, model, stage, name, status, *, train_cell="single_fp32", reason
         "train_cell": train_cell, "topology": train_cell.split("_")[0], "status": status, "reason": reason,
         "requested": requested, "record": path.as_posix(),
     }  # fmt: skip
-    if statuses.by_name(status) in statuses.EXERCISED:
+    if statuses.by_name(status).exercised:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
         path.with_suffix(".log").write_text(log if log is not None else "first line\nlast line\n")

@@ -461,7 +461,7 @@ def test_reasons_that_differ_in_the_model_alone_are_told_of_once(tmp_path):
         pages.of_engine(tmp_path, model, "known-failure", reason=f"an id: why. Seen: results/{model}/export: {what}")
         for model, what in (("first_model", "no"), ("second_model", "no"), ("third_model", "another"))
     ]
-    groups = work.by_reason(Conclusions("smoke", cells), statuses.KNOWN_FAILURE)
+    groups = work.findings(Conclusions("smoke", cells))["known"]
     assert [group["count"] for group in groups] == [2, 1]
     assert groups[0]["reason"] == cells[0]["reason"]
 
