@@ -532,6 +532,11 @@ def test_exit_codes_and_files(tmp_path):
         ('{"schema_version": 1, "cells": [], "x": NaN}', ["NaN"]),
         ('{"schema_version": 99, "cells": []}', ["schema_version 1"]),
         ("[]", ["not the conclusions"]),
+        ('{"schema_version": 1, "cells": [{"status": "unheard-of"}]}', ["unknown status unheard-of; one of passed"]),
+        (
+            '{"schema_version": 1, "cells": [], "certificates": [{"verdict": "unheard-of"}]}',
+            ["unknown status unheard-of; one of passed"],
+        ),
     ],
 )
 def test_a_file_that_cannot_be_compared_is_named(tmp_path, content, words):

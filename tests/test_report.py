@@ -580,7 +580,8 @@ def test_junit_reads_back_with_a_case_per_cell(tmp_path):
             assert case.result[0].type == cell["status"]
         if work_red(cell):
             assert "command: python scripts/infer.py" in case.result[0].text and "first" in case.result[0].text
-    assert (found.failures, found.skipped, found.errors) == (2, 6, 0)
+    red = sum(status.red for status in statuses.ALL)  # one of the others passed, and a training is unverified
+    assert (found.failures, found.skipped, found.errors) == (red, len(statuses.ALL) - red, 0)
     assert found.time == pytest.approx(sum(cell.get("wall_s", 0) for cell in conclusions.cells))
 
 
