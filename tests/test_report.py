@@ -447,6 +447,12 @@ def test_label_maps_whose_gate_does_not_hold_are_shown(predicted):
     assert pictures.strip([predicted[0], wrong]).tiles[-1].differences is not None
 
 
+def test_of_what_ran_the_label_maps_are_drawn(predicted, monkeypatch):
+    pages.admit(monkeypatch, pages.made_up())
+    for status in statuses.ALL:
+        assert bool(pictures.strip([{**predicted[0], "status": status.name}])) == status.exercised
+
+
 def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monkeypatch):
     other = [{**cell, "model": "n"} for cell in predicted]
     conclusions = Conclusions("smoke", predicted + other)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pages
@@ -30,18 +31,6 @@ TITLES = {
 TITLES_ZH = {"red": "失败的单元", "known": "已知问题", "unverified": "未能验证的单元"}
 
 
-def made_up(section="red"):
-    return statuses.Status(
-        name="flaky", symbol="~", meaning="passes now and then", zh="时好时坏", zh_meaning="有时通过，有时失败",
-        red=section == "red", exercised=True, severity=8, badness=3, holds_up="blocked", stops=True, section=section,
-    )  # fmt: skip
-
-
-def admit(monkeypatch, status):
-    monkeypatch.setattr(statuses, "ALL", (*statuses.ALL, status))
-    monkeypatch.setitem(statuses.BY_NAME, status.name, status)
-
-
 def of_section(text, title):
     """The lines of a document below a title."""
     assert title in text, text
@@ -49,15 +38,20 @@ def of_section(text, title):
 
 
 def shown_everywhere(folder, status):
-    """A training, an inference and a certificate of a status, beside an inference that passed."""
+    """A training, an inference and a certificate of a status, beside an evaluation and an inference that passed."""
     asked = {"device": "cpu", "precision": "amp", "level": "O1", "dtype": "bfloat16"}
     train = pages.cell(folder, "m", "train", "single_amp", status.name, reason=WHY, train_cell="single_amp", **asked)
+    Path(train["record"]).parent.mkdir(parents=True, exist_ok=True)
+    train.setdefault("outputs", {})
+    pages.history(train, [3.0, 2.0])
+    scored = pages.cell(folder, "m", "eval", "single_amp", "passed", train_cell="single_amp", device="cpu")
+    scored["metrics"] = {"miou": 0.625}
     log = "".join(f"line {number} of its log\n" for number in range(page.OTHER_LOG[0] + 1))
     infer = pages.of_engine(folder, "m", status.name, threads=2, reason=WHY, log=log)
     infer["metrics"] = {**pages.of_engine(folder, "m", "passed")["metrics"]}
     certificate = {"model": "m", "topology": "single", "amp": "single_amp", "twin": None, "verdict": status.name,
                    "reason": "as its training"}  # fmt: skip
-    found = Conclusions("smoke", [train, pages.of_engine(folder, "m", "passed"), infer], [certificate])
+    found = Conclusions("smoke", [train, scored, pages.of_engine(folder, "m", "passed"), infer], [certificate])
     number = found.counts[status.name]
     assert found.red == (status.red or status is statuses.ACCURACY_FAILED)
     report.write(found, folder)
@@ -82,7 +76,7 @@ def shown_everywhere(folder, status):
 
     assert (folder / "conclusions.csv").read_text().count(f",{status.name},") == number
     assert json.loads((folder / "conclusions.json").read_text())["counts"][status.name] == number
-    assert (folder / "results_python.log").read_text().count(" with command ") == 1 + 2 * status.exercised
+    assert (folder / "results_python.log").read_text().count(" with command ") == 2 + 2 * status.exercised
     (suite,) = JUnitXml.fromfile(str(folder / "junit.xml"))
     results = next(iter(suite)).result
     assert [type(result) for result in results] == ([] if alone else [Failure if status.red else Skipped])
@@ -94,6 +88,10 @@ def shown_everywhere(folder, status):
     assert [section for section, place in places.items() if place >= 0] == [status.section]
     assert 0 < places[status.section] < listed
     assert f'class="count s-{status.name}"' in text and f'<a class="chip s-{status.name}"' in text
+    assert (f'class="card certificate s-{status.name}"' in text) == status.exercised
+    assert (str(say("precision_none")) in text) == (not status.exercised)
+    assert ('id="loss-0"' in text) == status.exercised
+    assert ("mIoU 0.625</span>" in text) == status.exercised
     assert (WHY in text[listed:]) and len(plots.latency_points(found.cells)) == 1 + status.exercised
     assert ("line 1 of its log" in text) == status.exercised
     assert ("line 0 of its log" in text) == (status.exercised and not alone)  # of what broke, more is shown
@@ -111,12 +109,12 @@ def test_every_status_is_in_every_table_section_and_file(tmp_path, name):
 @pytest.mark.parametrize("section", statuses.SECTIONS)
 def test_a_new_status_is_in_every_table_section_and_file(tmp_path, monkeypatch, section):
     """Nobody but its own line and ALL knows of it."""
-    admit(monkeypatch, made_up(section))
-    shown_everywhere(tmp_path, made_up(section))
+    pages.admit(monkeypatch, pages.made_up(section))
+    shown_everywhere(tmp_path, pages.made_up(section))
 
 
 def test_a_new_status_gets_better_and_worse_in_a_comparison(monkeypatch):
-    admit(monkeypatch, made_up())
+    pages.admit(monkeypatch, pages.made_up())
 
     def kinds(before, after):
         found = compared([compared_cell(status=before)], [compared_cell(status=after, reason=WHY)])
