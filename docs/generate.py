@@ -195,11 +195,12 @@ def statuses_page() -> str:
     for status in statuses.ALL:
         red = "yes" if status.red else "no"
         page.append(f"| `{status.name}` | {status.symbol} | {status.zh} | {status.meaning} | {red} |\n")
+    exercised = [f"`{status.name}`" for status in statuses.ALL if status.exercised]
     page.append(
         "\nA `blocked` cell is not counted as red again: its cause is red already. A run in which nothing is `passed` "
         "is red too, because it\ncertifies nothing. `snakemake` exits with another code than 0 where a job failed, and "
         "writes the conclusions all the same.\n\n"
-        f"Statuses of cells that were really exercised: {', '.join(f'`{s.name}`' for s in statuses.EXERCISED)}.\n"
+        f"Statuses of cells that were really exercised: {', '.join(exercised)}.\n"
     )
     return "".join(page)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from segcert import SCHEMA_VERSION, comparison, record, settings
+from segcert import SCHEMA_VERSION, comparison, record, settings, statuses
 from segcert.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "config" / "config.yaml"
@@ -19,7 +19,7 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a conclusions.json.
 
     Raises:
-        ConfigError: there is none, or it is another kind of file.
+        ConfigError: there is none, or it is another kind of file, or of a version with other statuses.
     """
     mode = path.resolve().parent.name
     make = (
@@ -33,6 +33,9 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not strict JSON: {error}; {make}") from None
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION or "cells" not in found:
         raise ConfigError(f"{path}: not the conclusions of a run, of schema_version {SCHEMA_VERSION}; {make}")
+    told = [cell["status"] for cell in found["cells"]] + [item["verdict"] for item in found.get("certificates", ())]
+    if unknown := sorted(set(told) - statuses.BY_NAME.keys()):
+        raise ConfigError(f"{path}: unknown status {', '.join(unknown)}; one of {', '.join(statuses.BY_NAME)}")
     return found
 
 

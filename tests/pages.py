@@ -23,7 +23,7 @@ def cell(folder, model, stage, name, status, *, train_cell="single_fp32", reason
         "train_cell": train_cell, "topology": train_cell.split("_")[0], "status": status, "reason": reason,
         "requested": requested, "record": path.as_posix(),
     }  # fmt: skip
-    if statuses.by_name(status) in statuses.EXERCISED:
+    if statuses.by_name(status).exercised:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
         path.with_suffix(".log").write_text(log if log is not None else "first line\nlast line\n")
@@ -83,3 +83,17 @@ def every_status(folder, reason="because"):
             one["command"] += f" --text {reason}"
         cells.append(one)
     return Conclusions("smoke", cells)
+
+
+def made_up(section="red"):
+    """A status that there is not, which ran and is listed in a section."""
+    return statuses.Status(
+        name="flaky", symbol="~", meaning="passes now and then", zh="时好时坏", zh_meaning="有时通过，有时失败",
+        red=section == "red", exercised=True, severity=8, badness=3, holds_up="blocked", stops=True, section=section,
+    )  # fmt: skip
+
+
+def admit(monkeypatch, status):
+    """Let it be one of all."""
+    monkeypatch.setattr(statuses, "ALL", (*statuses.ALL, status))
+    monkeypatch.setitem(statuses.BY_NAME, status.name, status)

@@ -28,7 +28,7 @@ def timing(median_ms, spread=0.02):
 
 
 def cell(stage="infer", name=INFER, status="passed", reason=None, **more):
-    ran = status in {item.name for item in statuses.EXERCISED}
+    ran = statuses.by_name(status).exercised
     asked = {"device": "cpu", "engine": "onednn", "precision": "fp32", "threads": 1, "batch_size": 1}
     metrics = {
         "train": {"ips": 10.0, "last_loss": 0.5},
@@ -532,6 +532,11 @@ def test_exit_codes_and_files(tmp_path):
         ('{"schema_version": 1, "cells": [], "x": NaN}', ["NaN"]),
         ('{"schema_version": 99, "cells": []}', ["schema_version 1"]),
         ("[]", ["not the conclusions"]),
+        ('{"schema_version": 1, "cells": [{"status": "unheard-of"}]}', ["unknown status unheard-of; one of passed"]),
+        (
+            '{"schema_version": 1, "cells": [], "certificates": [{"verdict": "unheard-of"}]}',
+            ["unknown status unheard-of; one of passed"],
+        ),
     ],
 )
 def test_a_file_that_cannot_be_compared_is_named(tmp_path, content, words):

@@ -145,12 +145,28 @@ def test_every_rule_is_in_the_graph_or_named_beside_it():
             assert re.search(rf"\b{rule}\b", drawn), f"{file.name}: {rule}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "docs/reference/statuses.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "docs/read-the-page.md", "docs/reference/statuses.md"])
 def test_every_status_is_told_of_with_its_sign(name):
     table = "\n".join(line for line in TEXTS[name].splitlines() if line.startswith("|"))
     for status in statuses.ALL:
         assert re.search(rf"(?<![\w-]){status.name}(?![\w-])", table) and status.symbol in table, status.name
         assert name == "README.md" or status.zh in table
+
+
+def test_every_status_can_be_reported_as_wrong():
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/wrong-status.yml").read_text(encoding="utf-8"))
+    (shown,) = [part["attributes"]["options"] for part in form["body"] if part.get("id") == "shown"]
+    assert shown == [status.name for status in statuses.ALL]
+
+
+def test_the_order_of_statuses_in_a_comparison_is_as_told():
+    """Those of one place in the order stand with = between them."""
+    compared = [status for status in statuses.ALL if status.badness >= 0]
+    groups = [
+        " = ".join(status.name for status in compared if status.badness == badness)
+        for badness in sorted({status.badness for status in compared})
+    ]
+    assert f": {' < '.join(groups)} |" in TEXTS["docs/compare.md"]
 
 
 # -- versions ---------------------------------------------------------------------------------

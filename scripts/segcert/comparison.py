@@ -71,14 +71,6 @@ METRICS = (
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 
-# How much a status says against a cell that was exercised; the others say nothing of it.
-BADNESS = {
-    statuses.PASSED.name: 0,
-    statuses.KNOWN_FAILURE.name: 1,
-    statuses.ACCURACY_FAILED.name: 2,
-    statuses.FAILED.name: 3,
-    statuses.BLOCKED.name: 3,
-}
 # Fields of `env` that make a machine: where they differ, times tell of it and not of the code.
 MACHINE = ("cpu", "cpu_cores", "gpu")
 OTHER_MACHINE = "not judged: other machine"
@@ -273,7 +265,7 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    worst = max(repeats, key=lambda cell: BADNESS.get(cell["status"], -1))
+    worst = max(repeats, key=lambda cell: _badness(cell["status"]))
     times = sum(cell["status"] == worst["status"] for cell in repeats)
     reason = worst["reason"]
     if times < len(repeats):
@@ -355,7 +347,7 @@ def _statuses(key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rul
     reason = after["reason"] or (before["reason"] if old != new else None) or ""
     if old != new:
         yield Change(_status_kind(old, new, rules), *key, "status", old, new, reason)
-    elif BADNESS.get(new) and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
+    elif _badness(new) > 0 and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
         yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new}")
     elif _both_passed(before, after):
         seen = _moves(before.get("effective") or {}, after.get("effective") or {}) + _recorded_once(before, after)
@@ -363,10 +355,14 @@ def _statuses(key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rul
             yield Change(CHANGED, *key, "observed", None, None, "; ".join(seen))
 
 
+def _badness(status: str) -> int:
+    return statuses.by_name(status).badness
+
+
 def _status_kind(old: str, new: str, rules: Rules) -> str:
-    if old in BADNESS and new in BADNESS:
-        difference = BADNESS[new] - BADNESS[old]
-        return WORSE if difference > 0 else BETTER if difference < 0 else CHANGED
+    before, after = _badness(old), _badness(new)
+    if before >= 0 and after >= 0:
+        return WORSE if after > before else BETTER if after < before else CHANGED
     if old == statuses.PASSED.name:
         return WORSE if rules.lost_is_worse else CHANGED
     if new == statuses.PASSED.name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,13 @@ class Conclusions:
         return "-".join(map(str, dict.fromkeys(span))) if span else None
 
     @property
+    def broken_certificates(self) -> list[dict[str, Any]]:
+        """Those that were worked out and do not hold; where the training is red itself, it tells."""
+        return [item for item in self.certificates if item["verdict"] == statuses.ACCURACY_FAILED.name]
+
+    @property
     def red(self) -> bool:
-        broken = any(item["verdict"] == statuses.ACCURACY_FAILED.name for item in self.certificates)
-        return broken or statuses.is_red([cell["status"] for cell in self.cells])
+        return bool(self.broken_certificates) or statuses.is_red([cell["status"] for cell in self.cells])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -180,8 +184,8 @@ def _judge(
         return statuses.by_name(str(cell.status)), cell.reason, None
     for parent in reversed(parents):
         status = statuses.by_name(parent["status"])
-        if status.red or status in (statuses.BLOCKED, statuses.NOT_RUN):
-            held = statuses.NOT_RUN if status is statuses.NOT_RUN else statuses.BLOCKED
+        if status.stops and status.holds_up:
+            held = statuses.by_name(status.holds_up)
             return held, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
     attempts = record.attempts(cell.record)
     if lost:  # the workflow knows that it is over; we do not, of one on another machine
@@ -264,22 +268,6 @@ def _holds(words: list[str], part: list[str]) -> bool:
 # -- tables -----------------------------------------------------------------------------------
 
 
-def worst(names: Iterable[str]) -> statuses.Status:
-    """The status that says most against a group of cells: red ones first, then what did not run."""
-    order = (
-        statuses.FAILED,
-        statuses.ACCURACY_FAILED,
-        statuses.BLOCKED,
-        statuses.NOT_RUN,
-        statuses.UNVERIFIED,
-        statuses.KNOWN_FAILURE,
-        statuses.SKIPPED,
-        statuses.PASSED,
-    )
-    present = set(names)
-    return next(status for status in order if status.name in present)
-
-
 def title(cell: Mapping[str, Any]) -> str:
     """What a cell is, in a few words: engine, precision and threads (T), or the training's precision."""
     requested = cell["requested"]
@@ -317,7 +305,7 @@ def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[d
             for item in conclusions.certificates
             if (item["model"], item["topology"], item["amp"]) == (model, topology, train["cell"])
         ]
-        status = worst(name for name, _, _ in parts)
+        status = statuses.worst(name for name, _, _ in parts)
         reason, cause = next((why, where) for name, why, where in parts if name == status.name)
         entries.append(
             {
@@ -364,22 +352,23 @@ def environments(conclusions: Conclusions, fields: Collection[str] | None = None
     return [(found[key], count) for key, count in counts.most_common()]
 
 
-def by_reason(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
-    """Cells of these statuses, in their order, grouped by reason; of those that passed, the ones with a remark.
+def findings(conclusions: Conclusions) -> dict[statuses.Section, list[dict[str, Any]]]:
+    """Of each section the cells that it lists, grouped by status and reason, what says most against a cell first.
 
     Reasons that differ only in the model, which their paths name, are one: that of the first cell stands for it.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    order = [status.name for status in which]
     for cell in conclusions.cells:
-        status = statuses.by_name(cell["status"])
-        if status in which and (cell["reason"] or status is not statuses.PASSED):
+        if cell["reason"] or cell["status"] != statuses.PASSED.name:
             same = (cell["reason"] or "").replace(cell["model"] or "", "")
             groups.setdefault((cell["status"], same), []).append(cell)
-    return [
-        {"status": statuses.by_name(name), "reason": cells[0]["reason"], "cells": cells, "count": len(cells)}
-        for (name, _), cells in sorted(groups.items(), key=lambda group: order.index(group[0][0]))
-    ]
+    order = sorted(statuses.ALL, key=lambda status: -status.badness)
+    found: dict[statuses.Section, list[dict[str, Any]]] = {section: [] for section in statuses.SECTIONS}
+    for (name, _), cells in sorted(groups.items(), key=lambda group: order.index(statuses.by_name(group[0][0]))):
+        status = statuses.by_name(name)
+        group = {"status": status, "reason": cells[0]["reason"], "cells": cells, "count": len(cells)}
+        found[status.section].append(group)
+    return found
 
 
 def is_weak(cell: Mapping[str, Any]) -> bool:
@@ -400,11 +389,7 @@ def weak_models(conclusions: Conclusions) -> dict[str, int]:
 
 def status_lines(conclusions: Conclusions) -> str:
     """results_python.log: a line per command that ran, in the order in which they started."""
-    ran = [
-        cell
-        for cell in conclusions.cells
-        if "command" in cell and cell["status"] in {s.name for s in statuses.EXERCISED}
-    ]
+    ran = [cell for cell in conclusions.cells if "command" in cell and statuses.by_name(cell["status"]).exercised]
     lines = [f"{BAR} {conclusions.mode} {BAR}"]
     for cell in sorted(ran, key=lambda cell: cell["started"]):
         verb = "Run successfully" if cell["status"] == statuses.PASSED.name else "Run failed"

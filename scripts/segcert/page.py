@@ -132,7 +132,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         statuses=statuses.ALL,
         shown=[status for status in statuses.ALL if conclusions.counts.get(status.name)],
         reds=sum(_status(cell).red for cell in conclusions.cells),
-        broken=sum(statuses.by_name(item["verdict"]) is statuses.ACCURACY_FAILED for item in conclusions.certificates),
+        broken=[_certificate(item, conclusions, anchors) for item in conclusions.broken_certificates],
         period=_period(conclusions),
         findings=_findings(conclusions, anchors),
         weak=work.weak_models(conclusions),
@@ -141,7 +141,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         inference=_inference(conclusions, anchors),
         certificates=[_certificate(item, conclusions, anchors) for item in conclusions.certificates],
         amp_ran=any(
-            cell["requested"].get("precision") == "amp" and cell["status"] in plots.SHOWN
+            cell["requested"].get("precision") == "amp" and _status(cell).exercised
             for cell in conclusions.select(stage="train")
         ),
         curves=curves,
@@ -222,19 +222,10 @@ def _status(cell: Mapping[str, Any]) -> statuses.Status:
 
 
 def _findings(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Groups of cells that need a look: by kind, then by reason."""
-    kinds = {
-        "what_red": (statuses.FAILED, statuses.ACCURACY_FAILED),
-        "what_blocked": (statuses.BLOCKED,),
-        "what_known": (statuses.KNOWN_FAILURE,),
-        "what_surprise": (statuses.PASSED,),
-        "what_unverified": (statuses.UNVERIFIED,),
-        "what_others": (statuses.SKIPPED, statuses.NOT_RUN),
-    }
-    found = {key: work.by_reason(conclusions, *of_kind) for key, of_kind in kinds.items()}
+    """Groups of cells that need a look: by section, then by reason."""
     return [
-        {"key": key, "groups": [_finding(group, anchors) for group in groups]}
-        for key, groups in found.items()
+        {"key": f"what_{section}", "groups": [_finding(group, anchors) for group in groups]}
+        for section, groups in work.findings(conclusions).items()
         if groups
     ]
 
@@ -275,7 +266,7 @@ def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict
                     {
                         **entry,
                         "anchor": anchors[entry["cause"]] if entry["cause"] else "precision",
-                        "miou": metrics.get("miou") if entry["status"].name in plots.SHOWN else None,
+                        "miou": metrics.get("miou") if entry["status"].exercised else None,
                     }
                 )
             places[topology] = entries
@@ -324,7 +315,7 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
         "twin": item.get("twin"),
         "twin_anchor": anchor(item.get("twin")),
         "verdict": statuses.by_name(item["verdict"]),
-        "exercised": item["verdict"] in plots.SHOWN,
+        "exercised": statuses.by_name(item["verdict"]).exercised,
         "reason": logs.plain(item.get("reason") or ""),
         "scale": item.get("loss_scale"),
         **{
@@ -419,7 +410,7 @@ def _strips(conclusions: Conclusions) -> tuple[list[dict[str, Any]], int]:
     for _, _, cells in _by_checkpoint(conclusions):
         strip = pictures.strip(cells) if room > 0 else None
         if strip is None:
-            left_out += room <= 0 and any(cell["status"] in plots.SHOWN for cell in cells)
+            left_out += room <= 0 and any(_status(cell).exercised for cell in cells)
             continue
         room -= strip.size
         tiles = [{"tile": tile, "title": _tile_title(tile), **_tile_agreement(tile)} for tile in strip.tiles]
@@ -466,15 +457,13 @@ def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
 
 def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
     """Every cell with its evidence, by model. Logs and records of red cells come first where room is short."""
-    order = sorted(
-        conclusions.cells, key=lambda cell: (not _status(cell).red, cell["status"] != statuses.KNOWN_FAILURE.name)
-    )
+    order = sorted(conclusions.cells, key=lambda cell: (not _status(cell).red, not _status(cell).broke))
     tails: dict[str, str | None] = {}
     texts: dict[str, str | None] = {}
     log_room, record_room = MOST_LOG_BYTES, MOST_RECORD_BYTES
     for cell in order:
         path = cell["record"]
-        lines, size = RED_LOG if _status(cell).red or _status(cell) is statuses.KNOWN_FAILURE else OTHER_LOG
+        lines, size = RED_LOG if _status(cell).broke else OTHER_LOG
         tails[path] = logs.tail(cell["log"], lines, size) if cell.get("log") and log_room > 0 else None
         log_room -= len(tails[path] or "")
         texts[path] = _record_text(cell) if record_room > 0 and "command" in cell else None

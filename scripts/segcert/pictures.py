@@ -19,7 +19,6 @@ HEIGHT = 240
 MOST_ENGINES = 10  # per checkpoint
 MOST_BYTES = 3_000_000  # of all pictures together
 IGNORED = 255
-SHOWN = {status.name for status in statuses.EXERCISED}
 
 
 @dataclass
@@ -65,7 +64,8 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
     Returns:
         None where nothing was predicted, or where the data set is no longer there.
     """
-    ran = [cell for cell in cells if cell["status"] in SHOWN and (cell.get("metrics") or {}).get("images")]
+    ran = [cell for cell in cells if statuses.by_name(cell["status"]).exercised]
+    ran = [cell for cell in ran if (cell.get("metrics") or {}).get("images")]
     folders = {id(cell): _predictions(cell) for cell in ran}
     ran = [cell for cell in ran if any(folders[id(cell)].glob("*.png"))]
     if not ran:

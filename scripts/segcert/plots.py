@@ -17,7 +17,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "x")
 MOST_POINTS = 400  # of a curve: more than a plot has pixels
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "PingFang SC", "Microsoft YaHei", sans-serif'
-SHOWN = {status.name for status in statuses.EXERCISED}
 
 
 def in_language(value: Any, language: str) -> Any:
@@ -58,7 +57,7 @@ def latency_points(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     points = []
     for cell in cells:
         timing = (cell.get("metrics") or {}).get("inference_ms") or {}
-        if cell["status"] in SHOWN and timing.get("p50") is not None:
+        if statuses.by_name(cell["status"]).exercised and timing.get("p50") is not None:
             requested = cell["requested"]
             points.append(
                 {
@@ -164,7 +163,7 @@ def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
 
 def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
     """Iterations and losses of a training that ran; a loss that is not finite is None, which leaves a gap."""
-    return history.read(cell) if cell["status"] in SHOWN else None
+    return history.read(cell) if statuses.by_name(cell["status"]).exercised else None
 
 
 def loss(curves: list[tuple[dict[str, Any], list[int], list[float | None]]]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from segcert.conclusions import Conclusions
 TEMPLATES = Path(__file__).parent / "templates"
 # Of `env`, for the head of a document; machines that differ in nothing else are one.
 HEAD = ("os", "python", "paddle", "paddle_commit", "paddleseg", "cpu", "cpu_cores", "gpu")
-RED = (statuses.FAILED, statuses.ACCURACY_FAILED)
 TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
 WEAK = "†"
 
@@ -210,7 +209,7 @@ def _certificates(conclusions: Conclusions) -> dict[str, Any]:
     for item in conclusions.certificates:
         status = statuses.by_name(item["verdict"])
         train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["amp"])), None)
-        if train is None or train["status"] in {s.name for s in statuses.EXERCISED}:
+        if train is None or statuses.by_name(train["status"]).exercised:
             ran.append({**item, "status": status})
         else:
             trainings = others.setdefault((status, train["reason"]), {})
@@ -220,11 +219,6 @@ def _certificates(conclusions: Conclusions) -> dict[str, Any]:
         for (status, reason), trainings in others.items()
     ]
     return {"certificates": ran, "uncertified": grouped}
-
-
-def _each(conclusions: Conclusions, *which: statuses.Status) -> list[dict[str, Any]]:
-    """Cells of these statuses, those of one reason together; of those that passed, the ones with a remark."""
-    return [cell for group in work.by_reason(conclusions, *which) for cell in group["cells"]]
 
 
 def markdown(conclusions: Conclusions) -> str:
@@ -243,12 +237,7 @@ def markdown(conclusions: Conclusions) -> str:
         accuracy=table(accuracy_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
         **_certificates(conclusions),
-        red=_each(conclusions, *RED),
-        known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
-        blocked=work.by_reason(conclusions, statuses.BLOCKED),
-        unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
-        others=work.by_reason(conclusions, statuses.SKIPPED, statuses.NOT_RUN),
-        surprises=_each(conclusions, statuses.PASSED),
+        **work.findings(conclusions),
         weak=work.weak_models(conclusions),
     )
 
@@ -280,9 +269,7 @@ def chinese(conclusions: Conclusions) -> str:
         infer=infer,
         **_certificates(conclusions),
         topologies=TOPOLOGIES_ZH,
-        unverified=work.by_reason(conclusions, statuses.UNVERIFIED),
-        red=_each(conclusions, *RED),
-        known=work.by_reason(conclusions, statuses.KNOWN_FAILURE),
+        **work.findings(conclusions),
         weak=work.weak_models(conclusions),
     )
 
@@ -305,11 +292,11 @@ def _chinese_infer(cells: list[dict[str, Any]]) -> str:
     if not counts:
         return "—"
     weak = sum(map(work.is_weak, cells))
-    if set(counts) == {"passed"}:
+    if set(counts) == {statuses.PASSED.name}:
         return f"支持（{WEAK} {weak} 个）" if weak else "支持"
     rest = "，".join(f"{counts[s.name]} 个{s.zh}" for s in statuses.ALL if counts[s.name])
     rest += f"，其中 {WEAK} {weak} 个" if weak else ""
-    return f"部分支持（{rest}）" if counts["passed"] else rest
+    return f"部分支持（{rest}）" if counts[statuses.PASSED.name] else rest
 
 
 # -- the end of a run -------------------------------------------------------------------------
@@ -335,20 +322,16 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
         head.append(f"  {asked} of the {asked + len(left)} models of the configuration {verb} asked for")
     foot = [f"conclusions: {folder / 'conclusions.md'}"]
     room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
-    red = [_red_lines(group) for group in work.by_reason(conclusions, *RED)]
-    red += [
-        _certificate_lines(item)
-        for item in conclusions.certificates
-        if item["verdict"] == statuses.ACCURACY_FAILED.name
-    ]
+    found = work.findings(conclusions)
+    red = [_red_lines(group) for group in found["red"]]
+    red += [_certificate_lines(item) for item in conclusions.broken_certificates]
     others = [
         [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
-        for group in _one_of_each_first(
-            work.by_reason(conclusions, statuses.BLOCKED, statuses.KNOWN_FAILURE, statuses.UNVERIFIED)
-        )
+        for group in _one_of_each_first(found["blocked"] + found["known"] + found["unverified"])
     ] + [
         [_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")]
-        for cell in _each(conclusions, statuses.PASSED)
+        for group in found["surprise"]
+        for cell in group["cells"]
     ]
     if weak := sum(work.weak_models(conclusions).values()):
         others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])

@@ -358,11 +358,10 @@ class _Supervisor:
                 return self._failed(str(error), _nothing())
             if self.stand_in and above.get("stand_in"):
                 continue  # so that the whole of it is walked; nothing of it is ever passed
-            if above["status"] != statuses.PASSED.name:
-                status = statuses.UNVERIFIED if above["status"] == statuses.UNVERIFIED.name else statuses.BLOCKED
+            if held_up := statuses.by_name(above["status"]).holds_up:
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
                 return (
-                    status,
+                    statuses.by_name(held_up),
                     f"made from {above['stage']} {above['cell']}: {above['status']}: {above['reason']}",
                     _nothing(),
                 )
