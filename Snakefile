@@ -60,11 +60,13 @@ rule all:
 
 onstart:
     draft_run_config()
+    tell_what_is_tried_again()
 
 
 onsuccess:
-    unmark_run_config()
     show_conclusions()
+    unmark_run_config()
+    refuse_red()
 
 
 onerror:

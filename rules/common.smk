@@ -41,9 +41,12 @@ try:
         )
     HERE = workflow.local_exec and workflow.is_main_process
     if workflow.is_main_process:
-        CLEARED = surroundings.misguiding()  # each stage takes it away for itself
+        CLEARED = (
+            surroundings.misguiding()
+        )  # each stage takes it away for itself; this, no script would start with
+        os.environ.pop("PYTHONSAFEPATH", None)
         gpus.hand_on(wanted=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
-    limit = workflow.global_resources.get("gpu") if HERE else None
+    limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
     HARDWARE = machine.hardware(
         SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value
     )

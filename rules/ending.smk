@@ -7,6 +7,7 @@ from datetime import datetime
 
 from segcert.advice import with_advice
 
+TRIED_AGAIN = []
 MARK = "# of a run that failed, "
 COMPARING = ("baseline", "candidate", "compare")
 # Rules that exercise nothing, so that there is nothing to conclude.
@@ -14,7 +15,7 @@ LOOKING = {"matrix", "compare", "write_run_config"}
 
 
 def try_again():
-    """Have planned cells that could not be exercised run again: what was missing may be there now.
+    """Have planned cells that could not be exercised run again: what was missing may be there now. Their records.
 
     Their records get the age of stone, and so are older than what they are made from. What is made from one of
     them follows by itself. Nothing is run that the targets of this run do not need.
@@ -27,21 +28,16 @@ def try_again():
         if not any(above.record in records for above in TABLE.parents(cell))
     ]
     for path in roots:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # somebody else's file: it stays as it is
             os.utime(path, (1, 1))
-    if roots:
-        print(f"note: unverified when they last ran, so tried again: {', '.join(roots)}", file=sys.stderr)
+    return roots
 
 
-if workflow.is_main_process:
-    for note in SETTINGS.get("params", {}).get("notes", []):
-        print(f"note: {note}", file=sys.stderr)
-    if CLEARED:
-        print(f"note: set aside for all stages: {', '.join(CLEARED)}", file=sys.stderr)
-    if HARDWARE.source == "auto" and not HARDWARE.gpus and gpus.listed().there:
-        print(f"note: no GPU is used: {HARDWARE.told}", file=sys.stderr)
-    if workflow.modifier.is_main_snakefile():
-        try_again()
+def tell_what_is_tried_again():
+    """Of this run's jobs, once it starts."""
+    made = {path for job in workflow.dag.needrun_jobs() for path in job.output}
+    if again := [path for path in TRIED_AGAIN if path in made]:
+        print(f"note: unverified when they last ran, so tried again: {', '.join(again)}", file=sys.stderr)
 
 
 def lost_records():
@@ -65,16 +61,29 @@ def draft_run_config():
     record.write_text(f"results/{MODE}/.run_config.yaml", yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
 
 
-if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
-    draft_run_config()  # Snakemake calls no `onstart` of a module
+def kept_are_red():
+    """Whether the conclusions that there are, of whichever run, are red."""
+    try:
+        return json.loads(Path(f"results/{MODE}/conclusions.json").read_text(encoding="utf-8"))["red"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def mark_run_config(text):
+    """Make conclusions that are red older than a file that they are made from, and that holds what it never held.
+
+    Else a run would find them made, have nothing to do, and end as if all were well: Snakemake goes by times, and by
+    the content that it remembers.
+    """
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"
+    record.write_text(f"results/{MODE}/run_config.yaml", f"{text.partition(MARK)[0]}{MARK}{now}\n")
 
 
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     run_config, conclusions = f"results/{MODE}/run_config.yaml", f"results/{MODE}/conclusions.json"
-    text = yaml.safe_dump(RUN_CONFIG, allow_unicode=True)
     try:
-        record.write_text(run_config, f"{text}{MARK}{datetime.now():%Y-%m-%d %H:%M:%S.%f}\n")
+        mark_run_config(yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return
@@ -87,9 +96,6 @@ def conclude_after_failure():
         words = evidence_words(f"{SCRIPTS}/pack_evidence.py", run_config, f"results/{MODE}/evidence.zip")
         # An environment of conda's is there in a job alone.
         subprocess.run([sys.executable, *words, *([] if IN_CONDA else ["--python", PYTHON])], check=False)
-    # The conclusions are now older than a file that they are made from and that holds what it never held: else the
-    # next run would find them made, have nothing to do, and end as if all were well.
-    Path(run_config).touch()
 
 
 def same_run(run_config):
@@ -135,3 +141,25 @@ def show_conclusions():
     for name in ("conclusions", "page", *(["evidence"] if evidence_is_asked_for() else [])):
         if (log := Path(f"results/{MODE}/{name}.log")).exists():
             print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
+
+
+def refuse_red():
+    """End with an exit code that is not 0 where this run took red conclusions for made, as by --touch."""
+    if kept_are_red() and any(job.rule.name == "conclude" for job in workflow.dag.jobs):
+        raise WorkflowError(f"results/{MODE}/conclusions.json is red: start again without --touch")
+
+
+if workflow.is_main_process:
+    for note in SETTINGS.get("params", {}).get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    if CLEARED:
+        print(f"note: set aside for all stages: {', '.join(CLEARED)}", file=sys.stderr)
+    if HARDWARE.source == "auto" and not HARDWARE.gpus and gpus.listed().there:
+        print(f"note: no GPU is used: {HARDWARE.told}", file=sys.stderr)
+    if workflow.modifier.is_main_snakefile():
+        TRIED_AGAIN = try_again()
+        if kept_are_red():
+            with contextlib.suppress(OSError):
+                mark_run_config(Path(f"results/{MODE}/run_config.yaml").read_text(encoding="utf-8"))
+    else:
+        draft_run_config()  # Snakemake calls no `onstart` of a module

@@ -104,19 +104,24 @@ def test_wrong_words_are_refused(env, tmp_path):
     assert refused.returncode == 75 and "TIPC_GPU_POOL=0,7: 7 is refused" in refused.stderr
 
 
-def test_schedulers_are_left_alone(env):
+def test_a_job_of_a_scheduler_shares_its_devices_out_and_waits_for_no_other_job(env):
     del env[gpus.POOL]
     job = {**env, "SLURM_JOB_ID": "12", gpus.VISIBLE: "0"}
     holder = start(job, "--", "sh", "-c", "echo up; sleep 60", stdout=subprocess.PIPE)
     holder.stdout.readline()
-    # Another job of the scheduler may call its device 0 as well, and mean another: nobody waits.
-    second = output(job, "--timeout", "5", *SHOW)
-    assert second.stdout == "0\n" and "by scheduler" in second.stderr
+    # Another job of the scheduler, or another step, may call its device 0 as well, and mean another: nobody waits.
+    for other in ({"SLURM_JOB_ID": "13"}, {"SLURM_STEP_ID": "1"}):
+        second = output(job | other, "--timeout", "5", *SHOW)
+        assert second.stdout == "0\n" and "by scheduler" in second.stderr
+    # Within the same one it is the same device: two commands of a shell in an allocation of one.
+    assert output(job, "--timeout", "0.3", "--", "true").returncode == 75
     holder.terminate()
     holder.wait()
     # An allocation of four devices within which jobs of one share is not an assignment to this job.
     allocation = {**env, "SLURM_JOB_ID": "12", gpus.VISIBLE: "0,1,2,3"}
     assert "by lease" in output(allocation, *SHOW).stderr
+    for names in ("-1", "", "0,0"):
+        assert output({**env, "SLURM_JOB_ID": "12", gpus.VISIBLE: names}, "-n", "2", *SHOW).returncode == 75
 
 
 def test_indices_and_uuids_of_one_device_are_one_lock(env, tmp_path):

@@ -66,6 +66,8 @@ def run(tmp_path):
         ("OMP_THREAD_LIMIT", "1"),
         ("ONEDNN_VERBOSE", "1"),
         ("PYTHONOPTIMIZE", "1"),
+        ("PYTHONTRACEMALLOC", "5"),
+        ("MKL_DOMAIN_NUM_THREADS", "MKL_DOMAIN_ALL=2"),
     ],
 )
 def test_what_would_misguide_a_stage_does_not_reach_it(run, tmp_path, name, value):

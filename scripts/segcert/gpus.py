@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,6 +30,7 @@ ANSWER = "SEGCERT_DRIVER"  # set by the workflow for its jobs: what the driver o
 COMMAND = "nvidia-smi"
 FIELDS = ("index", "name", "driver_version", "uuid", "memory.total", "compute_cap")
 # What nvidia-smi says in place of a value: [N/A], [Not Supported], [Unknown Error], ERR!, ...
+MOST_TOLD = 400  # characters of what a driver says that are passed on: it may print megabytes
 NO_VALUE = re.compile(r"\[.*\]|N/A|ERR!|Unknown Error|", re.I)
 # The least compute capability that computes in a type (CUDA C++ programming guide, "Arithmetic Instructions").
 LEAST_CAPABILITY = {"float16": (5, 3), "bfloat16": (8, 0)}
@@ -72,15 +73,24 @@ class Listing:
         ]
 
     def device(self, name: str) -> Device | None:
-        """A device by its index, its UUID or the beginning of that, as CUDA takes them; None where there is none."""
+        """A device by its index, its UUID or the beginning of that, as CUDA takes them.
+
+        None where there is none, or where the beginning fits several.
+        """
+        found = []
         for gpu in self.gpus:
             if name == gpu["index"] or (name.startswith("GPU-") and gpu["uuid"].startswith(name)):
                 # Of a GPU that is cut into instances CUDA takes the first.
-                return Device(gpu["mig"][0], gpu["mig"][0]) if gpu["mig"] else Device(name, gpu["uuid"])
-            for instance in gpu["mig"]:
-                if name.startswith("MIG-") and instance.startswith(name):
-                    return Device(name, instance)
-        return None
+                instance = gpu["mig"][0] if gpu["mig"] else None
+                own = Device(name if name == gpu["index"] else gpu["uuid"], gpu["uuid"])
+                found.append(Device(instance, instance) if instance else own)
+            found += [Device(key, key) for key in gpu["mig"] if name.startswith("MIG-") and key.startswith(name)]
+        return found[0] if len(found) == 1 else None
+
+    def behind(self, devices: Iterable[Device]) -> tuple[Mapping[str, Any], ...]:
+        """The GPUs of these devices; all where they are not told apart."""
+        keys = {device.key for device in devices}
+        return tuple(gpu for gpu in self.gpus if keys & {gpu["uuid"], *gpu["mig"]}) or self.gpus
 
     def in_words(self) -> str:
         return ", ".join(f"{device.visible} ({device.key})" for device in self.devices) or "none"
@@ -116,8 +126,8 @@ def pool(environment: Mapping[str, str]) -> Pool:
         return Pool((), listing.trouble)
     variable = next((name for name in (POOL, VISIBLE) if name in environment), None)
     if variable is None:
-        has = f"this machine has {len(listing.gpus) or 'none'}" + (f"; {listing.trouble}" if listing.trouble else "")
-        return Pool(tuple(listing.devices), has)
+        has = f"this machine has {len(listing.devices) or 'none'}"
+        return Pool(tuple(listing.devices), has + (f"; {listing.trouble}" if listing.trouble else ""))
     told = f"{variable}={environment[variable]}"
     devices: dict[str, Device] = {}
     for name in (part.strip() for part in environment[variable].split(",")):
@@ -172,13 +182,20 @@ def _ask_for_list() -> Listing:
         instances = _instances() if gpus else {}
     except DriverError as error:
         return Listing(True, trouble=str(error))
-    told = [{name: value for name, value in gpu.items() if not NO_VALUE.fullmatch(value)} for gpu in gpus]
-    known = tuple(gpu | {"mig": instances.get(gpu["uuid"], [])} for gpu in told if {"index", "uuid"} <= gpu.keys())
-    lost = [
-        f"{gpu.get('name', 'a GPU')} has no index or no UUID" for gpu in told if not {"index", "uuid"} <= gpu.keys()
-    ]
-    trouble = "; ".join([*broken, *lost]) or (None if known else "it lists no GPU")
-    return Listing(True, known, trouble and f"{COMMAND}: {trouble}")
+    known: dict[str, dict[str, Any]] = {}
+    for gpu in gpus:
+        told = {name: value for name, value in gpu.items() if not NO_VALUE.fullmatch(value)}
+        if told.get("index", "").isdigit() and told.get("uuid", "").startswith("GPU-"):
+            known.setdefault(told["uuid"], {**told, "mig": instances.get(told["uuid"], [])})
+        else:
+            broken.append(f"{', '.join(gpu.values())} (a row without an index or a UUID)")
+    trouble = "; ".join(broken) or (None if known else "it lists no GPU")
+    return Listing(True, tuple(known.values()), trouble and _shortened(f"{COMMAND}: {trouble}"))
+
+
+def _shortened(text: str) -> str:
+    more = len(text) - MOST_TOLD
+    return text if more <= 0 else f"{text[:MOST_TOLD]} ... and {more} more characters"
 
 
 def _instances() -> dict[str, list[str]]:
@@ -249,8 +266,18 @@ def _query(what: str, *fields: str) -> tuple[list[list[str]], list[str]]:
         if "not a valid field" not in str(error) or len(fields) < 2:
             raise
         return _query(what, *fields[:-1])  # an old driver does not know the last, and then answers nothing
-    rows = [[part.strip() for part in line.split(",")] for line in answer.splitlines() if line.strip()]
-    return [row for row in rows if len(row) == len(fields)], [", ".join(row) for row in rows if len(row) != len(fields)]
+    rows, others = [], []
+    for line in filter(str.strip, answer.splitlines()):
+        row = [part.strip() for part in line.split(",")]
+        more = len(row) - len(fields)
+        if more > 0 and "name" in fields:  # the one field that may hold commas
+            at = fields.index("name")
+            row[at : at + more + 1] = [", ".join(row[at : at + more + 1])]
+        if len(row) == len(fields):
+            rows.append(row)
+        else:
+            others.append(line.strip())
+    return rows, others
 
 
 def _ask(*arguments: str) -> str:
@@ -261,8 +288,9 @@ def _ask(*arguments: str) -> str:
     """
     answer = asked.ask([COMMAND, *arguments], _patience())
     if answer.why_not:
-        said = " ".join(answer.text.split())
-        raise DriverError(f"{answer.why_not} and said: {said or 'nothing'} ({PATIENCE} sets how long it may take)")
+        said = _shortened(" ".join(answer.text.split())) or "nothing"
+        hint = f" ({PATIENCE} sets how long it may take)" if "no answer" in answer.why_not else ""
+        raise DriverError(f"{answer.why_not} and said: {said}{hint}")
     return answer.text
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -96,16 +97,10 @@ class _Held:
         os.close(self.descriptor)
 
 
-def scheduler_assigned(count: int, environment: Mapping[str, str]) -> list[Device] | None:
-    """The devices that a scheduler has given to this very job; None where it is for us to choose.
-
-    A job of a scheduler that sees exactly as many devices as it needs has them for itself. One that
-    sees more is an allocation within which several jobs share: there leases are taken.
-    """
-    if not any(name in environment for name in SCHEDULERS) or POOL in environment:
-        return None
-    seen = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
-    return [Device(name, name) for name in seen] if seen and len(seen) == count else None
+def _is_assigned(count: int, pool: gpus.Pool, environment: Mapping[str, str]) -> bool:
+    """Whether a scheduler has given this very job its devices: it sees exactly as many as it needs."""
+    within = any(name in environment for name in SCHEDULERS) and POOL not in environment
+    return within and VISIBLE in environment and len(pool.devices) == count
 
 
 def acquire(
@@ -123,9 +118,6 @@ def acquire(
         LeaseError: the time is up, a device is busy and that is refused, or TIPC_GPU_POOL names one that there is not.
     """
     environment = os.environ if environment is None else environment
-    assigned = scheduler_assigned(count, environment)
-    if assigned is not None:
-        return Lease(assigned, [], "scheduler")
     try:
         pool = gpus.pool(environment)
     except ConfigError as error:
@@ -157,7 +149,7 @@ def acquire(
                 return Lease(
                     [held.device for held in taken],
                     [held.lock for held in taken],
-                    "lease",
+                    "scheduler" if _is_assigned(count, pool, environment) else "lease",
                     tuple(held.descriptor for held in taken),
                 )
             if deadline is not None and time.monotonic() > deadline:
@@ -174,15 +166,19 @@ def acquire(
 def _folder(environment: Mapping[str, str]) -> Path:
     """The folder of lock files, open to every user of the machine as /tmp is.
 
-    A job inherits a folder of its own (`Lease.environment`) and leases within that.
+    A job inherits a folder of its own (`Lease.environment`) and leases within that. So does a step of a scheduler's
+    job: which devices are whose is the scheduler's to say, and a name may mean another device in another job.
     """
+    step = "-".join(environment[name] for name in (*SCHEDULERS, "SLURM_STEP_ID") if name in environment)
     folder = Path(environment.get(FOLDER) or LOCKS)
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return folder
-    with contextlib.suppress(PermissionError):
-        folder.chmod(0o1777)
+    if step:
+        folder /= f"of-{re.sub(r'[^A-Za-z0-9.]+', '_', step)}"
+    for path in (folder.parent, folder):
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(parents=True)
+            with contextlib.suppress(PermissionError):
+                path.chmod(0o1777)
     return folder
 
 

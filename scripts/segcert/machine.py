@@ -93,18 +93,21 @@ def hardware(
     if setting == "cpu":
         return Hardware(0, setting, bf16, software=runs_on, cores=has)
     listing = gpus.listed()
-    if setting == "gpu":
-        return Hardware(max(len(listing.devices), 8), setting, software=runs_on, told="hardware: gpu assumes so many")
     shared = gpus.pool(os.environ)
     count, told = len(shared.devices), shared.why
+    if setting == "gpu" and not (here and gpus.POOL in os.environ):
+        count, told = max(count, 8), "hardware: gpu assumes so many"
     if at_most is not None and at_most < count:
         count, told = at_most, f"--resources gpu={at_most} allows no more"
+    if setting == "gpu":
+        return Hardware(count, setting, software=runs_on, told=told)
     if not count or python is None:
         return Hardware(count, setting, bf16, {}, runs_on, told, has)
+    found = listing.behind(shared.devices)
     lacks = {
-        "paddle": why_paddle_has_no_gpu(paddle_build(python), listing.gpus),
+        "paddle": why_paddle_has_no_gpu(paddle_build(python), found),
         "onnxruntime": why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
-        **{dtype: gpus.lacks_dtype(listing.gpus, dtype) for dtype in gpus.LEAST_CAPABILITY},
+        **{dtype: gpus.lacks_dtype(found, dtype) for dtype in gpus.LEAST_CAPABILITY},
     }
     lacking = {name: why for name, why in lacks.items() if why}
     return Hardware(count, setting, bf16, lacking, runs_on, told, has)

@@ -62,7 +62,11 @@ def marked(source: bytes, name: str) -> tuple[object, list[int]]:
             if runs(statement):
                 found.append(mark(statement))
             found.append(statement)
-            if isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
+            if isinstance(statement, ast.If) and ast.unparse(statement.test) in (
+                "TYPE_CHECKING",
+                "typing.TYPE_CHECKING",
+            ):
+                statement.orelse = block(statement.orelse)
                 continue
             for part in (statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
                 for field in ("body", "orelse", "finalbody"):

@@ -79,6 +79,7 @@ MISMATCH = "echo 'Failed to initialize NVML: Driver/library version mismatch'; e
         (MISMATCH, ["exit code 18", "Driver/library version mismatch"]),
         ("echo 'No devices were found'; exit 6", ["No devices were found"]),
         ("exit 1", ["exit code 1 and said: nothing"]),
+        ("kill -9 $$", ["ended by signal 9"]),
         ("sleep 60 & wait", ["gave no answer in 0.5 s", gpus.PATIENCE]),
         ("trap '' TERM INT; sleep 60", ["gave no answer in 0.5 s"]),
         ("exit 0", ["it lists no GPU"]),
@@ -90,6 +91,7 @@ def test_a_driver_that_fails_is_told_of_in_its_own_words(driver, monkeypatch, mi
     found = machine.hardware("auto")
     assert found.gpus == 0 and all(word in found.told for word in words), found.told
     assert all(word in gpus.pool(os.environ).lacks(1) for word in words)
+    assert (gpus.PATIENCE in found.told) == ("no answer" in found.told)
     assert gpus.pool({gpus.VISIBLE: "0"}).devices == (), "names are not believed where the driver cannot vouch for them"
 
 
@@ -104,7 +106,70 @@ def test_a_lost_gpu_is_told_of_and_the_others_are_shared_out(driver):
     assert "3 GPUs" in gpus.pool({}).lacks(3) and "GPU is lost" in gpus.pool({}).lacks(3)
     driver(count=2)
     script.write_text(script.read_text().replace("uuid) echo", 'uuid) [ "$1" = 0 ] && echo "[Unknown Error]" ||  echo'))
-    assert shared() == ["1"] and "has no index or no UUID" in gpus.listed().trouble
+    assert shared() == ["1"] and "without an index or a UUID" in gpus.listed().trouble
+
+
+def says(folder, lines):
+    """Have the stand-in print further lines with its list."""
+    script = folder / "nvidia-smi"
+    script.write_text(script.read_text().replace("--query-gpu=*)\n", f"--query-gpu=*)\n{lines}\n"))
+
+
+def test_what_is_no_row_is_taken_for_no_gpu(driver):
+    says(driver(count=2), "echo 'WARNING: infoROM is corrupted, a, b, c, d, e'; echo 'warning' >&2")
+    assert shared() == ["0", "1"] and "infoROM" in gpus.listed().trouble
+
+
+def test_a_gpu_that_is_listed_twice_is_one(driver):
+    says(driver(count=2), f"echo '5, Twin, 535, {uuid(1)}, 1, 8.0'")
+    assert len(shared()) == 2
+
+
+def test_a_name_may_hold_commas(driver):
+    driver(count=1, name="Stand-in, of a kind, \u00fc")
+    assert gpus.listed().gpus[0]["name"] == "Stand-in, of a kind, \u00fc" and gpus.listed().trouble is None
+
+
+def test_a_driver_that_prints_megabytes_stops_nothing(driver):
+    says(driver(count=2), "yes 'a line of garbage' | head -200000")
+    gpus.hand_on(wanted=True)
+    assert shared() == ["0", "1"] and "more characters" in gpus.listed().trouble
+    assert len(os.environ[gpus.ANSWER]) < 4000 and child().startswith("2 ")
+    driver(misbehaviour="yes 'a line of garbage' | head -200000; exit 3")
+    assert len(machine.hardware("auto").told) < 1000
+
+
+def test_a_beginning_that_fits_several_names_none(driver):
+    driver(count=2)
+    assert shared(CUDA_VISIBLE_DEVICES="GPU-") == []
+    with pytest.raises(ConfigError, match="GPU-5742 is refused"):
+        gpus.pool({gpus.POOL: "GPU-5742"})
+    assert shared(CUDA_VISIBLE_DEVICES=uuid(1)[:-1]) == []
+    driver(count=1)
+    assert shared(CUDA_VISIBLE_DEVICES="GPU-57") == [uuid(0)], "the job is given the whole name"
+
+
+def test_a_card_that_is_not_shared_out_decides_nothing(driver, monkeypatch):
+    folder = driver(count=2, capability="8.0")
+    script = folder / "nvidia-smi"
+    other = 'compute_cap) [ "$1" = 1 ] && echo 3.7 || echo 8.0'
+    script.write_text(script.read_text().replace('compute_cap) echo "8.0"', other))
+    monkeypatch.setattr(machine, "paddle_build", lambda *_: {"cuda_version": "12.6", "compiled_cuda_archs": [80]})
+    lacks = machine.hardware("auto").lacks
+    assert "capability 3.7" in lacks["paddle"] and "capability 3.7" in lacks["bfloat16"]
+    monkeypatch.setenv(gpus.VISIBLE, "0")
+    assert not {"paddle", "bfloat16"} & machine.hardware("auto").lacks.keys()
+
+
+def test_a_plan_for_other_machines_knows_the_limit_and_the_pool(driver, monkeypatch):
+    driver(count=1)
+    assert machine.hardware("gpu").gpus == 8
+    assert machine.hardware("gpu", at_most=1).why_not_so_many(2).endswith("--resources gpu=1 allows no more")
+    monkeypatch.setenv(gpus.POOL, "0")
+    assert machine.hardware("gpu").gpus == 1 and machine.hardware("gpu", here=False).gpus == 8
+    monkeypatch.setenv(gpus.POOL, "9")
+    with pytest.raises(ConfigError, match="9 is refused"):
+        machine.hardware("gpu")
 
 
 def test_a_script_that_cannot_be_started(driver):
