@@ -20,7 +20,7 @@ def try_again():
     Their records get the age of stone, and so are older than what they are made from. What is made from one of
     them follows by itself. Nothing is run that the targets of this run do not need.
     """
-    unverified = [cell for cell in PLANNED if record.is_unverified(cell.record)]
+    unverified = [cell for cell in PLANNED if record.is_to_be_tried_again(cell.record)]
     records = {cell.record for cell in unverified}
     roots = [
         cell.record

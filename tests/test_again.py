@@ -68,8 +68,10 @@ def test_what_was_planned_and_could_not_be_exercised_is_tried_again(configured):
 
 def test_only_the_beginning_of_a_record_is_asked(tmp_path):
     path = tmp_path / "r.json"
-    assert not record.is_unverified(path)
+    assert not record.is_to_be_tried_again(path)
     path.write_text('{"stage": "train", "status": "unverified"}')
-    assert record.is_unverified(path)
+    assert record.is_to_be_tried_again(path)
+    path.write_text('{"stage": "train", "status": "unverified", "try_again": false}')
+    assert not record.is_to_be_tried_again(path)
     path.write_text('{"status": "passed", "reason": "' + "x" * record.HEAD + '\\"status\\": \\"unverified\\""}')
-    assert not record.is_unverified(path)
+    assert not record.is_to_be_tried_again(path)

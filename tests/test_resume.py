@@ -114,3 +114,30 @@ def test_a_snapshot_that_is_not_whole_is_set_aside_and_told(tmp_path, spoil, cap
     assert one.latest() == (2, {"rows": [2]})
     spoil(tmp_path / "2/rank0.pdstate")  # the second replaces the first
     assert one.latest() is None and [path.name for path in tmp_path.iterdir()] == ["2.unusable"]
+
+
+def test_a_snapshot_belongs_to_the_code_and_the_software_that_made_it(dataset, tmp_path, monkeypatch):
+    import argparse
+
+    import train as script
+
+    given = {"config": CONFIG, "dataset": str(dataset), "backbone_weights": None, "amp_level": None, "amp_dtype": None}
+    given |= dict.fromkeys(
+        ("device", "devices", "precision", "iters", "batch_size", "input_size", "seed", "workers", "threads"), 1
+    )
+    args = argparse.Namespace(**given)
+    before = script.identity(args)
+    assert script.identity(args) == before
+    assert script.identity(argparse.Namespace(**{**given, "iters": 2})) != before
+    sources = script.code.sources(script.__file__)
+    edited = tmp_path / "training.py"
+    edited.write_text("# edited\n")
+    monkeypatch.setattr(script.code, "sources", lambda _: [*sources[1:], str(edited)])
+    assert script.identity(args) != before
+    monkeypatch.undo()
+    installed = script.machine.software(here=False)
+    for name in ("paddle", "paddleseg", "numpy"):
+        monkeypatch.setattr(script.machine, "software", lambda here, name=name: {**installed, name: "99.0"})
+        assert script.identity(args) != before, name
+    monkeypatch.setattr(script.machine, "software", lambda here: {**installed, "openvino": "99.0"})
+    assert script.identity(args) == before, "what no training runs on"

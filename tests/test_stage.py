@@ -27,6 +27,7 @@ def work(args, staging):
     if what == "raise": raise ValueError("the moon is wrong")
     if what == "user": raise StageError("a.png: is missing; put it there")
     if what == "unverified": raise Unverified("needs a sun")
+    if what == "lasting": raise Unverified("nobody tells", lasting=True)
     if what == "kill": os.kill(os.getpid(), signal.SIGKILL)
     if what == "exit0": os._exit(0)
     if what == "exit3": os._exit(3)
@@ -192,6 +193,10 @@ def test_what_cannot_be_exercised_is_unverified_and_not_red(script, tmp_path):
     assert "unverified" in (tmp_path / "out/thing.txt").read_text()
     assert run(script, tmp_path, "--what", "unverified", "--thing", "out/folder").returncode == 0
     assert list((tmp_path / "out/folder").iterdir()) == []
+    assert "try_again" not in record.read(tmp_path / "out/c.json")
+    assert run(script, tmp_path, "--what", "lasting").returncode == 0
+    assert record.read(tmp_path / "out/c.json")["try_again"] is False
+    assert not record.is_to_be_tried_again(tmp_path / "out/c.json")
 
 
 def test_known_failures(script, tmp_path):

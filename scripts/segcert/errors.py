@@ -10,4 +10,12 @@ class StageError(Exception):
 
 
 class Unverified(Exception):
-    """What a stage is to exercise cannot be had on this machine: its cell is unverified."""
+    """What a stage is to exercise cannot be had on this machine: its cell is unverified.
+
+    Attributes:
+        lasting: whether another try ends in the same: it is the software that does not tell, and nothing is missing.
+    """
+
+    def __init__(self, message: str, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting

@@ -124,7 +124,8 @@ class ExecutedOperators:
         subgraphs = sum(count for (operator, _, _), count in self.counts.items() if "tensorrt_engine" in operator)
         if subgraphs:
             raise Unverified(
-                f"{subgraphs} TensorRT subgraphs ran; this Paddle does not tell what precision they compute in"
+                f"{subgraphs} TensorRT subgraphs ran; this Paddle does not tell what precision they compute in",
+                lasting=True,
             )
         convolutions = Counter[str]()
         places, engines = set(), set()

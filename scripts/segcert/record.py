@@ -42,7 +42,17 @@ OF_EACH_RUN = (
     "metrics",
     "inputs",
 )
-OF_SOME_RUNS = ("outputs", "load", "samples_ms", "scheduler_job", "gpus", "gpus_by", "set_aside", "stand_in")
+OF_SOME_RUNS = (
+    "outputs",
+    "load",
+    "samples_ms",
+    "scheduler_job",
+    "gpus",
+    "gpus_by",
+    "set_aside",
+    "stand_in",
+    "try_again",
+)
 KNOWN_BEFORE = ("schema_version", "model", "algorithm", "mode", "stage", "cell", "requested")
 REQUIRED = (*KNOWN_BEFORE, "status", "reason", *OF_EACH_RUN)
 # What a stage must have observed of itself before a record of it may say `passed`.
@@ -130,13 +140,17 @@ def read(path: Path | str) -> dict[str, Any]:
     return record
 
 
-def is_unverified(path: Path | str) -> bool:
-    """Whether the file at a record's place is one of `unverified`; by its beginning, because thousands are asked."""
+def is_to_be_tried_again(path: Path | str) -> bool:
+    """Whether the file at a record's place is one of `unverified`, unless it says that another try ends in the same.
+
+    By its beginning, because thousands are asked.
+    """
     try:
         with Path(path).open(encoding="utf-8", errors="replace") as stream:
-            return f'"status": "{statuses.UNVERIFIED.name}"' in stream.read(HEAD)
+            begins = stream.read(HEAD)
     except OSError:
         return False
+    return f'"status": "{statuses.UNVERIFIED.name}"' in begins and '"try_again": false' not in begins
 
 
 def _refuse_constant(name: str) -> Any:

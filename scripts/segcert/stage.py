@@ -213,7 +213,8 @@ def tell(error: BaseException) -> None:
     message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
     message = " ".join(message.split())  # a reason is one line, in tables too; the log has it as it came
     with contextlib.suppress(OSError), Staging(folder).error.open("x", encoding="utf-8") as stream:
-        json.dump({"kind": kind, "rank": _rank(), "message": message}, stream)
+        told = {"kind": kind, "rank": _rank(), "message": message, "lasting": getattr(error, "lasting", False)}
+        json.dump(told, stream)
 
 
 def _rank() -> int:
@@ -270,6 +271,7 @@ class _Supervisor:
         self.load: dict[str, Any] | None = None
         self.oom_kills = machine.oom_kills()
         self.stopped_by: str | None = None
+        self.lasting = False  # whether another try would be as unverified as this one
         self.child: subprocess.Popen[bytes] | None = None
         self.inputs: Inputs | None = None  # as they were before the worker started, once it has
         self.over = threading.Event()
@@ -478,6 +480,7 @@ class _Supervisor:
             return self._failed(self.stopped_by, empty)
         if report := self._told():
             if report["kind"] == "unverified":
+                self.lasting = report["lasting"]
                 return statuses.UNVERIFIED, report["message"], empty
             rank = f"rank {report['rank']}: " if self.plan.ranks > 1 else ""
             return self._failed(rank + report["message"], empty)
@@ -579,6 +582,7 @@ class _Supervisor:
             "stage": self.plan.stage,
             "cell": self.args.cell,
             "status": status.name,
+            **({"try_again": False} if self.lasting else {}),
             "reason": reason and masked(reason),
             "command": command_line(),
             "log": self.log.as_posix(),
