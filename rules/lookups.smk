@@ -1,14 +1,12 @@
 """What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
 
 
-def modules(script):
-    """What a stage's script imports of this project: inputs, because Snakemake sees no change to a module."""
-    return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
+def code_of(script, *folders):
+    """What a stage's script is made of, each file by its content: parameters, so that an edit makes its jobs stale.
 
-
-def templates(folder):
-    """The files of a folder of templates, not those of its subfolders."""
-    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+    One parameter a file: Snakemake's reason then names the files that changed and no other.
+    """
+    return code.versions(f"{SCRIPTS}/{script}", *folders)
 
 
 def planned_cell(stage_name, wildcards):
