@@ -2,12 +2,13 @@
 
     .venv/bin/python bench/plan_scale.py 100 1000 10000
 
-Prints a Markdown table. The matrix is one model with one engine at N numbers of threads, so the job graph
-has N inference jobs and what they are made from.
+Prints a Markdown table. The matrix is one model with one engine at N batch sizes, so the job graph has N inference
+jobs and what they are made from.
 """
 
 import argparse
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,8 @@ def plan(cells: int, timeout: float) -> dict[str, object]:
         "infer": {
             "cpu": [{"engine": "onnxruntime", "precision": "fp32"}],
             "gpu": [],
-            "cpu_threads": list(range(1, cells + 1)),
+            "cpu_threads": [1],  # more than a job may have are not planned
+            "batch_sizes": list(range(1, cells + 1)),
         },
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +52,8 @@ def plan(cells: int, timeout: float) -> dict[str, object]:
             return {"cells": cells, "plan s": None, "peak MB": None}
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
+        if not re.search(rf"^infer +{cells}$", done.stdout + done.stderr, re.M):
+            sys.exit(f"not {cells} inference jobs are planned:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         peak = int(done.stderr.split()[-1]) / 1024
         return {"cells": cells, "plan s": round(time.monotonic() - begun, 1), "peak MB": round(peak)}
 
