@@ -192,6 +192,7 @@ def test_a_run_shows_a_line_when_a_job_starts_and_one_when_it_ends(chain):
     assert re.search(r"start 0: all \(Input files updated by another job\)$", "\n".join(started), re.M)
     assert sum(len(line) + 1 for line in lines) < 300 * JOBS + 5000
     assert "green, mode smoke" in "\n".join(lines)
+    assert not [line for line in lines if line.startswith("passed: ")], "a second line when a job ends"
     # what a line leaves out is in Snakemake's log: the paths of each job
     (log, *_) = sorted((chain / ".snakemake/log").glob("*.log"))
     assert "output: results/smoke/pp_humanseg_lite/single_fp32/model.pdparams" in log.read_text(encoding="utf-8")
@@ -547,6 +548,7 @@ def test_recorded_commands_run_again_by_hand(chain, found):
         cell["command"], shell=True, cwd=chain, capture_output=True, text=True, timeout=120, check=False
     )
     assert again.returncode == 0, again.stderr
+    assert again.stderr == f"passed: {cell['model']} infer {cell['cell']}\n"
 
 
 def test_a_red_run_that_is_started_again_is_red_again(chain):
