@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def plan(cells: int, timeout: float) -> dict[str, object]:
-    """A dry run of a matrix of so many cells; its wall time and CPU time in s and peak memory in MB, None where it timed out."""
+    """A dry run of a matrix of so many cells: wall and CPU time in s, peak memory in MB, None where it timed out."""
     config = {
         "mode": "smoke",
         "hardware": "cpu",
