@@ -21,9 +21,9 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# A plan is a million objects that all stay. Looking through them for garbage at each 700 that are new takes a seventh
+# A plan is a million objects that all stay. Looking through them for garbage at each 700 that are new takes a sixth
 # of the time that 10,000 cells are planned in.
-gc.set_threshold(200_000, 20, 100)
+gc.set_threshold(1_000_000, 20, 100)
 
 # The shipped configuration has every key; one in your working directory may have all, or what differs.
 CONFIG = "config/config.yaml"

@@ -266,18 +266,16 @@ def test_second_run_does_nothing(chain):
     assert plan(chain) == {}
 
 
-def test_deleted_log_makes_its_cell_and_the_conclusions(chain):
-    log = (
-        chain
-        / "results/smoke/pp_humanseg_lite/single_fp32/infer"
-        / "python_infer_cpu_openvino_threads_1_precision_fp32_batchsize_1.log"
-    )
-    away = log.with_suffix(".away")
-    log.rename(away)
+@pytest.mark.parametrize("suffix", [".log", ".json"])
+def test_a_deleted_file_makes_its_cell_and_the_conclusions(chain, suffix):
+    name = "python_infer_cpu_openvino_threads_1_precision_fp32_batchsize_1"
+    file = chain / f"results/smoke/pp_humanseg_lite/single_fp32/infer/{name}{suffix}"
+    away = file.with_suffix(".away")
+    file.rename(away)
     try:
         assert plan(chain) == {"infer": 1, "conclude": 1, "page": 1}
     finally:
-        away.rename(log)
+        away.rename(file)
 
 
 def test_other_batch_sizes_make_inference_cells_only(chain):
