@@ -1,13 +1,14 @@
-"""How long Snakemake takes to plan a matrix of N inference cells, and how much memory: a dry run for each N.
+"""How long Snakemake takes to plan a matrix of N inference cells, and how much CPU and memory: a dry run for each N.
 
     .venv/bin/python bench/plan_scale.py 100 1000 10000
 
-Prints a Markdown table. The matrix is one model with one engine at N numbers of threads, so the job graph
-has N inference jobs and what they are made from.
+Prints a Markdown table. The matrix is one model with one engine at N batch sizes, so the job graph has N inference
+jobs and what they are made from.
 """
 
 import argparse
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def plan(cells: int, timeout: float) -> dict[str, object]:
-    """A dry run of a matrix of so many cells; its wall time in s and peak memory in MB, None where it timed out."""
+    """A dry run of a matrix of so many cells: wall and CPU time in s, peak memory in MB, None where it timed out."""
     config = {
         "mode": "smoke",
         "hardware": "cpu",
@@ -30,7 +31,8 @@ def plan(cells: int, timeout: float) -> dict[str, object]:
         "infer": {
             "cpu": [{"engine": "onnxruntime", "precision": "fp32"}],
             "gpu": [],
-            "cpu_threads": list(range(1, cells + 1)),
+            "cpu_threads": [1],  # more than a job may have are not planned
+            "batch_sizes": list(range(1, cells + 1)),
         },
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -42,16 +44,20 @@ def plan(cells: int, timeout: float) -> dict[str, object]:
         try:
             # A child of a child, so that its peak memory is its own and not that of an earlier, larger one.
             measure = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
-            measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
+            measure += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+            measure += "print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr); sys.exit(code)"
             done = subprocess.run(
                 [sys.executable, "-c", measure, *command], capture_output=True, text=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired:
-            return {"cells": cells, "plan s": None, "peak MB": None}
+            return {"cells": cells, "plan s": None, "cpu s": None, "peak MB": None}
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
-        peak = int(done.stderr.split()[-1]) / 1024
-        return {"cells": cells, "plan s": round(time.monotonic() - begun, 1), "peak MB": round(peak)}
+        if not re.search(rf"^infer +{cells}$", done.stdout + done.stderr, re.M):
+            sys.exit(f"not {cells} inference jobs are planned:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        cpu, peak = map(float, done.stderr.split()[-2:])
+        wall = time.monotonic() - begun
+        return {"cells": cells, "plan s": round(wall, 1), "cpu s": round(cpu, 1), "peak MB": round(peak / 1024)}
 
 
 def main() -> None:

@@ -8,9 +8,6 @@ Outputs: results/<mode>/compare.md and compare.json, written also where the job 
 # Without outputs of Snakemake's, and a benchmark would be one: it would delete those of a job that fails, and the
 # failure is the finding; and it would take the next comparison, with another baseline, for done.
 rule compare:
-    input:
-        script=f"{SCRIPTS}/compare.py",
-        modules=modules("compare.py"),
     log:
         f"results/{MODE}/compare.log",
     localrule: True
@@ -22,9 +19,10 @@ rule compare:
         mem_mb=1000,
         runtime=10,
     params:
+        script=f"{SCRIPTS}/compare.py",
         files=compared_files,
         settings=json.dumps(SETTINGS["compare"]),
         folder=f"results/{MODE}",
     shell:
-        '"$WORKFLOW_PYTHON" {input.script:q} {params.files:q} --settings {params.settings:q}'
+        '"$WORKFLOW_PYTHON" {params.script:q} {params.files:q} --settings {params.settings:q}'
         " --markdown {params.folder:q}/compare.md --json {params.folder:q}/compare.json 2>&1 | tee {log:q}"

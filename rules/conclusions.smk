@@ -30,9 +30,6 @@ rule write_run_config:
 
 rule conclude:
     input:
-        script=f"{SCRIPTS}/conclude.py",
-        modules=modules("conclude.py"),
-        templates=templates("templates"),
         run_config="results/{mode}/run_config.yaml",
         records=[cell.record for cell in PLANNED],
     output:
@@ -75,16 +72,16 @@ rule conclude:
         mem_mb=1000,
         runtime=10,
     params:
-        words=lambda wildcards, input, output: conclude_words(input.script, input.run_config, output.json),
+        *code_of("conclude.py", "segcert/templates"),
+        words=lambda wildcards, input, output: conclude_words(
+            f"{SCRIPTS}/conclude.py", input.run_config, output.json
+        ),
     shell:
         '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
 
 
 rule page:
     input:
-        script=f"{SCRIPTS}/make_page.py",
-        modules=modules("make_page.py"),
-        templates=templates("templates/page"),
         run_config="results/{mode}/run_config.yaml",
         # made again whenever a record changed; the logs and pictures beside the records are then as new
         conclusions="results/{mode}/conclusions.json",
@@ -108,8 +105,9 @@ rule page:
         mem_mb=1000,
         runtime=10,
     params:
+        *code_of("make_page.py", "segcert/templates/page"),
         words=lambda wildcards, input, output: page_words(
-            input.script, input.run_config, input.conclusions, output.page
+            f"{SCRIPTS}/make_page.py", input.run_config, input.conclusions, output.page
         ),
     shell:
         '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'

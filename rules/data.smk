@@ -7,8 +7,6 @@ Outputs: results/data/<dataset>.tar, results/data/<dataset>/ with manifest.json,
 
 rule make_tarball:
     input:
-        script=f"{SCRIPTS}/make_tarball.py",
-        modules=modules("make_tarball.py"),
         archive=lambda wildcards: sources.local(SETTINGS["datasets"][wildcards.dataset]),
     output:
         tarball="results/data/{dataset}.tar",
@@ -25,17 +23,17 @@ rule make_tarball:
         mem_mb=1000,
         runtime=240,
     params:
+        *code_of("make_tarball.py"),
+        script=f"{SCRIPTS}/make_tarball.py",
         python=SETTINGS["python"],
         options=lambda wildcards: sources.dataset_options(SETTINGS, wildcards.dataset),
     shell:
-        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --timeout-min 235'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --timeout-min 235'
         " --tarball {output.tarball:q} --record {output.record:q} --log {log:q}"
 
 
 rule unpack_dataset:
     input:
-        script=f"{SCRIPTS}/unpack_dataset.py",
-        modules=modules("unpack_dataset.py"),
         tarball="results/data/{dataset}.tar",
     output:
         dataset=directory("results/data/{dataset}"),
@@ -52,18 +50,18 @@ rule unpack_dataset:
         mem_mb=1000,
         runtime=120,
     params:
+        *code_of("unpack_dataset.py"),
+        script=f"{SCRIPTS}/unpack_dataset.py",
         python=SETTINGS["python"],
         layout=lambda wildcards: SETTINGS["datasets"][wildcards.dataset]["layout"],
     shell:
-        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.dataset:q} --layout {params.layout:q}'
+        '"$STAGE_PYTHON" {params.script:q} --cell {wildcards.dataset:q} --layout {params.layout:q}'
         " --timeout-min 115 --tarball {input.tarball:q}"
         " --dataset {output.dataset:q} --record {output.record:q} --log {log:q}"
 
 
 rule fetch_weights:
     input:
-        script=f"{SCRIPTS}/fetch_weights.py",
-        modules=modules("fetch_weights.py"),
         archive=lambda wildcards: sources.local(SETTINGS["weights"][wildcards.weights]),
     output:
         weights="results/weights/{weights}.pdparams",
@@ -80,9 +78,11 @@ rule fetch_weights:
         mem_mb=2000,
         runtime=120,
     params:
+        *code_of("fetch_weights.py"),
+        script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
         options=lambda wildcards: sources.weights_options(SETTINGS, wildcards.weights),
     shell:
-        '"$STAGE_PYTHON" {input.script:q} --cell {wildcards.weights:q}'
+        '"$STAGE_PYTHON" {params.script:q} --cell {wildcards.weights:q}'
         " {params.options:q} --timeout-min 115"
         " --weights {output.weights:q} --record {output.record:q} --log {log:q}"

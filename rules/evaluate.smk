@@ -7,8 +7,6 @@ Outputs: eval.json and reference/ beside the checkpoint.
 
 rule evaluate:
     input:
-        script=f"{SCRIPTS}/evaluate.py",
-        modules=modules("evaluate.py"),
         config=model_config,
         bases=model_config_bases,
         dataset=model_dataset,
@@ -29,10 +27,12 @@ rule evaluate:
         mem_mb=6000,
         runtime=of_cell("eval", "runtime"),
     params:
+        *code_of("evaluate.py"),
+        script=f"{SCRIPTS}/evaluate.py",
         python=SETTINGS["python"],
-        options=of_cell("eval", "options"),
+        options=options_of("eval"),
         software=of_cell("eval", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options} --upstream {input.upstream:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
         " --reference {output.reference:q} --record {output.record:q} --log {log:q}"

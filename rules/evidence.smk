@@ -8,9 +8,6 @@ for it makes it also where jobs failed (ending.smk).
 
 rule pack_evidence:
     input:
-        script=f"{SCRIPTS}/pack_evidence.py",
-        modules=modules("pack_evidence.py"),
-        templates=templates("templates/page"),
         run_config="results/{mode}/run_config.yaml",
         conclusions=rules.conclude.output,
         page=rules.page.output,
@@ -29,6 +26,9 @@ rule pack_evidence:
         mem_mb=1000,
         runtime=10,
     params:
-        words=lambda wildcards, input, output: evidence_words(input.script, input.run_config, output.pack),
+        *code_of("pack_evidence.py", "segcert/templates/page"),
+        words=lambda wildcards, input, output: evidence_words(
+            f"{SCRIPTS}/pack_evidence.py", input.run_config, output.pack
+        ),
     shell:
         '"$WORKFLOW_PYTHON" {params.words:q} --python "$STAGE_PYTHON" 2> {log:q}'

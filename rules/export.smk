@@ -7,8 +7,6 @@ Outputs: export/ and export.json beside the checkpoint.
 
 rule export:
     input:
-        script=f"{SCRIPTS}/export.py",
-        modules=modules("export.py"),
         config=model_config,
         bases=model_config_bases,
         checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
@@ -28,10 +26,12 @@ rule export:
         mem_mb=6000,
         runtime=of_cell("export", "runtime"),
     params:
+        *code_of("export.py"),
+        script=f"{SCRIPTS}/export.py",
         python=SETTINGS["python"],
-        options=of_cell("export", "options"),
+        options=options_of("export"),
         software=of_cell("export", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {input.script:q} {params.options:q} --upstream {input.upstream:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options} --upstream {input.upstream:q}'
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"
         " --export {output.export:q} --record {output.record:q} --log {log:q}"

@@ -7,8 +7,6 @@ Outputs: <cell>.log (the benchmark log), <cell>.json and <cell>/ in infer/ besid
 
 rule infer:
     input:
-        script=f"{SCRIPTS}/infer.py",
-        modules=modules("infer.py"),
         dataset=model_dataset,
         export="results/{mode}/{model}/{train_cell}/export",
         exported="results/{mode}/{model}/{train_cell}/export.json",
@@ -36,11 +34,13 @@ rule infer:
         mem_mb=4000,
         runtime=of_cell("infer", "runtime"),
     params:
+        *code_of("infer.py"),
+        script=f"{SCRIPTS}/infer.py",
         python=SETTINGS["python"],
-        options=of_cell("infer", "options"),
+        options=options_of("infer"),
         software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {input.script:q} {params.options:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options}'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

@@ -1,14 +1,15 @@
 """What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
 
-
-def modules(script):
-    """What a stage's script imports of this project: inputs, because Snakemake sees no change to a module."""
-    return [path for path in code.sources(f"{SCRIPTS}/{script}") if path != f"{SCRIPTS}/{script}"]
+import inspect
+import shlex
 
 
-def templates(folder):
-    """The files of a folder of templates, not those of its subfolders."""
-    return sorted(entry.path for entry in os.scandir(f"{SCRIPTS}/segcert/{folder}") if entry.is_file())
+def code_of(script, *folders):
+    """What a stage's script is made of, each file by its content: parameters, so that an edit makes its jobs stale.
+
+    One parameter a file: Snakemake's reason then names the files that changed and no other.
+    """
+    return code.versions(f"{SCRIPTS}/{script}", *folders)
 
 
 def planned_cell(stage_name, wildcards):
@@ -23,11 +24,24 @@ def planned_cell(stage_name, wildcards):
         )
 
 
+def signed(function):
+    """The function with its signature at hand: Snakemake asks for it some 20 times a job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def of_cell(stage_name, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
-    return lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute)
+    return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
 
 
+def options_of(stage_name):
+    """A function of the wildcards: the options of the planned cell that they name, quoted for a shell."""
+    # Not by `:q`: Snakemake makes the command of each job three times, and would quote each word of it each time.
+    return signed(lambda wildcards: shlex.join(planned_cell(stage_name, wildcards).options))
+
+
+@signed
 def timed_threads(wildcards):
     """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
     cell = planned_cell("infer", wildcards)
@@ -47,6 +61,7 @@ def model_config_bases(wildcards):
     return [str(path) for path in modelconfig.config_chain(Path(model_config(wildcards)))[1:]]
 
 
+@signed
 def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"
 

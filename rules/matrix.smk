@@ -7,8 +7,6 @@ Inputs: the configuration alone. Outputs: none.
 # Without a benchmark, which would be an output and keep the second call from printing anything.
 rule matrix:
     input:
-        script=f"{SCRIPTS}/matrix.py",
-        modules=modules("matrix.py"),
         run_config=f"results/{MODE}/run_config.yaml",
     log:
         f"results/{MODE}/matrix.log",
@@ -20,5 +18,7 @@ rule matrix:
         gpu=0,
         mem_mb=200,
         runtime=5,
+    params:
+        script=f"{SCRIPTS}/matrix.py",
     shell:
-        '"$WORKFLOW_PYTHON" {input.script:q} --run-config {input.run_config:q} 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.script:q} --run-config {input.run_config:q} 2> {log:q}'

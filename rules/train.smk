@@ -7,8 +7,6 @@ Outputs: model.pdparams, train.json and history.csv in results/<mode>/<model>/<t
 
 rule train:
     input:
-        script=f"{SCRIPTS}/train.py",
-        modules=modules("train.py"),
         config=model_config,
         bases=model_config_bases,
         dataset=model_dataset,
@@ -35,20 +33,20 @@ rule train:
         mem_mb=8000,
         runtime=of_cell("train", "runtime"),
     params:
+        *code_of("train.py"),
+        script=f"{SCRIPTS}/train.py",
         python=SETTINGS["python"],
-        options=of_cell("train", "options"),
+        options=options_of("train"),
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
         weights=backbone_options,
     shell:
-        '"$STAGE_PYTHON" {input.script:q} {params.options:q} {params.weights:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options} {params.weights:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --log {log:q}"
 
 
 rule take_released_weights:
     input:
-        script=f"{SCRIPTS}/fetch_weights.py",
-        modules=modules("fetch_weights.py"),
         archive=lambda wildcards: sources.local(SETTINGS["weights"][released_weights(wildcards)]),
     output:
         checkpoint="results/{mode}/{model}/released/model.pdparams",
@@ -65,11 +63,13 @@ rule take_released_weights:
         mem_mb=2000,
         runtime=120,
     params:
+        *code_of("fetch_weights.py"),
+        script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
         options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
         source=lambda wildcards: sources.weights_options(SETTINGS, released_weights(wildcards)),
     shell:
-        '"$STAGE_PYTHON" {input.script:q} --stage train {params.options:q} {params.source:q}'
+        '"$STAGE_PYTHON" {params.script:q} --stage train {params.options:q} {params.source:q}'
         " --weights {output.checkpoint:q} --record {output.record:q} --log {log:q}"
 
 

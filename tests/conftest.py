@@ -44,11 +44,12 @@ def snakemake(folder: Path, *arguments: str, timeout: int = 600) -> subprocess.C
 
 
 def finished_run(target: Path, config: dict[str, Any]) -> Path:
-    """A copy of the project after a run with the configuration, which is its mine.yaml."""
+    """A copy of the project after a run with the configuration, its mine.yaml; screen.txt is what the run showed."""
     folder = copy_project(target)
     (folder / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     done = snakemake(folder, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "screen.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder
 
 

@@ -8,6 +8,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,10 +47,14 @@ def found(chain):
     return json.loads((chain / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
 
 
-def plan(folder, *config):
+def dry_run(folder, *config):
     planned = snakemake(folder, "-n", "--configfile", "mine.yaml", *(("--config", *config) if config else ()))
     assert planned.returncode == 0, planned.stdout + planned.stderr
-    return planned_jobs(planned.stdout + planned.stderr)
+    return planned.stdout + planned.stderr
+
+
+def plan(folder, *config):
+    return planned_jobs(dry_run(folder, *config))
 
 
 @contextlib.contextmanager
@@ -173,6 +178,26 @@ def test_status_lines(chain):
     assert {line["model"] for line in lines} == set(MODELS)
 
 
+JOBS = 2 + 1 + 2 * (3 + CELLS) + 3  # data, run_config.yaml; train, eval, export, infer; conclude, page, all
+
+
+def test_a_run_shows_a_line_when_a_job_starts_and_one_when_it_ends(chain):
+    lines = (chain / "screen.txt").read_text(encoding="utf-8").splitlines()
+    started, done = ([line for line in lines if f" {word} " in line[:18]] for word in ("start", "done"))
+    numbers = [sorted(int(line.split(" ")[2].rstrip(":")) for line in found) for found in (started, done)]
+    assert numbers[0] == numbers[1] == list(range(JOBS))
+    assert max(map(len, started + done)) < 300
+    (trained,) = (line for line in started if "train pp_humanseg_lite/single_fp32 (Missing output files)" in line)
+    assert re.search(rf"done {trained.split()[2]} train, \d+ s, \d+ of {JOBS}$", "\n".join(done), re.M)
+    assert re.search(r"start 0: all \(Input files updated by another job\)$", "\n".join(started), re.M)
+    assert sum(len(line) + 1 for line in lines) < 300 * JOBS + 5000
+    assert "green, mode smoke" in "\n".join(lines)
+    assert not [line for line in lines if line.startswith("passed: ")], "a second line when a job ends"
+    # what a line leaves out is in Snakemake's log: the paths of each job
+    (log, *_) = sorted((chain / ".snakemake/log").glob("*.log"))
+    assert "output: results/smoke/pp_humanseg_lite/single_fp32/model.pdparams" in log.read_text(encoding="utf-8")
+
+
 # A stand-in for auto_log, which is on no package registry: its interface, its lines, its way to end the process.
 AUTO_LOG = """
 import sys, time
@@ -241,18 +266,16 @@ def test_second_run_does_nothing(chain):
     assert plan(chain) == {}
 
 
-def test_deleted_log_makes_its_cell_and_the_conclusions(chain):
-    log = (
-        chain
-        / "results/smoke/pp_humanseg_lite/single_fp32/infer"
-        / "python_infer_cpu_openvino_threads_1_precision_fp32_batchsize_1.log"
-    )
-    away = log.with_suffix(".away")
-    log.rename(away)
+@pytest.mark.parametrize("suffix", [".log", ".json"])
+def test_a_deleted_file_makes_its_cell_and_the_conclusions(chain, suffix):
+    name = "python_infer_cpu_openvino_threads_1_precision_fp32_batchsize_1"
+    file = chain / f"results/smoke/pp_humanseg_lite/single_fp32/infer/{name}{suffix}"
+    away = file.with_suffix(".away")
+    file.rename(away)
     try:
         assert plan(chain) == {"infer": 1, "conclude": 1, "page": 1}
     finally:
-        away.rename(log)
+        away.rename(file)
 
 
 def test_other_batch_sizes_make_inference_cells_only(chain):
@@ -273,6 +296,49 @@ def test_another_learning_rate_makes_that_models_chain_only(chain):
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
         assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
+
+
+def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
+    with changed(chain / "scripts/segcert/engines.py", lambda text: text + "\n# edited\n"):
+        told = dry_run(chain)
+    lines = [line for line in told.splitlines() if ": infer " in line]
+    assert len(lines) == 2 * CELLS
+    reason = (
+        r"\(Params have changed since last execution: before: 'segcert/engines.py (\w{12})'; now: '(.*) (\w{12})'\)$"
+    )
+    for line in lines:
+        before, file, now = re.search(reason, line).groups()
+        assert file == "segcert/engines.py" and before != now
+
+
+def test_another_option_is_shown_where_it_differs(chain):
+    told = dry_run(chain, "infer={warmup: 2}")
+    (line, *_) = (line for line in told.splitlines() if ": infer " in line)
+    before, now = re.search(r"before: (.*); now: (.*)\)$", line).groups()
+    assert "--warmup 1 " in before and "--warmup 2 " in now and len(line) < 700
+
+
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [("conclusions.md.j2", {"conclude": 1, "page": 1}), ("page/page.css", {"page": 1})],
+)
+def test_an_edited_template_makes_what_it_shows(chain, file, jobs):
+    path = chain / "scripts/segcert/templates" / file
+    with changed(path, lambda text: text + "\n"):
+        assert plan(chain) == jobs
+
+
+def test_new_time_stamps_make_nothing(chain):
+    """A `touch`, and a `git checkout` there and back: the same content, younger than all that was made."""
+    files = [path for path in (chain / "scripts").rglob("*") if path.is_file()]
+    times = {path: path.stat() for path in files}
+    for path in files:
+        path.write_bytes(path.read_bytes())
+    try:
+        assert plan(chain) == {}
+    finally:
+        for path, stat in times.items():
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def plan_with_installed(folder, packages):
@@ -480,6 +546,7 @@ def test_recorded_commands_run_again_by_hand(chain, found):
         cell["command"], shell=True, cwd=chain, capture_output=True, text=True, timeout=120, check=False
     )
     assert again.returncode == 0, again.stderr
+    assert again.stderr == f"passed: {cell['model']} infer {cell['cell']}\n"
 
 
 def test_a_red_run_that_is_started_again_is_red_again(chain):

@@ -27,6 +27,18 @@ def test_every_mode_plans_on_every_hardware(project, mode, hardware):
     assert ("train" in jobs) == (mode != "whole_infer")
 
 
+def test_a_plan_of_all_models_is_one_that_a_person_reads(project):
+    """A line a job with the reason, and no list of a thousand names."""
+    planned = dry_run(project, "mode=smoke", "hardware=cpu")
+    text = planned.stdout + planned.stderr
+    lines = [line for line in text.splitlines() if line.startswith("would run ")]
+    assert len(lines) == sum(planned_jobs(text).values()) + 1 > 90  # and `all`
+    assert all(line.endswith(")") and len(line) < 250 for line in lines)
+    assert len(text) < 20_000 and "modules" not in text
+    blocks = dry_run(project, "mode=smoke", "hardware=cpu", arguments=["--verbose"])
+    assert "    output: results/smoke/pp_humanseg_lite/single_fp32/model.pdparams" in blocks.stdout + blocks.stderr
+
+
 def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
     planned = dry_run(project, "hardware=gpu", arguments=("--cores", "8", "--resources", "gpu=4"))
     assert planned.returncode == 0, planned.stdout + planned.stderr

@@ -1,8 +1,9 @@
-"""Which files a stage's script is made of, so that a rule can name them as inputs."""
+"""Which files a stage's script is made of and what they hold, so that a rule can see another version of them."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache
@@ -16,8 +17,7 @@ SKEW_S = 60  # by which the clocks of two machines may well differ
 def sources(script: Path | str) -> list[str]:
     """The script and every module of this project that it imports, directly or through others.
 
-    Snakemake sees a change to a script but not to what the script imports; these files, declared as
-    inputs, close that gap. Imports inside functions count too.
+    Imports inside functions count too.
     """
     script = Path(script)
     root = script.parent
@@ -30,6 +30,19 @@ def sources(script: Path | str) -> list[str]:
         found.append(file)
         waiting += [module for module in _imported(file, root) if module not in found]
     return sorted(file.as_posix() for file in found)
+
+
+def versions(script: Path | str, *folders: str) -> list[str]:
+    """What the script is made of, by content: a line `<file> <first 12 digits of its sha256>` for each file.
+
+    Args:
+        script: its path. Files are named relative to its folder, so that a project that was moved has the same lines.
+        folders: relative to the script's folder, of files that it reads (templates). Their subfolders do not count.
+    """
+    root = Path(script).parent
+    read = [file for folder in folders for file in (root / folder).iterdir() if file.is_file()]
+    files = sorted({*map(Path, sources(script)), *read})
+    return [f"{file.relative_to(root).as_posix()} {_digest(file)}" for file in files]
 
 
 def require_past(files: Iterable[Path]) -> None:
@@ -45,6 +58,11 @@ def require_past(files: Iterable[Path]) -> None:
                 f"{file}: its time stamp, {datetime.fromtimestamp(made):%Y-%m-%d %H:%M}, is in the future; set this "
                 "machine's clock right, or give such files the present time: find . -newermt now -exec touch {} +"
             )
+
+
+@cache
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 @cache

@@ -292,7 +292,8 @@ class _Supervisor:
         reason = reason and masked(reason)
         name = " ".join(filter(None, (self.args.model, self.plan.stage, self.args.cell)))
         verdict = f"{status.name}: {name}{': ' + reason if reason else ''}"
-        print(verdict, file=sys.stderr)
+        if status is not statuses.PASSED or os.environ.get(PROGRESS) != "0":  # Snakemake tells of what went well
+            print(verdict, file=sys.stderr)
         with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
             log.write(f"{verdict}\n")  # what the worker printed may not say why, such as a gate that does not hold
         if status.red:
