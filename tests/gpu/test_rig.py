@@ -179,7 +179,7 @@ def test_fp32_on_a_gpu_is_without_tf32(walked):
 def test_snakemake_counts_gpus_as_the_pool_does(walked):
     """A job's resource is what it leases: in the blocks of Snakemake's own log."""
     (log,) = (path.read_text(encoding="utf-8") for path in walked.folder.glob(".snakemake/log/*.log"))
-    blocks = [block for block in log.split("\n\n") if "rule train:" in block]
+    blocks = re.findall(r"^(?:local)?rule train:\n(?:    .*\n)+", log, re.M)
     for content in walked.of("train"):
         (block,) = (block for block in blocks if record_path(content) in block)
         assert f"gpu={content['requested']['devices']}" in re.search(r"resources: (.*)", block)[1]
