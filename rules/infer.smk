@@ -37,10 +37,10 @@ rule infer:
         *code_of("infer.py"),
         script=f"{SCRIPTS}/infer.py",
         python=SETTINGS["python"],
-        options=options_of("infer"),
+        options=of_cell("infer", "options"),
         software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q}'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

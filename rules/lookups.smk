@@ -1,7 +1,6 @@
 """What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
 
 import inspect
-import shlex
 
 
 def code_of(script, *folders):
@@ -33,12 +32,6 @@ def signed(function):
 def of_cell(stage_name, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
     return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
-
-
-def options_of(stage_name):
-    """A function of the wildcards: the options of the planned cell that they name, quoted for a shell."""
-    # Not by `:q`: Snakemake makes the command of each job three times, and would quote each word of it each time.
-    return signed(lambda wildcards: shlex.join(planned_cell(stage_name, wildcards).options))
 
 
 @signed

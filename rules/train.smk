@@ -36,11 +36,11 @@ rule train:
         *code_of("train.py"),
         script=f"{SCRIPTS}/train.py",
         python=SETTINGS["python"],
-        options=options_of("train"),
+        options=of_cell("train", "options"),
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
         weights=backbone_options,
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options} {params.weights:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.weights:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --log {log:q}"
 

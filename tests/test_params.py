@@ -870,8 +870,8 @@ def outputs(text):
 def test_snakemake_plans_the_same_jobs(project, shipped):
     files_of_the_eight(project / "tipc", shipped, "lite_train_lite_infer")
     (project / "restricted.yaml").write_text(yaml.safe_dump({**RESTRICTED, "hardware": "gpu", "rules": "tipc"}))
-    ours = snakemake(project, "-n", "--configfile", "restricted.yaml")
-    theirs = snakemake(project, "-n", "--config", "hardware=gpu", "rules=tipc", "params_file=tipc")
+    ours = snakemake(project, "-n", "--verbose", "--configfile", "restricted.yaml")
+    theirs = snakemake(project, "-n", "--verbose", "--config", "hardware=gpu", "rules=tipc", "params_file=tipc")
     assert ours.returncode == theirs.returncode == 0, theirs.stderr[-2000:]
     ours, theirs = (done.stdout + done.stderr for done in (ours, theirs))
     assert planned_jobs(theirs) == planned_jobs(ours)

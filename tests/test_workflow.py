@@ -40,7 +40,7 @@ def test_a_plan_of_all_models_is_one_that_a_person_reads(project):
 
 
 def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
-    planned = dry_run(project, "hardware=gpu", arguments=("--cores", "8", "--resources", "gpu=4"))
+    planned = dry_run(project, "hardware=gpu", arguments=("--verbose", "--cores", "8", "--resources", "gpu=4"))
     assert planned.returncode == 0, planned.stdout + planned.stderr
     text = planned.stdout + planned.stderr
     jobs = planned_jobs(text)
