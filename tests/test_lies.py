@@ -556,8 +556,9 @@ def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
     assert half.effective() == {"device": "gpu", "engine": "native", "precision": "fp16"}
     fallen = operators(("pd_op.conv2d", "float32", "Place(gpu:0)", 30), ("pd_op.conv2d", "float32", "Place(cpu)", 1))
     assert fallen.effective()["device"] == "cpu+gpu"
-    with pytest.raises(engines.Unverified, match="3 TensorRT subgraphs"):
+    with pytest.raises(engines.Unverified, match="3 TensorRT subgraphs") as told:
         operators(("pd_op.tensorrt_engine", "float32", "Place(gpu:0)", 3)).effective()
+    assert told.value.lasting, "another try would end in the same"
     with pytest.raises(engines.StageError, match="no convolution"):
         operators(("pd_op.relu", "float32", "Place(gpu:0)", 3)).effective()
 
