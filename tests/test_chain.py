@@ -315,7 +315,7 @@ def test_another_option_is_shown_where_it_differs(chain):
     told = dry_run(chain, "infer={warmup: 2}")
     (line, *_) = (line for line in told.splitlines() if ": infer " in line)
     before, now = re.search(r"before: (.*); now: (.*)\)$", line).groups()
-    assert "--warmup 1 " in before and "--warmup 2 " in now and len(line) < 700
+    assert "'--warmup', '1'" in before and "'--warmup', '2'" in now and len(line) < 700
 
 
 @pytest.mark.parametrize(
