@@ -1,6 +1,7 @@
 """The judge of what the tests run: whatever process runs a line, it is seen; a line that none runs is found."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -212,3 +213,17 @@ def test_every_command_of_ci_that_tests_marks_what_it_runs():
     for command in commands[:-1]:
         (recipe,) = [part for part in recipes if part.startswith(f"{command.removeprefix('make ')}: ")]
         assert "$(MARKED) $(BIN)/python -m pytest" in recipe and "$(FOLLOW) $(BIN)/python\n" in recipe, command
+
+
+def test_only_what_is_imported_for_the_type_checker_is_left_out():
+    source = b"""
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import left_out
+else:
+    import taken
+if not TYPE_CHECKING:
+    taken()
+"""
+    marked = runpy.run_path(str(ROOT / "tests/coverage/marks.py"))["marked"]
+    assert sorted(set(marked(source, "_")[1])) == [2, 3, 6, 7, 8]

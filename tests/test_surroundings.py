@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 import stages
-from conftest import ROOT
+from conftest import ROOT, snakemake
 from gpu import stand_in_driver
 
 from segcert import gpus, inference, leases, machine, record
@@ -163,3 +163,12 @@ def test_more_threads_than_cores_are_unverified_with_every_engine(monkeypatch, t
                 gates=inference.Gates(1, 0),
                 logger="builtin",
             )
+
+
+def test_an_option_of_pythons_that_keeps_scripts_from_finding_their_package_reaches_no_job(project, monkeypatch):
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    target = "results/data/mini_supervisely_synthetic.tar.json"
+    done = snakemake(project, target, "--config", "mode=smoke", "hardware=cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "set aside for all stages: PYTHONSAFEPATH" in done.stderr
+    assert record.read(project / target)["status"] == "passed"
