@@ -41,10 +41,8 @@ try:
         )
     HERE = workflow.local_exec and workflow.is_main_process
     if workflow.is_main_process:
-        CLEARED = (
-            surroundings.misguiding()
-        )  # each stage takes it away for itself; this, no script would start with
-        os.environ.pop("PYTHONSAFEPATH", None)
+        CLEARED = surroundings.misguiding()  # each stage takes it away for itself
+        os.environ.pop("PYTHONSAFEPATH", None)  # with it no script finds its package
         gpus.hand_on(wanted=SETTINGS["hardware"] != "cpu")  # once a run; its jobs have the answer from here
     limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
     HARDWARE = machine.hardware(
