@@ -29,7 +29,7 @@ gc.set_threshold(1_000_000, 20, 100)
 CONFIG = "config/config.yaml"
 
 
-include: "rules/source.smk"
+include: "rules/checkout.smk"
 
 
 configfile: readable(CONFIG if os.path.exists(CONFIG) else str(ROOT / CONFIG))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from segcert import deferred
+from segcert.stage import deferred
 
 deferred.defer()
 
 import paddle  # noqa: E402
 
-from segcert import components, exporting  # noqa: E402
+from segcert.compute import components, exporting  # noqa: E402
 
 
 def main(path: str, width: str, height: str, folder: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from harness import ROOT, Bench, timed
 
-from segcert import archives, synthetic
+from segcert.data import archives, synthetic
 
 DATA = {
     "mini_supervisely": {"images": {"train": 32, "val": 8, "test": 10}, "seed": 1},

@@ -108,7 +108,7 @@ def _starts(bench: Bench) -> str:
     imports = {"paddle": "import paddle", "paddleseg": "import paddle, paddleseg"}
 
     def start(name: str) -> float:
-        code = f"from segcert import deferred; deferred.defer(); {imports[name]}"
+        code = f"from segcert.stage import deferred; deferred.defer(); {imports[name]}"
         env = {"PYTHONPATH": str(ROOT / "scripts")}
         return timed([bench.python, "-c", code], bench.work / f"logs/import_{name}.log", ROOT, env)
 

@@ -16,7 +16,7 @@ from ours import dataset, export
 from part_chain import layout_of
 
 from segcert import machine
-from segcert.preprocess import Preprocess, deploy_config
+from segcert.compute.preprocess import Preprocess, deploy_config
 
 # [width, height]: the configured size or a quarter of its area, so that a model has a fair number of samples
 SIZES = {

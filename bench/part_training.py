@@ -14,7 +14,8 @@ from original import Original, theirs_config
 from ours import dataset
 from part_chain import layout_of
 
-from segcert import layouts, machine, record
+from segcert import machine, record
+from segcert.data import layouts
 
 SIZES = {
     "pp_liteseg_stdc1": (256, 128),

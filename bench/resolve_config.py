@@ -13,11 +13,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from segcert import deferred
+from segcert.stage import deferred
 
 deferred.defer()
 
-from segcert import components  # noqa: E402
+from segcert.compute import components  # noqa: E402
 
 RANDOM = ("Random", "ResizeStepScaling")
 

@@ -16,7 +16,7 @@ def shares(config_path: str, dataset: str, batch_size: int, steps: int) -> dict[
     import paddle
     from paddle import profiler
 
-    from segcert import components, training
+    from segcert.compute import components, training
 
     config = components.load_config(config_path, dataset, None, steps, batch_size, None)
     build = components.builder(config)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "scripts"), str(Path(__file__).resolve().parent)]
 
-from segcert import deferred  # noqa: E402
+from segcert.stage import deferred  # noqa: E402
 
 deferred.defer()
 
@@ -14,8 +14,8 @@ def build(options):
     import numpy as np
     from worker_common import samples, warm
 
-    from segcert import engines
-    from segcert.preprocess import deploy_config
+    from segcert.compute import engines
+    from segcert.compute.preprocess import deploy_config
 
     folder = Path(options["export"])
     batch = np.load(options["batch"])

@@ -12,7 +12,7 @@ def build(options):
 
     import cv2
 
-    from segcert import preprocess
+    from segcert.compute import preprocess
 
     sides = {
         "ours": preprocess.Preprocess,

@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import settings, statuses  # noqa: E402
+from segcert import sections, settings, statuses  # noqa: E402
 
 CONFIG = ROOT / "config" / "config.yaml"
 MADE = "<!-- Made by docs/generate.py (`make docs`): edit {source} instead. -->\n\n"
@@ -77,7 +77,7 @@ def resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     if "$ref" not in schema:
         return schema
     target = definitions[schema["$ref"].rsplit("/", 1)[1]]
-    return settings.merge(resolved(target, definitions), {key: schema[key] for key in schema if key != "$ref"})
+    return sections.merge(resolved(target, definitions), {key: schema[key] for key in schema if key != "$ref"})
 
 
 def is_section(schema: dict[str, Any]) -> bool:

@@ -15,8 +15,9 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, gpus, locks, machine, modelconfig, processes, record, settings, sources
-from segcert import stage, surroundings
+from segcert import cells, code, gpus, locks, machine, modelconfig, processes, record, settings
+from segcert.data import sources
+from segcert.stage import supervisor as stage, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
 

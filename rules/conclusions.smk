@@ -72,7 +72,7 @@ rule conclude:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("conclude.py", "segcert/templates"),
+        *code_of("conclude.py", "segcert/show/templates"),
         words=lambda wildcards, input, output: conclude_words(
             f"{SCRIPTS}/conclude.py", input.run_config, output.json
         ),
@@ -105,7 +105,7 @@ rule page:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("make_page.py", "segcert/templates/page"),
+        *code_of("make_page.py", "segcert/show/templates/page"),
         words=lambda wildcards, input, output: page_words(
             f"{SCRIPTS}/make_page.py", input.run_config, input.conclusions, output.page
         ),

@@ -5,7 +5,7 @@ failed, and a summary for the terminal.
 import contextlib
 from datetime import datetime
 
-from segcert.advice import with_advice
+from segcert.stage.advice import with_advice
 
 TRIED_AGAIN = []
 MARK = "# of a run that failed, "

@@ -26,7 +26,7 @@ rule pack_evidence:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("pack_evidence.py", "segcert/templates/page"),
+        *code_of("pack_evidence.py", "segcert/show/templates/page"),
         words=lambda wildcards, input, output: evidence_words(
             f"{SCRIPTS}/pack_evidence.py", input.run_config, output.pack
         ),

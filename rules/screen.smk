@@ -5,7 +5,7 @@ Snakemake's own blocks, with every path, are in .snakemake/log/, and with --verb
 
 import logging
 
-from segcert import screen
+from segcert.show import screen
 from snakemake.logging import ColorizingTextHandler, logger
 
 

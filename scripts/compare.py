@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from segcert import SCHEMA_VERSION, comparison, record, settings, statuses
+from segcert import SCHEMA_VERSION, comparison, record, sections, statuses
 from segcert.errors import ConfigError
-
-SHIPPED = Path(__file__).resolve().parents[1] / "config" / "config.yaml"
+from segcert.paths import SHIPPED
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def _refuse(constant: str) -> Any:
 def shipped_section(mode: str) -> Mapping[str, Any]:
     """The section `compare` of the shipped configuration in a mode."""
     config = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
-    return settings.merge(config["compare"], config["modes"].get(mode, {}).get("compare", {}))
+    return sections.merge(config["compare"], config["modes"].get(mode, {}).get("compare", {}))
 
 
 def main() -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from segcert import cells, conclusions, machine, report
-from segcert.advice import with_advice
+from segcert import cells, conclusions, machine
+from segcert.show import report
+from segcert.stage.advice import with_advice
 
 
 def main() -> int:

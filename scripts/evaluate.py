@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from segcert import machine, modelconfig, stage
+from segcert import machine, modelconfig
+from segcert.stage import supervisor as stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import evaluation
+    from segcert.compute import evaluation
 
     return evaluation.evaluate(
         args.config,

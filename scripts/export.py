@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from segcert import modelconfig, stage
+from segcert import modelconfig
+from segcert.stage import supervisor as stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import exporting
+    from segcert.compute import exporting
 
     return exporting.export(
         args.config, args.checkpoint, staging.path("export"), opset=args.opset, input_size=args.input_size

@@ -5,8 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from segcert import archives, download, stage
+from segcert.data import archives, download
 from segcert.errors import StageError
+from segcert.stage import supervisor as stage
 
 SUFFIX = ".pdparams"
 
@@ -32,7 +33,7 @@ def take_out(file: Path, target: Path) -> str:
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import checkpoints
+    from segcert.data import checkpoints
 
     weights = staging.path("weights")
     with download.obtained(args) as file:

@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from segcert import machine, record, stage
+from segcert import machine, record
+from segcert.stage import supervisor as stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import inference
+    from segcert.compute import inference
 
     return inference.infer(
         args.export,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from segcert import sources
+from segcert.data import sources
 
 
 def main() -> int:

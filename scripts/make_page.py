@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import page
+from segcert.show import page
 
 
 def main() -> int:

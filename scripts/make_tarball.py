@@ -4,21 +4,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import download, stage
+from segcert.data import download
+from segcert.stage import supervisor as stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import archives
+    from segcert.data import archives
 
     made = staging.path("tarball")
     if args.source == "synthetic":
-        from segcert import synthetic
+        from segcert.data import synthetic
 
         images = dict(zip(("train", "val", "test"), args.images, strict=True))
         synthetic.write_tar(made, args.layout, images, args.seed, tuple(args.size) if args.size else None)
         metrics = {}
     elif args.source == "folder":
-        from segcert import folders
+        from segcert.data import folders
 
         metrics = {"files": folders.to_tar(Path(args.location), args.layout, dict(args.list), made)}
     else:

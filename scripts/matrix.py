@@ -6,10 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from segcert import cells, explain, machine, settings
+from segcert import cells, listing, machine, sections, settings
 from segcert.errors import ConfigError
-
-SHIPPED = Path(__file__).resolve().parents[1] / "config" / "config.yaml"
+from segcert.paths import SHIPPED
 
 
 def load(args: argparse.Namespace) -> tuple[dict, machine.Hardware]:
@@ -20,10 +19,10 @@ def load(args: argparse.Namespace) -> tuple[dict, machine.Hardware]:
     given = {"mode": args.mode, "hardware": args.hardware, "rules": args.rules, "params_file": args.params_file}
     overrides: dict = {}
     for file in args.configfile:
-        overrides = settings.merge(overrides, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    overrides = settings.merge(overrides, {key: value for key, value in given.items() if value})
+        overrides = sections.merge(overrides, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    overrides = sections.merge(overrides, {key: value for key, value in given.items() if value})
     shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
-    resolved = settings.resolve(settings.merge(shipped, overrides), overrides, str(SHIPPED))
+    resolved = settings.resolve(sections.merge(shipped, overrides), overrides, str(SHIPPED))
     return resolved, machine.hardware(resolved["hardware"])
 
 
@@ -38,7 +37,7 @@ def main() -> int:
     args = options.parse_args()
     try:
         resolved, hardware = load(args)
-        print(explain.text(cells.CellTable(resolved, hardware)), flush=True)
+        print(listing.text(cells.CellTable(resolved, hardware)), flush=True)
     except BrokenPipeError:  # `... | head`
         pass
     except (ConfigError, ValueError, OSError, yaml.YAMLError) as error:

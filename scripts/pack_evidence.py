@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import evidencepack
-from segcert.advice import with_advice
+from segcert.show import evidencepack
+from segcert.stage.advice import with_advice
 
 
 def main() -> int:

@@ -6,13 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-from segcert import code, machine, modelconfig, record, stage
+from segcert import code, machine, modelconfig, record
+from segcert.stage import supervisor as stage
 
 TRAINED_WITH = ("paddle", "paddle_commit", "paddleseg", "numpy", "opencv")
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
-    from segcert import training
+    from segcert.compute import training
 
     return training.train(
         args.config,
@@ -61,7 +62,7 @@ def requested(args: argparse.Namespace) -> dict[str, object]:
 
 def identity(args: argparse.Namespace) -> str:
     """A digest of all that a training's outcome follows from: settings, inputs, this code, Paddle, PaddleSeg, ..."""
-    own = [record.sha256(path) for path in code.sources(__file__)]
+    own = [record.sha256(path) for path in code.modules(__file__)]
     software = {key: value for key, value in machine.software(here=False).items() if key in TRAINED_WITH}
     parts = [requested(args), record.hashes(inputs(args)), own, software]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

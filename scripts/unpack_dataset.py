@@ -4,7 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import archives, layouts, record, stage
+from segcert import record
+from segcert.data import archives, layouts
+from segcert.stage import supervisor as stage
 
 
 def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from segcert import leases
+from segcert.stage import leases
 
 NO_LEASE = 75  # EX_TEMPFAIL of sysexits.h
 NOT_FOUND = 127  # as a shell says it

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers")]
 
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report", "README.md")
 
@@ -87,7 +87,8 @@ def planned_jobs(text: str) -> dict[str, int]:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     """Generated portraits, unpacked, with the manifest that the stages read."""
-    from segcert import archives, layouts, record, synthetic
+    from segcert import record
+    from segcert.data import archives, layouts, synthetic
 
     folder = tmp_path_factory.mktemp("data")
     synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)

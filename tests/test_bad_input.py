@@ -15,8 +15,10 @@ import stages
 import yaml
 from conftest import ROOT, planned_jobs, snakemake
 
-from segcert import archives, conclusions, inputs, layouts, record, settings, synthetic
+from segcert import conclusions, record, sections, settings
+from segcert.data import archives, layouts, synthetic
 from segcert.errors import ConfigError, StageError
+from segcert.stage import inputs
 
 FILE = "config/config.yaml"
 
@@ -64,7 +66,7 @@ WRONG = [
 @pytest.mark.parametrize(("overrides", "words"), WRONG, ids=[str(case[0])[:70] for case in WRONG])
 def test_configuration_that_cannot_be_used(config, overrides, words):
     with pytest.raises(ConfigError) as refused:
-        settings.resolve(settings.merge(config, overrides), overrides, FILE)
+        settings.resolve(sections.merge(config, overrides), overrides, FILE)
     for word in ["--config or --configfile", *words]:
         assert word in str(refused.value)
 
@@ -207,7 +209,7 @@ def test_training_names_the_file_that_is_wrong(dataset, tmp_path, spoil, words, 
 
 def test_an_input_that_is_not_finite_is_not_trained_on(dataset):
     """A ReLU makes 0 of NaN: the loss would be finite."""
-    from segcert import components
+    from segcert.compute import components
 
     class NotFinite:
         def __call__(self, data):
@@ -395,12 +397,12 @@ FUTURE = 4_000_000_000  # the year 2096
 
 def test_files_from_the_future_are_named_before_any_job(project):
     """Snakemake would refuse the first output that is older than what it is made from, after the work."""
-    file = project / "scripts/segcert/archives.py"
+    file = project / "scripts/segcert/data/archives.py"
     os.utime(file, (FUTURE, FUTURE))
     refused = snakemake(project, "--config", "mode=smoke")
     text = refused.stdout + refused.stderr
     assert refused.returncode != 0 and "Traceback" not in text
-    assert "scripts/segcert/archives.py" in text and "2096" in text and "touch" in text
+    assert "scripts/segcert/data/archives.py" in text and "2096" in text and "touch" in text
     assert not (project / "results").exists()
 
 

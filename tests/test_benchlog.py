@@ -1,4 +1,4 @@
-"""The benchmark log: the seed's sample field by field, and our own log through the same parser."""
+"""The benchmark log: PaddleSeg's sample field by field, and our own log through the same parser."""
 
 import sys
 from datetime import datetime
@@ -6,8 +6,9 @@ from datetime import datetime
 import pytest
 import tipc_logs
 
-from segcert import benchlog, inference
+from segcert.compute import inference
 from segcert.errors import StageError
+from segcert.tipc import benchlog
 
 # The sample of the seed document, under its heading on the benchmark option.
 SEED_SAMPLE = """
@@ -82,7 +83,7 @@ def test_seed_sample_field_by_field():
 def test_our_log_reads_back_and_looks_like_the_seeds():
     text = benchlog.format_log(SEED_VALUES, datetime(2022, 4, 13, 11, 43, 9))
     assert tipc_logs.benchmark(text) == SEED_VALUES
-    # Apart from the trailing blank after an empty model name, the lines are the seed's, one by one.
+    # Apart from the trailing blank after an empty model name, the lines are PaddleSeg's, one by one.
     assert [line.rstrip() for line in text.splitlines()] == SEED_SAMPLE.strip().splitlines()
 
 

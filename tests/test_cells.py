@@ -1,11 +1,11 @@
-"""The cell table: the seed's matrix in every mode, on every hardware."""
+"""The cell table: PaddleSeg's matrix in every mode, on every hardware."""
 
 from collections import Counter
 
 import pytest
 import yaml
 
-from segcert import cells, machine, settings
+from segcert import cells, machine, sections, settings
 from segcert.machine import Hardware
 
 CPU = Hardware(0, "auto", bf16=True)
@@ -27,7 +27,7 @@ def table(root):
     config = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
 
     def make(hardware, **overrides):
-        return cells.CellTable(settings.resolve(settings.merge(config, overrides), overrides, "config.yaml"), hardware)
+        return cells.CellTable(settings.resolve(sections.merge(config, overrides), overrides, "config.yaml"), hardware)
 
     return make
 
@@ -169,7 +169,7 @@ def test_scripts_request_what_the_table_requests(table, root, monkeypatch):
     import importlib
     import sys
 
-    from segcert import stage
+    from segcert.stage import supervisor as stage
 
     monkeypatch.syspath_prepend(str(root / "scripts"))
     plans = {}

@@ -20,7 +20,8 @@ from conftest import finished_run, planned_jobs, snakemake
 from junitparser import JUnitXml
 from markupsafe import escape
 
-from segcert import cells, conclusions, machine, metrics, record
+from segcert import cells, conclusions, machine, record
+from segcert.compute import metrics
 
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
 CONFIG = {
@@ -215,7 +216,7 @@ class AutoLogger:
     def report(self):
         sys.path.insert(0, {scripts!r})
         from datetime import datetime
-        from segcert import benchlog
+        from segcert.tipc import benchlog
         fields = {{block: {{key: None for keys in lines for key in keys}} for block, lines in benchlog.LAYOUT.items()}}
         fields["conf"] = self.config
         fields["model"].update(model_name=self.given["model_name"], precision=self.given["precision"])
@@ -292,23 +293,24 @@ def test_another_learning_rate_makes_that_models_chain_only(chain):
         assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
 
 
-@pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/engines.py", "scripts/segcert/stats.py"])
+@pytest.mark.parametrize(
+    "file", ["scripts/infer.py", "scripts/segcert/compute/engines.py", "scripts/segcert/compute/stats.py"]
+)
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
         assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
 
 
 def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
-    with changed(chain / "scripts/segcert/engines.py", lambda text: text + "\n# edited\n"):
+    with changed(chain / "scripts/segcert/compute/engines.py", lambda text: text + "\n# edited\n"):
         told = dry_run(chain)
     lines = [line for line in told.splitlines() if ": infer " in line]
     assert len(lines) == 2 * CELLS
-    reason = (
-        r"\(Params have changed since last execution: before: 'segcert/engines.py (\w{12})'; now: '(.*) (\w{12})'\)$"
-    )
+    changed_file = r"before: 'segcert/compute/engines.py (\w{12})'; now: '(.*) (\w{12})'"
+    reason = rf"\(Params have changed since last execution: {changed_file}\)$"
     for line in lines:
         before, file, now = re.search(reason, line).groups()
-        assert file == "segcert/engines.py" and before != now
+        assert file == "segcert/compute/engines.py" and before != now
 
 
 def test_another_option_is_shown_where_it_differs(chain):
@@ -323,7 +325,7 @@ def test_another_option_is_shown_where_it_differs(chain):
     [("conclusions.md.j2", {"conclude": 1, "page": 1}), ("page/page.css", {"page": 1})],
 )
 def test_an_edited_template_makes_what_it_shows(chain, file, jobs):
-    path = chain / "scripts/segcert/templates" / file
+    path = chain / "scripts/segcert/show/templates" / file
     with changed(path, lambda text: text + "\n"):
         assert plan(chain) == jobs
 

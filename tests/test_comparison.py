@@ -10,7 +10,8 @@ import pytest
 import yaml
 from conftest import ROOT, snakemake
 
-from segcert import comparison, settings, stats, statuses
+from segcert import comparison, sections, statuses
+from segcert.compute import stats
 from segcert.errors import ConfigError
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -20,7 +21,7 @@ INFER = "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
 
 def rules(**section):
     """Those of the shipped configuration outside of mode smoke, with changes."""
-    return comparison.Rules.of(settings.merge(CONFIG["compare"], section))
+    return comparison.Rules.of(sections.merge(CONFIG["compare"], section))
 
 
 def timing(median_ms, spread=0.02):
@@ -462,7 +463,7 @@ def test_runs_that_have_nothing_in_common_are_refused():
 
 def test_every_metric_needs_a_tolerance():
     for tolerance in ({"moons": None}, None):
-        section = settings.merge(CONFIG["compare"], {"tolerance": tolerance} if tolerance else {})
+        section = sections.merge(CONFIG["compare"], {"tolerance": tolerance} if tolerance else {})
         if not tolerance:
             del section["tolerance"]["miou"]
         with pytest.raises(ConfigError, match=r"compare.tolerance.(moons|miou)"):

@@ -8,7 +8,8 @@ import yaml
 from branching import Branching
 from conftest import ROOT
 
-from segcert import components, metrics, modelconfig, preprocess
+from segcert import modelconfig
+from segcert.compute import components, metrics, preprocess
 from segcert.errors import StageError
 
 MODELS = sorted((ROOT / "config/models").glob("*.yml"))
@@ -257,7 +258,7 @@ def test_a_deploy_yaml_that_is_none_is_named(tmp_path, content):
 def test_deploy_yaml_is_read_by_paddleseg(tmp_path):
     from paddleseg.deploy.infer import DeployConfig
 
-    from segcert import exporting
+    from segcert.compute import exporting
 
     config = components.load_config(str(ROOT / "config/models/pp_humanseg_lite.yml"))
     exporting._write_deploy(tmp_path / "deploy.yaml", "model.json", config)
@@ -271,7 +272,7 @@ def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):
     """Each of its kind: a mark against conversion that stays on the class would spoil the first, or the second."""
     from paddleseg.deploy.export import WrappedModel
 
-    from segcert import exporting
+    from segcert.compute import exporting
 
     def labels(model, batch, traced, name):
         wrapped = WrappedModel(model, "argmax")
@@ -292,7 +293,7 @@ def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):
 
 @pytest.mark.parametrize(("content", "words"), [("{", "its messages are in the log"), (None, "does not exist")])
 def test_a_program_that_paddle2onnx_cannot_read_is_told_of(tmp_path, content, words):
-    from segcert import exporting
+    from segcert.compute import exporting
 
     (tmp_path / "model.pdiparams").write_bytes(b"")
     if content is not None:
@@ -302,7 +303,7 @@ def test_a_program_that_paddle2onnx_cannot_read_is_told_of(tmp_path, content, wo
 
 
 def test_weights_that_are_not_finite_are_named():
-    from segcert import training
+    from segcert.compute import training
 
     layer = paddle.nn.Linear(2, 2)
     training._require_finite_weights(layer)

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segcert import archives, layouts, record, synthetic
+from segcert import record
+from segcert.data import archives, layouts, synthetic
 from segcert.errors import StageError
 
 IMAGES = {"train": 4, "val": 2, "test": 2}

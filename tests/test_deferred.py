@@ -5,7 +5,8 @@ import sys
 
 
 def python(root, code: str) -> str:
-    start = f"import sys; sys.path.insert(0, {str(root / 'scripts')!r}); from segcert.deferred import defer; defer()\n"
+    start = f"import sys\nsys.path.insert(0, {str(root / 'scripts')!r})\n"
+    start += "from segcert.stage.deferred import defer\ndefer()\n"
     done = subprocess.run(
         [sys.executable, "-c", start + code], capture_output=True, text=True, timeout=300, check=False
     )
@@ -14,13 +15,14 @@ def python(root, code: str) -> str:
 
 
 def test_paddleseg_is_imported_without_what_it_hardly_uses(root):
-    code = "import segcert.components\nprint([n for n in ('sklearn.base', 'pandas', 'setuptools') if n in sys.modules])"
+    unwanted = ("sklearn.base", "pandas", "setuptools")
+    code = f"import segcert.compute.components\nprint([n for n in {unwanted} if n in sys.modules])"
     assert python(root, code) == "[]"
 
 
 def test_what_is_used_is_the_module_itself(root):
     code = """
-import segcert.components, numpy as np
+import segcert.compute.components, numpy as np
 from paddleseg.utils import metrics
 from paddleseg.models.losses import maskformer_loss
 print(metrics.skmetrics.roc_auc_score([0, 1, 1], [0.1, 0.2, 0.9]))

@@ -24,8 +24,10 @@ from http_server import Answer, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import archives, checkpoints, download, record, sources, stage, synthetic
+from segcert import record
+from segcert.data import archives, checkpoints, download, sources, synthetic
 from segcert.errors import StageError
+from segcert.stage import supervisor as stage
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 OTHER = CONTENT[::-1]

@@ -20,7 +20,8 @@ import psutil
 import pytest
 from conftest import ROOT, copy_project, finished_run, interpreter, planned_jobs, snakemake
 
-from segcert import asked, evidencepack, machine, readiness
+from segcert import asked, machine, readiness
+from segcert.show import evidencepack
 
 CONFIG = {
     "mode": "smoke",
@@ -440,7 +441,7 @@ def test_a_red_run_ends_in_its_pack_and_no_secret_is_in_it(run, monkeypatch):
     monkeypatch.setenv("PATH", standin(run.parent / "bin", FAILS))
     monkeypatch.setenv("PLANTED_TOKEN", "planted-variable")
     before = (run / TOP / "evidence.zip").read_bytes()
-    script = run / "scripts/segcert/inference.py"
+    script = run / "scripts/segcert/compute/inference.py"
     source = script.read_text(encoding="utf-8")
     planted = (
         "    import os\n"

@@ -19,7 +19,8 @@ import yaml
 from conftest import ROOT, interpreter, planned_jobs, snakemake
 from http_server import serving
 
-from segcert import advice, machine, processes, record
+from segcert import machine, processes, record
+from segcert.stage import advice
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: it mounts file systems, makes groups, changes users"
@@ -87,7 +88,7 @@ def memory_group(limit):
 GREEDY = """
 import os, sys, time
 sys.path.insert(0, {scripts!r})
-from segcert import stage
+from segcert.stage import supervisor as stage
 
 def work(args, staging):
     if args.what == "memory":
@@ -399,7 +400,8 @@ def test_an_attempt_that_is_at_work_is_not_trodden_on(greedy, tmp_path, monkeypa
     short = tmp_path / "site/sitecustomize.py"
     short.parent.mkdir()
     short.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\nfrom segcert import stage\nstage.OTHERS_S = 1\n"
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        "from segcert.stage import supervisor as stage\nstage.OTHERS_S = 1\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(short.parent))
     done = greedy("fine")
@@ -429,7 +431,8 @@ user, shared, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 sys.path.insert(0, {scripts!r})
 import argparse
 import with_gpus
-from segcert import download, leases
+from segcert.data import download
+from segcert.stage import leases
 
 def fetch(url, folder):
     os.chdir(folder)

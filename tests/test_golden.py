@@ -36,7 +36,7 @@ PLANS = {
 
 
 def described() -> str:
-    from segcert import cells, settings
+    from segcert import cells, sections, settings
     from segcert.machine import Hardware
 
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def described() -> str:
         for name, plan in PLANS.items():
             lines.append(f"# {mode}, {gpus} GPUs, {name}")
             asked = {**plan, "mode": mode}
-            resolved = settings.resolve(settings.merge(shipped, asked), asked, "config.yaml")
+            resolved = settings.resolve(sections.merge(shipped, asked), asked, "config.yaml")
             for cell in cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True, cores=8)).cells:
                 state = cell.status or f"threads={cell.threads} gpus={cell.gpus} runtime={cell.runtime}"
                 lines.append(f"{cell.stage} {cell.record} {state}")

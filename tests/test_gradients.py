@@ -12,7 +12,7 @@ TOLERANCE = 1e-6  # absolute; the gradients are of the order of 0.01 and compute
 
 def gradients(folder, name, *launcher):
     environment = {**os.environ, "GRADIENTS": str(folder / f"{name}.npz"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(ROOT / "tests/gradient_step.py")]
+    command = [sys.executable, *launcher, str(ROOT / "tests/helpers/gradient_step.py")]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
     )

@@ -8,7 +8,8 @@ import sys
 from conftest import ROOT
 from stages import CONFIG, MODEL, SIZE, losses, script, train
 
-from segcert import layouts, record
+from segcert import record
+from segcert.data import layouts
 
 
 def test_training_lowers_the_loss_and_beats_the_all_background_model(trained, dataset):
@@ -22,7 +23,7 @@ def test_training_lowers_the_loss_and_beats_the_all_background_model(trained, da
 
 
 def _background_share(dataset):
-    from segcert.metrics import read_label
+    from segcert.compute.metrics import read_label
 
     pairs = layouts.splits(dataset, "mini_supervisely")["val"]
     maps = [read_label(dataset / label) for _, label in pairs]

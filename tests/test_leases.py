@@ -14,7 +14,8 @@ from conftest import ROOT
 from filelock import FileLock, Timeout
 from gpu import stand_in_driver
 
-from segcert import gpus, leases
+from segcert import gpus
+from segcert.stage import leases
 
 WITH_GPUS = [sys.executable, str(ROOT / "scripts/with_gpus.py")]
 

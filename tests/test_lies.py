@@ -13,7 +13,8 @@ import stages
 import tipc_logs
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, dtypes, engines, evidence, inference, metrics, record, training
+from segcert import cells, certificates, conclusions, record
+from segcert.compute import dtypes, engines, evidence, inference, metrics, training
 
 PATCHED = """
 import sys
@@ -156,7 +157,7 @@ def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
         ),
         (
             "onednn",
-            "from segcert import engines; run = engines.PaddleEngine.run\n"
+            "from segcert.compute import engines; run = engines.PaddleEngine.run\n"
             "engines.PaddleEngine.run = lambda self, batch: run(self, batch)[1:]",
             "the engine gave 0 label maps for 1 images",
         ),
@@ -239,7 +240,7 @@ def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, data
     (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
     zeros = tmp_path / "zeros.py"
     patch = """
-from segcert import engines
+from segcert.compute import engines
 run = engines.OnnxRuntimeEngine.run
 engines.OnnxRuntimeEngine.run = lambda self, batch: run(self, batch) * 0"""
     zeros.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
@@ -324,7 +325,8 @@ def test_an_evaluation_without_proof_is_not_believed(trained):
 EVALUATED = """
 import sys
 sys.path.insert(0, {scripts!r})
-from segcert import components, metrics, stage
+from segcert.compute import components, metrics
+from segcert.stage import supervisor as stage
 load, measure = components.load_model, metrics.Confusion.metrics
 def odd(*given):
     model = load(*given)
@@ -468,7 +470,7 @@ def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     """Paddle's CPU build takes no setting of a GPU and says so in its log alone; a stand-in says that there is one."""
-    from segcert import device
+    from segcert.compute import device
 
     def load(kind):
         return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
@@ -711,7 +713,7 @@ import os, sys, threading
 import numpy as np
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from segcert import engines
+from segcert.compute import engines
 may = os.sched_getaffinity(0)
 runner = engines.create(sys.argv[2], Path("export"), "model.json", "cpu", "fp32", 1)
 batch = np.zeros((1, 3, 96, 128), np.float32)

@@ -9,7 +9,7 @@ import tipc_files
 import yaml
 from conftest import snakemake
 
-from segcert import cells, explain, matrix, settings
+from segcert import cells, listing, offers, settings
 from segcert.machine import Hardware
 
 CPU = Hardware(0, "cpu", bf16=True)
@@ -22,7 +22,7 @@ def runs(rules, device, quant):
     return {
         (engine, precision)
         for engine, precision in itertools.product(ENGINES[device], PRECISIONS)
-        if matrix.left_out(rules, device, engine, precision, quant) is None
+        if offers.left_out(rules, device, engine, precision, quant) is None
     }
 
 
@@ -35,8 +35,8 @@ def test_tipc_rules_leave_what_the_originals_loops_leave():
 
 def test_strict_rules_correct_what_the_original_gets_wrong():
     assert runs("strict", "gpu", quant=True) == {("tensorrt", "int8")}, "the original has it the other way round"
-    assert matrix.left_out("strict", "cpu", "onednn", "bf16") is None
-    assert matrix.left_out("tipc", "cpu", "onednn", "bf16").startswith("C4: ")
+    assert offers.left_out("strict", "cpu", "onednn", "bf16") is None
+    assert offers.left_out("tipc", "cpu", "onednn", "bf16").startswith("C4: ")
     assert runs("strict", "gpu", quant=False) == {
         ("native", "fp32"),
         ("native", "fp16"),
@@ -67,13 +67,13 @@ def test_strict_rules_correct_what_the_original_gets_wrong():
     ],
 )
 def test_each_rule_says_its_id_and_why(rules, device, engine, precision, quant, rule):
-    reason = matrix.left_out(rules, device, engine, precision, quant)
-    assert reason.startswith(f"{rule}: {matrix.RULES[rules][rule]}")
+    reason = offers.left_out(rules, device, engine, precision, quant)
+    assert reason.startswith(f"{rule}: {offers.RULES[rules][rule]}")
 
 
 def test_every_rule_is_documented(root):
     page = (root / "docs/matrix.md").read_text(encoding="utf-8")
-    for rules in matrix.RULES.values():
+    for rules in offers.RULES.values():
         for rule, words in rules.items():
             assert f"| {rule} |" in page
             assert words in page, f"{rule}: {words}"
@@ -98,7 +98,7 @@ def test_tipc_rules_on_the_built_in_matrix(root):
 def test_the_text_has_every_combination_and_its_decision(root):
     overrides = {"rules": "tipc", "mode": "smoke", "models": ["pp_humanseg_lite"]}
     table = cells.CellTable(settings.resolve({**tipc_files.shipped(root), **overrides}, overrides, "c"), CPU)
-    lines = explain.text(table).splitlines()
+    lines = listing.text(table).splitlines()
     for cell in table.cells:
         decision = "run" if cell.planned else cell.status
         found = [line for line in lines if f"{cell.model} {cell.stage} " in line and cell.name in line]

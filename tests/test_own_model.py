@@ -13,7 +13,8 @@ import pytest
 import yaml
 from conftest import ROOT, copy_project, planned_jobs, snakemake
 
-from segcert import machine, synthetic
+from segcert import machine
+from segcert.data import synthetic
 
 EXAMPLE = "docs/examples/segformer_b0"
 TINY = {

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from segcert import archives, cells, folders, layouts, modelconfig, params, settings
+from segcert import cells, modelconfig, sections, settings
+from segcert.data import archives, folders, layouts
 from segcert.errors import ConfigError, StageError
 from segcert.machine import Hardware
+from segcert.tipc import params
 
 CPU = Hardware(0, "cpu", bf16=True)
 GPU = Hardware(8, "gpu")
@@ -70,7 +72,7 @@ def resolve(shipped):
 
     def run(*files, **overrides):
         overrides = {**({"params_file": [str(file) for file in files]} if files else {}), **overrides}
-        return settings.resolve(settings.merge(shipped, overrides), overrides, "config.yaml")
+        return settings.resolve(sections.merge(shipped, overrides), overrides, "config.yaml")
 
     return run
 
@@ -368,7 +370,7 @@ def test_gpu_list_forms(gpu_list, kinds):
 )
 def test_gpu_list_becomes_topologies(tmp_path, resolve, gpu_list, topologies, devices, device):
     file = tipc_files.write(tmp_path / "train_infer_python.txt", gpu_list=gpu_list)
-    train = settings.of_model(resolve(file), "pp_humanseg_lite", "train")
+    train = sections.of_model(resolve(file), "pp_humanseg_lite", "train")
     assert (train["topologies"], train["devices"], train["device"]) == (topologies, devices, device)
     rows = [c for c in table_of(resolve(file), GPU).cells if c.stage in ("train", "eval") and c.planned]
     assert {c.topology for c in rows} == set(topologies)
@@ -411,7 +413,7 @@ def test_trainers_and_autocast_become_precisions(tmp_path, resolve, changes, pre
     changes = dict(changes)
     changes.setdefault("norm_trainer", f"tools/train.py --config {{config}} --seed 100 {changes.pop('options', '')}")
     resolved = resolve(tipc_files.write(tmp_path / "train_infer_python.txt", **changes))
-    assert settings.of_model(resolved, "pp_humanseg_lite", "train")["precisions"] == precisions
+    assert sections.of_model(resolved, "pp_humanseg_lite", "train")["precisions"] == precisions
     assert not skipped(resolved)
 
 
@@ -433,8 +435,8 @@ def test_options_and_lists_become_settings(tmp_path, resolve):
     resolved = resolve(file, mode="lite_train_whole_infer")
     model = "pp_humanseg_mobile"
     assert resolved["models"] == [model]
-    assert settings.of_model(resolved, model, "seed") == 7
-    train, infer = (settings.of_model(resolved, model, key) for key in ("train", "infer"))
+    assert sections.of_model(resolved, model, "seed") == 7
+    train, infer = (sections.of_model(resolved, model, key) for key in ("train", "infer"))
     assert (train["iters"], train["batch_size"], train["workers"], train["log_iters"]) == (12, 2, 3, 4)
     assert infer["cpu"] == [
         {"engine": engine, "precision": precision} for engine in ("onednn", "native") for precision in ("fp32", "fp16")
@@ -448,18 +450,18 @@ def test_options_and_lists_become_settings(tmp_path, resolve):
 def test_a_mode_that_the_file_does_not_know_uses_its_own_values_and_says_so(tmp_path, resolve, shipped):
     file = tipc_files.write(tmp_path / "train_infer_python.txt")
     resolved = resolve(file, mode="smoke")
-    train = settings.of_model(resolved, "pp_humanseg_lite", "train")
+    train = sections.of_model(resolved, "pp_humanseg_lite", "train")
     assert train["iters"] == shipped["modes"]["smoke"]["train"]["iters"]
     assert any(f"{file}:7: --iters: no value for mode smoke" in note for note in resolved["params"]["notes"])
     own = tipc_files.write(tmp_path / "own.txt", iters="smoke=3|" + "|".join(f"{m}=9" for m in tipc_files.TRAIN_MODES))
-    assert settings.of_model(resolve(own, mode="smoke"), "pp_humanseg_lite", "train")["iters"] == 3
+    assert sections.of_model(resolve(own, mode="smoke"), "pp_humanseg_lite", "train")["iters"] == 3
 
 
 def test_a_list_that_is_null_leaves_the_trainers_own_option(tmp_path, resolve):
     options = {"iters": "null", "norm_trainer": "tools/train.py --config {config} --iters 7"}
     assert meaning_of(**options).iters == {}
     resolved = resolve(tipc_files.write(tmp_path / "train_infer_python.txt", **options))
-    assert settings.of_model(resolved, "pp_humanseg_lite", "train")["iters"] == 7
+    assert sections.of_model(resolved, "pp_humanseg_lite", "train")["iters"] == 7
     assert not any("--iters: no value" in note for note in resolved["params"]["notes"])
 
 
@@ -471,10 +473,10 @@ def test_the_users_own_values_win(tmp_path, resolve):
         infer={"cpu_threads": [2]},
         model_zoo={"pp_humanseg_lite": {"settings": {"train": {"batch_size": 9}}}},
     )
-    train = settings.of_model(resolved, "pp_humanseg_lite", "train")
+    train = sections.of_model(resolved, "pp_humanseg_lite", "train")
     assert (train["iters"], train["batch_size"]) == (3, 9)
-    assert settings.of_model(resolved, "pp_humanseg_lite", "infer")["cpu_threads"] == [2]
-    assert settings.of_model(resolved, "pp_humanseg_lite", "seed") == 5
+    assert sections.of_model(resolved, "pp_humanseg_lite", "infer")["cpu_threads"] == [2]
+    assert sections.of_model(resolved, "pp_humanseg_lite", "seed") == 5
     other = tipc_files.write(tmp_path / "other.txt", model_name="ocrnet_hrnetw18")
     assert resolve(file, other, models=["ocrnet_hrnetw18"])["models"] == ["ocrnet_hrnetw18"]
     assert resolve(file, mode="gpu_evidence", params_file=str(other))["models"] == ["ocrnet_hrnetw18"]
@@ -487,7 +489,7 @@ def test_settings_of_a_model_without_params_files(resolve):
     assert [train["pp_liteseg_stdc1"][key] for key in ("batch_size", "seed", "input_size")] == [1, 4, [64, 32]]
     assert [train["pp_liteseg_stdc2"][key] for key in ("batch_size", "seed", "input_size")] == [2, 100, [256, 128]]
     both = resolve(mode="smoke", train={"batch_size": 8}, model_zoo=mine)
-    assert settings.of_model(both, "pp_liteseg_stdc1", "train")["batch_size"] == 1, "one's own of the model wins"
+    assert sections.of_model(both, "pp_liteseg_stdc1", "train")["batch_size"] == 1, "one's own of the model wins"
     for wrong, words in (
         ({"train": {"batch": 1}}, r"model_zoo\.pp_liteseg_stdc1\.settings\.train\.batch.*no such key"),
         ({"speed": 1}, "no such key"),
@@ -712,9 +714,9 @@ def test_a_size_that_is_open_is_taken_from_elsewhere_or_skipped(paddleseg, resol
     (paddleseg / "configs/base.yml").write_text(BASE.replace("{type: Resize, target_size: [64, 64]}, ", ""))
     file.write_text(tipc_files.text(tipc_files.TAIL, model_name="mine"))
     resolved = resolve(file)
-    assert settings.of_model(resolved, "mine", "export")["input_size"] == [398, 224] and not skipped(resolved)
+    assert sections.of_model(resolved, "mine", "export")["input_size"] == [398, 224] and not skipped(resolved)
     tipc_files.write(file, model_name="fcn_hrnetw18")
-    assert settings.of_model(resolve(file), "fcn_hrnet_w18", "export")["input_size"] == [1024, 512]
+    assert sections.of_model(resolve(file), "fcn_hrnet_w18", "export")["input_size"] == [1024, 512]
     assert not skipped(resolve(tipc_files.write(file, model_name="mine"), input_size=[64, 64]))
 
 

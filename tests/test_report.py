@@ -14,8 +14,9 @@ from junitparser import Failure, JUnitXml, Skipped
 from PIL import Image
 
 from segcert import conclusions as work
-from segcert import logs, page, pictures, plots, report, statuses
+from segcert import statuses
 from segcert.conclusions import Conclusions
+from segcert.show import logs, page, pictures, plots, report
 
 TICK = statuses.PASSED.symbol
 

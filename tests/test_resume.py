@@ -13,7 +13,7 @@ from conftest import ROOT
 from stages import CONFIG, MODEL, SIZE, losses, train
 
 from segcert import record
-from segcert.snapshots import Snapshots
+from segcert.compute.snapshots import Snapshots
 
 # Weights after the same steps in the same order differ in nothing but what threads round; here there is one.
 TOLERANCE = 1e-6
@@ -129,10 +129,10 @@ def test_a_snapshot_belongs_to_the_code_and_the_software_that_made_it(dataset, t
     before = script.identity(args)
     assert script.identity(args) == before
     assert script.identity(argparse.Namespace(**{**given, "iters": 2})) != before
-    sources = script.code.sources(script.__file__)
+    sources = script.code.modules(script.__file__)
     edited = tmp_path / "training.py"
     edited.write_text("# edited\n")
-    monkeypatch.setattr(script.code, "sources", lambda _: [*sources[1:], str(edited)])
+    monkeypatch.setattr(script.code, "modules", lambda _: [*sources[1:], str(edited)])
     assert script.identity(args) != before
     monkeypatch.undo()
     installed = script.machine.software(here=False)

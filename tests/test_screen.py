@@ -2,7 +2,7 @@
 
 import pytest
 
-from segcert import screen
+from segcert.show import screen
 
 START = {"msg": "", "rule_name": "train", "jobid": 7, "wildcards": {"mode": "smoke", "model": "m"}, "created": 100.0}
 

@@ -21,7 +21,9 @@ from http_server import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import benchlog, masking, record, synthetic
+from segcert import masking, record
+from segcert.data import synthetic
+from segcert.tipc import benchlog
 
 # Each makes a file where a shell reads it as more than a word.
 HOSTILE = "a $(touch pwned1) `touch pwned2`; touch pwned3 && touch pwned4 | touch pwned5 'b\" %s \\ *"
@@ -101,12 +103,13 @@ def test_no_shell_runs_what_a_configuration_says(project, monkeypatch):
     ],
 )
 def test_names_that_become_paths_are_restricted(key, value):
+    from segcert import sections
     from segcert import settings as resolver
     from segcert.errors import ConfigError
 
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     with pytest.raises(ConfigError):
-        resolver.resolve(resolver.merge(shipped, {key: value}), {key: value}, "config/config.yaml")
+        resolver.resolve(sections.merge(shipped, {key: value}), {key: value}, "config/config.yaml")
 
 
 # -- what the package must not do -------------------------------------------------------------
@@ -232,13 +235,14 @@ def test_no_secret_reaches_a_record_a_log_or_the_conclusions(project, monkeypatc
 
 def test_wrong_urls_are_refused_without_showing_them():
     """A slash in a password makes another host of it: then nothing says where the password ends."""
+    from segcert import sections
     from segcert import settings as resolver
     from segcert.errors import ConfigError
 
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     mine = {"weights": {"w": {"source": "url", "url": "https://user:planted/secret@example.org/w"}}}
     with pytest.raises(ConfigError, match=r"weights\.w\.url.*%2F") as refused:
-        resolver.resolve(resolver.merge(shipped, mine), mine, "config/config.yaml")
+        resolver.resolve(sections.merge(shipped, mine), mine, "config/config.yaml")
     assert "planted" not in str(refused.value)
 
 

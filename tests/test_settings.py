@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from segcert import modelconfig, settings
+from segcert import modelconfig, sections, settings
 from segcert.errors import ConfigError
 
 FILE = "config/config.yaml"
@@ -17,7 +17,7 @@ def config(root):
 
 
 def resolve(config, **overrides):
-    return settings.resolve(settings.merge(config, overrides), overrides, FILE)
+    return settings.resolve(sections.merge(config, overrides), overrides, FILE)
 
 
 def test_shipped_configuration_resolves_in_every_mode(config):
@@ -42,9 +42,9 @@ def test_aliases_name_models(config):
 
 def test_values_by_model(config):
     whole = resolve(config, mode="whole_train_whole_infer")["train"]["batch_size"]
-    assert settings.per_model(whole, "ocrnet_hrnetw48") == 3
-    assert settings.per_model(whole, "ocrnet_hrnetw18") == 8
-    assert settings.per_model(5, "anything") == 5
+    assert sections.per_model(whole, "ocrnet_hrnetw48") == 3
+    assert sections.per_model(whole, "ocrnet_hrnetw18") == 8
+    assert sections.per_model(5, "anything") == 5
 
 
 WRONG = [

@@ -12,13 +12,16 @@ import pytest
 import stages
 from gpu import stand_in_driver
 
-from segcert import gpus, leases, machine, processes, record, stage
+from segcert import gpus, machine, processes, record
+from segcert.stage import leases
+from segcert.stage import supervisor as stage
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert import record, stage
+from segcert import record
+from segcert.stage import supervisor as stage
 from segcert.errors import StageError, Unverified
 
 def work(args, staging):
@@ -313,7 +316,7 @@ GPU_SCRIPT = """
 import ctypes, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert import stage
+from segcert.stage import supervisor as stage
 
 def work(args, staging):
     # As one that waits for its device, which no signal ends: its end at its parent's is called off.
@@ -426,7 +429,7 @@ def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path
 
 def test_a_worker_whose_parent_was_quicker_to_end_ends(root):
     """It asks for a signal at its parent's end, and that has come already."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert import stage; "
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.stage import supervisor as stage; "
     code += "stage.die_with_parent(int(sys.argv[2]))"
     for parent, code_expected in ((os.getpid(), 0), (1, 1)):
         command = [sys.executable, "-c", code, str(root / "scripts"), str(parent)]

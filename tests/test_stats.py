@@ -5,7 +5,9 @@ import statistics
 
 import pytest
 
-from segcert import comparison, plots, stats
+from segcert import comparison
+from segcert.compute import stats
+from segcert.show import plots
 
 
 def coverage(count, low, high):

@@ -16,8 +16,10 @@ from junitparser import Failure, JUnitXml, Skipped
 from test_comparison import cell as compared_cell
 from test_comparison import compared, run
 
-from segcert import comparison, conclusions, page, plots, record, report, stage, statuses
+from segcert import comparison, conclusions, record, statuses
 from segcert.conclusions import Conclusions
+from segcert.show import page, plots, report
+from segcert.stage import supervisor as stage
 
 WHY = "the moon was full"
 TITLES = {
@@ -215,7 +217,7 @@ EDITS = {
 ALL = (PASSED, FLAKY, """,
         None,
     ),
-    "scripts/segcert/templates/page/page.css": (
+    "scripts/segcert/show/templates/page/page.css": (
         ".s-failed {",
         ".s-flaky { --tint: #fdebee; --edge: #ec9aa8; --text: #8f0f26; --mark: #c81e3a; }\n.s-failed {",
         "test_report.py::test_every_status_has_a_symbol_a_word_in_two_languages_and_a_colour",
@@ -239,7 +241,7 @@ ALL = (PASSED, FLAKY, """,
     ),
 }
 MADE, MAKE = "docs/reference/statuses.md", "import generate; open({!r}, 'w').write(generate.statuses_page())"
-WHERE_IT_ARISES = {f"scripts/segcert/{name}.py" for name in ("stage", "conclusions", "cells")}
+WHERE_IT_ARISES = {f"scripts/segcert/{name}.py" for name in ("stage/supervisor", "conclusions", "cells")}
 
 
 def edit(folder, name):

@@ -10,13 +10,15 @@ import stages
 from conftest import ROOT, snakemake
 from gpu import stand_in_driver
 
-from segcert import gpus, inference, leases, machine, record
+from segcert import gpus, machine, record
+from segcert.compute import inference
 from segcert.errors import Unverified
+from segcert.stage import leases
 
 SCRIPT = """
 import os, sys
 sys.path.insert(0, {scripts!r})
-from segcert import stage
+from segcert.stage import supervisor as stage
 
 def work(args, staging):
     import numpy

@@ -17,7 +17,7 @@ def test_types_hold():
 
 
 def test_a_wrong_type_is_found(project):
-    stats = project / "scripts/segcert/stats.py"
+    stats = project / "scripts/segcert/compute/stats.py"
     stats.write_text(stats.read_text(encoding="utf-8") + "\nMIN_SAMPLES_P99 = str(MIN_SAMPLES_P99)\n", encoding="utf-8")
     checked = check(project)
     assert checked.returncode == 1 and "stats.py" in checked.stdout, checked.stdout + checked.stderr

@@ -15,7 +15,8 @@ import yaml
 from conftest import copy_project, planned_jobs, snakemake
 from http_server import Answer, serving
 
-from segcert import cells, conclusions, machine, record, settings, synthetic
+from segcert import cells, conclusions, machine, record, sections, settings
+from segcert.data import synthetic
 
 MODEL = "pp_humanseg_lite"
 IMAGES = {"train": 6, "val": 2, "test": 7}  # more to infer on than a lite mode would take
@@ -179,7 +180,7 @@ MODES = {  # iterations of training, images of inference (None: the whole list),
 def test_modes_do_what_the_originals_do(root, mode):
     shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
     chosen = {"mode": mode, "models": ["ocrnet_hrnetw18"]}
-    resolved = settings.resolve(settings.merge(shipped, chosen), chosen, "config")
+    resolved = settings.resolve(sections.merge(shipped, chosen), chosen, "config")
     table = cells.CellTable(resolved, machine.hardware("gpu"))
     iters, images, dataset = MODES[mode]
     assert table.dataset("ocrnet_hrnetw18") == dataset
@@ -226,7 +227,7 @@ def test_data_that_cannot_be_had_block_what_is_evaluated_on_them(tmp_path, monke
     shipped = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
     overrides = {**TINY, "mode": "whole_infer"}
     table = cells.CellTable(
-        settings.resolve(settings.merge(shipped, overrides), overrides, "config"),
+        settings.resolve(sections.merge(shipped, overrides), overrides, "config"),
         machine.hardware("cpu"),
     )
     result = conclusions.conclude(table, ["results/data/mini_supervisely.tar.json"])

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from segcert import matrix, record, statuses
+from segcert import offers, record, statuses
 from segcert.machine import GPU_SOFTWARE, Hardware
-from segcert.matrix import CPU, GPU
-from segcert.settings import MODEL_SECTIONS, of_model, per_model
+from segcert.offers import CPU, GPU
+from segcert.sections import MODEL_SECTIONS, of_model, per_model
 
 PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
 # Software that others than cells of Paddle alone run on, by engine or stage.
@@ -446,7 +446,7 @@ class CellTable:
     ) -> Cell:
         infer = self.section(model, "infer")
         status = None
-        reason = matrix.left_out(self.settings["rules"], device, engine, precision, quant)
+        reason = offers.left_out(self.settings["rules"], device, engine, precision, quant)
         if quant and not reason:
             reason = "quantised models are not done here yet"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, precision)

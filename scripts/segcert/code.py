@@ -14,7 +14,7 @@ from segcert.errors import ConfigError
 SKEW_S = 60  # by which the clocks of two machines may well differ
 
 
-def sources(script: Path | str) -> list[str]:
+def modules(script: Path | str) -> list[str]:
     """The script and every module of this project that it imports, directly or through others.
 
     Imports inside functions count too.
@@ -41,7 +41,7 @@ def versions(script: Path | str, *folders: str) -> list[str]:
     """
     root = Path(script).parent
     read = [file for folder in folders for file in (root / folder).iterdir() if file.is_file()]
-    files = sorted({*map(Path, sources(script)), *read})
+    files = sorted({*map(Path, modules(script)), *read})
     return [f"{file.relative_to(root).as_posix()} {_digest(file)}" for file in files]
 
 
@@ -75,8 +75,10 @@ def _imported(file: Path, root: Path) -> list[Path]:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     files = []
     for name in names:
-        base = root.joinpath(*name.split("."))
-        files += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):  # a module's packages are imported before it
+            base = root.joinpath(*parts[:depth])
+            files += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
     return files
 
 

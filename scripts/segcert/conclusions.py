@@ -17,7 +17,7 @@ from typing import Any
 from segcert import SCHEMA_VERSION, certificates, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
 from segcert.masking import masked
-from segcert.settings import per_model
+from segcert.sections import per_model
 
 RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS, "record_file")
 # The stages whose outputs a stage reads itself; a tar and a history are read by none of them.

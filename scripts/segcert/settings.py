@@ -18,14 +18,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import paramsettings
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
-from segcert.parammodel import per_model as per_model
+from segcert.paths import SCHEMA
+from segcert.sections import merge, of_model, only, without
+from segcert.tipc import layer
 
-SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema" / "config.schema.json"
-# Sections that a model may have of its own, in `model_zoo.<model>.settings`.
-MODEL_SECTIONS = ("train", "evaluate", "export", "infer", "input_size", "seed", "gates")
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
@@ -43,18 +41,6 @@ MODE_SECTIONS = (
     "benchmark",
     "compare",
 )
-
-
-def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with each layer laid over it: mappings key by key, anything else replaced whole."""
-    merged = copy.deepcopy(dict(base))
-    for layer in layers:
-        for key, value in layer.items():
-            if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-                merged[key] = merge(merged[key], value)
-            else:
-                merged[key] = copy.deepcopy(value)
-    return merged
 
 
 def completed(
@@ -93,53 +79,24 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
         raise ConfigError(
             _message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}{_meant(mode, modes)}")
         )
-    own = {key: _only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
+    own = {key: only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
     chosen: dict[str, Any] = {}
     said: dict[str, Any] = {}
     if config["params_file"]:
-        made, said["params"] = paramsettings.layer(config, merge(config, modes[mode], own))
-        mine = {key: _only(config[key], overrides[key]) for key in overrides if key in config}
+        made, said["params"] = layer.layer(config, merge(config, modes[mode], own))
+        mine = {key: only(config[key], overrides[key]) for key in overrides if key in config}
         config = merge(config, made, mine)
         chosen = {"models": made["models"]}
     settings = merge(config, modes[mode], chosen, own)
     for name, entry in settings["model_zoo"].items():
         if "settings" in entry:
             user = overrides.get("model_zoo", {}).get(name, {}).get("settings", {})
-            entry["settings"] = merge(_without(entry["settings"], own), _only(entry["settings"], user))
+            entry["settings"] = merge(without(entry["settings"], own), only(entry["settings"], user))
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
     settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
     return {**settings, **said}
-
-
-def of_model(settings: Mapping[str, Any], model: str, section: str) -> Any:
-    """A section of the settings as it is for one model: with the model's own `settings` laid over."""
-    own = settings["model_zoo"][model].get("settings", {})
-    if section not in own:
-        return settings[section]
-    # `input_size` is one value, also where it is written as a mapping by model.
-    if section == "input_size" or not isinstance(own[section], Mapping):
-        return own[section]
-    return merge(settings[section], own[section])
-
-
-def _only(tree: Any, keys: Any) -> Any:
-    """The part of a tree that another tree has the keys of."""
-    if isinstance(tree, Mapping) and isinstance(keys, Mapping):
-        return {key: _only(tree[key], keys[key]) for key in keys if key in tree}
-    return tree
-
-
-def _without(tree: Any, keys: Any) -> Any:
-    """A tree less what another tree has: a value there, or the same mapping, goes; mappings key by key."""
-    if not (isinstance(tree, Mapping) and isinstance(keys, Mapping)):
-        return tree
-    return {
-        key: _without(value, keys.get(key))
-        for key, value in tree.items()
-        if key not in keys or (isinstance(value, Mapping) and isinstance(keys[key], Mapping))
-    }
 
 
 def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

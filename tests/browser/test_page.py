@@ -17,13 +17,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 import pages
 from conftest import finished_run
 from test_chain import CONFIG, PASSED
 
-from segcert import page, statuses
+from segcert import statuses
+from segcert.show import page
 
 PATIENCE_S = 60
 WIDE, NARROW = 1280, 400

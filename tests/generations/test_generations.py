@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from conftest import ROOT, copy_project, snakemake
 
@@ -53,7 +53,7 @@ import sys
 sys.path[:0] = [{scripts!r}, {tests!r}]
 import numpy as np, paddle
 from paddleseg.deploy.export import WrappedModel
-from segcert import exporting
+from segcert.compute import exporting
 from branching import Branching
 model = Branching()
 wrapped = WrappedModel(model, "argmax")
@@ -126,7 +126,7 @@ def test_the_generations_agree(chains):
     """From equal seeds: equal losses, equal label maps; and the comparison finds what does differ."""
     import numpy as np
 
-    from segcert import metrics
+    from segcert.compute import metrics
 
     old, new = (chains[generation] / "results/smoke" for generation in ("2.6", "3.2"))
     done = snakemake(

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from amp_standin import gpu_place
 
-from segcert import components, training
-from segcert.training import Precision, SnapshotPlan
+from segcert.compute import components, training
+from segcert.compute.training import Precision, SnapshotPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE, BATCH, SEED = [64, 48], 2, 7

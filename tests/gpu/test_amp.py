@@ -19,13 +19,14 @@ import paddle
 import pytest
 from paddleseg.core import train as paddleseg_train
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from amp_standin import PEAK_BYTES, Watch
 from amp_training import BATCH, BF16, FP32, O1, O2, SEED, Killed, PlantedLoss, config, fresh_process, ours
 
-from segcert import components, record, training
-from segcert.training import NonFiniteLoss
+from segcert import record
+from segcert.compute import components, training
+from segcert.compute.training import NonFiniteLoss
 
 GROUPS = [{"name": "conv_bn0", "lr_mult": 0.1}, {"name": "_batch_norm", "weight_decay_mult": 0.0}]
 CLIP_NORM = 0.01

@@ -3,7 +3,7 @@
 import paddle
 import pytest
 
-from segcert import device
+from segcert.compute import device
 from segcert.errors import Unverified
 
 

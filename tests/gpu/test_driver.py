@@ -11,7 +11,7 @@ from conftest import ROOT
 from gpu import stand_in_driver
 from gpu.stand_in_driver import instance, uuid
 
-from segcert import cells, gpus, machine, settings
+from segcert import cells, gpus, machine, sections, settings
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 
@@ -268,7 +268,7 @@ def shipped(**overrides):
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     precisions = [{"precision": "amp", "level": "O1", "dtype": dtype} for dtype in ("float16", "bfloat16")]
     overrides = {**overrides, "train": {"precisions": precisions}}
-    return settings.merge(config, overrides), overrides, str(path)
+    return sections.merge(config, overrides), overrides, str(path)
 
 
 CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.gpus import listed; "

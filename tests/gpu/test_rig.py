@@ -22,9 +22,10 @@ import yaml
 from conftest import copy_project
 from gpu import rig, stand_in_driver
 
-from segcert import gpus, leases, record
+from segcert import gpus, record
+from segcert.stage import leases
 
-WHOLE = os.environ.get("RIG") == "whole"  # the seed's plan, which is long: make test-gpu-whole
+WHOLE = os.environ.get("RIG") == "whole"  # PaddleSeg's plan, which is long: make test-gpu-whole
 MODELS = ["pp_humanseg_lite", "pp_liteseg_stdc1"]
 AMP = [("O1", "float16")] if WHOLE else [("O1", "float16"), ("O1", "bfloat16"), ("O2", "float16")]
 GPU_CELLS = [("native", "fp32"), ("native", "fp16"), ("tensorrt", "fp16"), ("onnxruntime", "fp32")]

@@ -1,0 +1,285 @@
+"""PaddleSeg's components, built from its own configuration files.
+
+The files under `config/models/` are plain PaddleSeg; what a run decides (data set, sizes, iterations,
+weights) is laid over them here, and losses that paddleseg 2.8.0 breaks on Paddle 3 are replaced by
+corrected ones under names of their own.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import paddleseg.datasets
+import paddleseg.models
+import paddleseg.optimizers
+import paddleseg.transforms  # noqa: F401  (registers its components)
+from paddleseg.cvlibs import Config, SegBuilder, manager
+from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
+from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
+
+from segcert.errors import StageError
+from segcert.stage import supervisor as stage
+
+SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
+
+
+# -- losses -----------------------------------------------------------------------------------
+
+
+@manager.LOSSES.add_component
+class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
+    """PaddleSeg's cross entropy with the weights of pixels in the loss's own dtype.
+
+    paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
+    """
+
+    def _post_process_loss(self, logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
+        """Mean over the counted pixels.
+
+        Args:
+            logit: N x H x W x C.
+            label: N x H x W, int64.
+            semantic_weights: N x H x W or None.
+            loss: loss of every pixel, N x H x W.
+        """
+        counted = (
+            (label != self.ignore_index).astype(loss.dtype)
+            if self.avg_non_ignore
+            else paddle.ones(label.shape, loss.dtype)
+        )
+        counted.stop_gradient = True
+        label.stop_gradient = True
+        loss = loss * counted
+        if semantic_weights is not None:
+            loss = loss * semantic_weights
+        weight = paddle.ones_like(counted)
+        if self.weight is not None:
+            # Ignored pixels count for nothing; class 0 stands in for them so that the lookup is valid.
+            classes = label * (label != self.ignore_index).astype(label.dtype)
+            weight = paddle.gather(self.weight, classes.flatten()).reshape(label.shape).astype(loss.dtype)
+        if self.top_k_percent_pixels == 1.0:
+            return loss.mean() / ((counted * weight).mean() + self.EPS)
+        hardest, index = paddle.topk(loss.flatten(), int(self.top_k_percent_pixels * loss.size))
+        return hardest.mean() / (paddle.gather(weight.flatten(), index).mean() + self.EPS)
+
+
+@manager.LOSSES.add_component
+class TypedOhemCrossEntropyLoss(OhemCrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
+    """PaddleSeg's online hard example mining with masks in the dtypes that they are used in.
+
+    Kept are the pixels whose probability of the true class is below the larger of `thresh` and the
+    `min_kept`-th smallest such probability (Shrivastava et al., 2016, for pixels).
+    """
+
+    def forward(self, logit: Any, label: Any) -> Any:
+        """Mean loss of the kept pixels. logit: N x C x H x W; label: N x H x W or N x 1 x H x W."""
+        n, c, h, w = logit.shape
+        label = label.reshape((-1,)).astype("int64")
+        valid = label != self.ignore_index
+        safe = paddle.where(valid, label, paddle.zeros_like(label))
+        kept = valid
+        if int(valid.sum()) > self.min_kept > 0:
+            with paddle.no_grad():
+                probability = F.softmax(logit.astype("float32"), axis=1).transpose((1, 0, 2, 3)).reshape((c, -1))
+                true = (probability * F.one_hot(safe, c).transpose((1, 0))).sum(axis=0)
+                true = paddle.where(valid, true, paddle.ones_like(true) * 2)  # ignored: harder than none
+                smallest = paddle.topk(true, self.min_kept, largest=False)[0].max()
+                kept = valid & (true < paddle.maximum(smallest, paddle.to_tensor(self.thresh, smallest.dtype)))
+        target = paddle.where(kept, safe, paddle.full_like(safe, self.ignore_index)).reshape((n, 1, h, w))
+        target.stop_gradient = True
+        mask = kept.astype("float32").reshape((n, 1, h, w))
+        mask.stop_gradient = True
+        loss = F.softmax_with_cross_entropy(logit, target, ignore_index=self.ignore_index, axis=1).astype("float32")
+        return (loss * mask).mean() / (mask.mean() + self.EPS)
+
+
+CORRECTED = {"CrossEntropyLoss": "TypedCrossEntropyLoss", "OhemCrossEntropyLoss": "TypedOhemCrossEntropyLoss"}
+
+
+def _corrected(loss: Any) -> Any:
+    """A loss configuration with the corrected losses in place of the ones they correct."""
+    if isinstance(loss, dict):
+        return {key: CORRECTED.get(value, value) if key == "type" else _corrected(value) for key, value in loss.items()}
+    if isinstance(loss, list):
+        return [_corrected(item) for item in loss]
+    return loss
+
+
+# -- configuration ----------------------------------------------------------------------------
+
+
+def load_config(
+    path: str,
+    dataset: str | None = None,
+    input_size: list[int] | None = None,
+    iters: int | None = None,
+    batch_size: int | None = None,
+    backbone_weights: str | None = None,
+    evaluate_as_exported: bool = True,
+) -> Config:
+    """A PaddleSeg configuration with a run's decisions laid over it.
+
+    Args:
+        path: the model's configuration.
+        dataset: folder of the data set; paths of list files are taken to lie in it.
+        input_size: [width, height] of training crops and of whatever is resized.
+        iters, batch_size: of the training (per device).
+        backbone_weights: file of the backbone's pretrained weights; None starts from scratch.
+        evaluate_as_exported: evaluate under the transforms of the exported model.
+
+    Raises:
+        StageError: PaddleSeg refuses the configuration.
+    """
+    try:
+        config = Config(path, iters=iters, batch_size=batch_size)
+    except Exception as error:
+        raise StageError(f"{path}: PaddleSeg refuses this configuration: {error}") from error
+    content = config.dic
+    for section in ("train_dataset", "val_dataset"):
+        _place(content[section], dataset, input_size)
+    export = _export_transforms(content, path, input_size)
+    content.setdefault("export", {})["transforms"] = export
+    if evaluate_as_exported:
+        content["val_dataset"]["transforms"] = export
+    content["model"]["pretrained"] = None
+    if isinstance(content["model"].get("backbone"), dict):
+        content["model"]["backbone"]["pretrained"] = backbone_weights
+    elif backbone_weights:
+        raise StageError(f"{path}: model.backbone: there is none to load {backbone_weights} into")
+    content["loss"] = _corrected(content["loss"])
+    return config
+
+
+def _place(section: dict[str, Any], dataset: str | None, input_size: list[int] | None) -> None:
+    if dataset:
+        section["dataset_root"] = dataset
+        for key in ("train_path", "val_path", "test_path"):
+            if key in section:
+                section[key] = str(Path(dataset) / Path(section[key]).name)
+    if input_size:
+        section["transforms"] = _resized(section["transforms"], input_size)
+
+
+def _resized(transforms: list[dict[str, Any]], size: list[int]) -> list[dict[str, Any]]:
+    return [{**item, SIZED[item["type"]]: list(size)} if item["type"] in SIZED else dict(item) for item in transforms]
+
+
+def _export_transforms(content: dict[str, Any], path: str, input_size: list[int] | None) -> list[dict[str, Any]]:
+    """The transforms of the exported model; they must end in one size, because it is exported for one."""
+    transforms = content.get("export", {}).get("transforms") or content["val_dataset"]["transforms"]
+    transforms = _resized(transforms, input_size) if input_size else [dict(item) for item in transforms]
+    if not any(item["type"] == "Resize" for item in transforms):
+        if not input_size:
+            raise StageError(
+                f"{path}: export.transforms: a Resize with target_size: [width, height] is needed, or `input_size` in "
+                "the run's configuration: the inference matrix runs on models of one input size"
+            )
+        transforms.insert(0, {"type": "Resize", "target_size": list(input_size)})
+    return transforms
+
+
+def export_size(config: Config) -> tuple[int, int]:
+    """[width, height] of the exported model's input."""
+    width, height = next(item["target_size"] for item in config.dic["export"]["transforms"] if item["type"] == "Resize")
+    return width, height
+
+
+def builder(config: Config) -> SegBuilder:
+    return SegBuilder(config)
+
+
+def load_model(config: Config, checkpoint: str) -> Any:
+    """The model with a checkpoint's weights, in evaluation mode.
+
+    Raises:
+        StageError: the file cannot be read, or it belongs to another model.
+    """
+    model = builder(config).model
+    try:
+        state = paddle.load(checkpoint)
+    except Exception as error:
+        raise StageError(f"{checkpoint}: is not a checkpoint that Paddle reads: {error}; train it again") from error
+    own = model.state_dict()
+    missing = [key for key in own if key not in state]
+    other = [key for key in own if key in state and tuple(own[key].shape) != tuple(state[key].shape)]
+    if missing or other:
+        raise StageError(
+            f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, "
+            f"{len(other)} of another shape, first {(missing + other)[0]}"
+        )
+    model.set_state_dict(state)
+    model.eval()
+    return model
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no types
+    """A data set of PaddleSeg's, each sample of which is looked at before anything is trained on it.
+
+    A label of another size than its image would be stretched in silence, one with a class that there is not
+    reads past the logits, and an input that is not finite can still give a finite loss (a ReLU makes 0 of it).
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        dataset.transforms.transforms.insert(0, _require_equal_sizes)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The sample; StageError names the image or the label that is wrong.
+
+        The supervisor is told at once: Paddle's loader does not pass on what its processes raise.
+        """
+        try:
+            return self._sample(index)
+        except StageError as error:
+            stage.tell(error)
+            raise
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        image, label = self._dataset.file_list[index]
+        try:
+            sample: dict[str, Any] = self._dataset[index]
+        except StageError as error:
+            raise StageError(f"{label}: {error}") from None
+        except Exception as error:  # OpenCV answers None where it cannot decode, others raise
+            raise StageError(
+                f"{image}: cannot be made into a training sample with {label}: {type(error).__name__}: {error}; "
+                "are both whole images?"
+            ) from error
+        if not np.isfinite(sample["img"]).all():
+            raise StageError(f"{image}: is not finite after its transforms; check them in the model's configuration")
+        values = np.asarray(sample["label"])
+        wrong = values[(values != self._dataset.ignore_index) & ((values < 0) | (values >= self._dataset.num_classes))]
+        if wrong.size:
+            raise StageError(
+                f"{label}: holds the value {int(wrong.flat[0])}; allowed are 0 to {self._dataset.num_classes - 1} and "
+                f"{self._dataset.ignore_index} (ignored)"
+            )
+        return sample
+
+
+def _require_equal_sizes(data: dict[str, Any]) -> dict[str, Any]:
+    """A transform that changes nothing."""
+    (height, width), (own_height, own_width) = data["img"].shape[:2], np.shape(data["label"])[:2]
+    if (height, width) != (own_height, own_width):
+        raise StageError(f"is {own_width}x{own_height}, its image is {width}x{height}; they must be equal")
+    return data
+
+
+# -- device and seeds -------------------------------------------------------------------------
+
+
+def seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)

@@ -1,0 +1,113 @@
+"""Evaluation of a checkpoint, and the label maps that inference is compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddleseg.core.infer import inference
+
+from segcert import record
+from segcert.compute import components
+from segcert.compute.device import use as use_device
+from segcert.compute.dtypes import DtypeProbe
+from segcert.compute.dtypes import name as dtype_of
+from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
+from segcert.compute.preprocess import Preprocess
+from segcert.data import layouts
+from segcert.errors import StageError
+from segcert.stage.progress import progress, say
+from segcert.stage.supervisor import Result
+
+
+def evaluate(
+    config_path: str,
+    dataset: str,
+    checkpoint: str,
+    reference: Path,
+    *,
+    device: str,
+    as_exported: bool,
+    images: int | None,
+    reference_images: int | None,
+    input_size: list[int] | None,
+) -> Result:
+    """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
+
+    Args:
+        reference: folder that gets the fp32 label maps of the inference list, at the model's size:
+            what every inference cell of this checkpoint must reproduce.
+        as_exported: evaluate under the exported model's transforms.
+        images: at most so many of the validation split; None: all.
+        reference_images: at most so many of the inference list; None: all.
+    """
+    use_device(device)
+    config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
+    model = components.load_model(config, checkpoint)
+    probe = DtypeProbe(model)
+    validation = components.builder(config).val_dataset
+    count = min(images or len(validation), len(validation))
+    if not count:
+        raise StageError(f"{dataset}: the validation split is empty")
+    confusion = Confusion(validation.num_classes, validation.ignore_index)
+    bar = progress(count, f"evaluate {Path(config_path).stem}")
+    sizes = set()
+    with paddle.no_grad():
+        for index in range(count):
+            try:
+                sample = validation[index]
+            except (AttributeError, OSError) as error:  # OpenCV answers None where it cannot decode, Pillow raises
+                image, label = validation.file_list[index]
+                raise StageError(f"{image}, or its label {label}, cannot be decoded: {error}") from error
+            tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
+            sizes.add((tensor.shape[3], tensor.shape[2]))
+            prediction = inference(model, tensor, trans_info=sample["trans_info"])[0]
+            label = np.squeeze(sample["label"])
+            confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
+            bar.update()
+        written = _write_reference(model, config, dataset, reference, reference_images, confusion.empty())
+    bar.close()
+    probe.remove()
+    metrics = {**confusion.metrics(), "val_images": len(validation)}
+    say(
+        f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
+        f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
+    )
+    effective: dict[str, Any] = {
+        "device": paddle.get_device().split(":")[0],
+        "precision": _precision(model, probe),
+        "transforms": "export" if as_exported else "val",
+        **probe.counts(),
+    }
+    if as_exported and len(sizes) == 1:
+        effective["input_size"] = list(next(iter(sizes)))
+    return Result(effective, {**metrics, **written})
+
+
+def _precision(model: Any, probe: DtypeProbe) -> str:
+    """fp32 where all weights and all outputs of convolutions are float32; otherwise the types that there are."""
+    dtypes = {dtype_of(parameter) for parameter in model.parameters()} | set(probe.outputs)
+    return "fp32" if dtypes == {"float32"} else "+".join(sorted(dtypes))
+
+
+def _write_reference(
+    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, confusion: Confusion
+) -> dict[str, Any]:
+    """The checkpoint's label maps of the inference list, and what they come to against the truth."""
+    manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
+    preprocess = Preprocess(config.dic["export"]["transforms"])
+    folder.mkdir()
+    listed = layouts.inference_list(manifest)
+    pairs = listed[:limit]
+    for image, truth in pairs:
+        logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
+        label = logits.argmax(axis=1)[0].numpy()
+        write_label(folder / layouts.label_map(image), label)
+        if truth:
+            confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
+    miou = confusion.metrics()["miou"] if confusion.images else None
+    record.write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
+    return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

@@ -1,0 +1,381 @@
+"""An inference cell: build the engine, see what it is, predict, compare, and time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segcert import gpus, machine, record
+from segcert.compute import engines, metrics, stats
+from segcert.compute.preprocess import Preprocess, deploy_config
+from segcert.data import layouts
+from segcert.errors import StageError, Unverified
+from segcert.record import finite
+from segcert.stage.load import OtherLoad
+from segcert.stage.supervisor import Result
+from segcert.tipc import benchlog
+
+PHASES = ("preprocess", "inference", "postprocess")
+WORST_IMAGES = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to warm up and to measure.
+
+    Attributes:
+        warmup, max_warmup: untimed batches at least and at most; between the two it ends once their times are steady.
+        min_samples, min_seconds: timed batches at least, for so long at least; the list is gone through again.
+    """
+
+    warmup: int
+    max_warmup: int
+    min_samples: int
+    min_seconds: float
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What an inference cell must keep of its checkpoint in fp32.
+
+    Attributes:
+        min_agreement: share of pixels equal to the checkpoint's, at least, over all images.
+        max_miou_drop: mIoU of the checkpoint's label maps less that of the cell's, at most.
+    """
+
+    min_agreement: float
+    max_miou_drop: float
+
+    def judge(self, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
+        agreement, drop = compared["pixel_agreement"], compared["miou_drop"]
+        weak = self.weakness(compared)
+        worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
+        gates = [
+            record.gate(
+                "pixel_agreement",
+                agreement,
+                "at least",
+                self.min_agreement,
+                f"label maps agree with the checkpoint's on {agreement:.5f} of pixels, "
+                f"at least {self.min_agreement} is asked; images that agree least: {worst}"
+                + (f"; {weak}" if weak else ""),
+            )
+            | {"weak": weak is not None}
+        ]
+        if drop is not None:
+            gates.append(
+                record.gate(
+                    "miou_drop",
+                    drop,
+                    "at most",
+                    self.max_miou_drop,
+                    f"mIoU {compared['miou']:.5f} on these images is {abs(drop):.5f} "
+                    f"{'below' if drop >= 0 else 'above'} the checkpoint's {compared['miou_reference']:.5f}; "
+                    f"a drop of at most {self.max_miou_drop} is allowed; images that agree least: {worst}",
+                )
+            )
+        return gates
+
+    def weakness(self, compared: Mapping[str, Any]) -> str | None:
+        """Why agreement says little, where an engine that gave one class everywhere would pass as well."""
+        if compared["classes_reference"] == 1:
+            return "the reference holds one class only, so this says little"
+        if compared["constant_agreement"] >= self.min_agreement:
+            return f"one class covers {compared['constant_agreement']:.5f} of the reference, so this says little"
+        return None
+
+
+def infer(
+    export: str,
+    dataset: str,
+    reference: str,
+    log: Path,
+    predictions: Path,
+    *,
+    model: str,
+    device: str,
+    engine: str,
+    precision: str,
+    threads: int,
+    batch_size: int,
+    images: int | None,
+    timing: Timing,
+    gates: Gates,
+    logger: str,
+    exported_by: str | None = None,
+) -> Result:
+    """Run an exported model over the inference list and time it.
+
+    Args:
+        export: folder of the exported model.
+        dataset: folder of the data set, with its manifest.
+        reference: folder of the checkpoint's own label maps in fp32.
+        log: the benchmark log to write.
+        predictions: the folder of label maps (PNG) to make.
+        images: at most so many of the list; None: all.
+        logger: builtin | auto_log.
+        exported_by: the version of Paddle that made the export, where that is known.
+    """
+    if device == "cpu" and threads > machine.cores():
+        raise Unverified(f"needs {threads} CPU cores; this process may use {machine.cores()}")
+    deploy = deploy_config(export)
+    manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
+    pairs = layouts.inference_list(manifest)[:images]
+    if not pairs:
+        raise StageError(f"{dataset}: the inference list is empty")
+    preprocess = Preprocess(deploy["transforms"])
+    begun = time.perf_counter()
+    runner = _load(engine, Path(export), deploy["model"], device, precision, threads, exported_by)
+    build_s = time.perf_counter() - begun
+    batches = _batches(pairs, batch_size)
+    first = preprocess.batch(Path(dataset) / image for image, _ in batches[0])
+    begun = time.perf_counter()
+    runner.run(first)
+    first_run_s = time.perf_counter() - begun
+    effective, evidence = runner.observe(first)
+    effective |= {"batch_size": len(first)}
+    compared = _predict(runner, preprocess, Path(dataset), batches, Path(reference), predictions)
+    writer = _auto_log(runner, model, precision, batch_size) if logger == "auto_log" else None
+    warmed = _warm_up(runner, first, timing)
+    load = OtherLoad()
+    samples = _time(runner, preprocess, Path(dataset), batches, timing, writer)
+    load_seen = load.seen()
+    summary = {phase: stats.summarize(values) for phase, values in samples.items()}
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    total_s = sum(map(sum, samples.values())) / 1000
+    text = (
+        _own_log(runner, summary, model, precision, batch_size, total_s, rss_mb) if writer is None else writer.report()
+    )
+    log.write_text(text, encoding="utf-8")
+    measured = {
+        **{f"{phase}_ms": values for phase, values in summary.items()},
+        "build_s": finite(build_s),
+        "first_run_s": finite(first_run_s),
+        "images": len(pairs),
+        "worker_rss_mb": finite(rss_mb),
+        "throughput_ips": finite(1000 * batch_size / summary["inference"]["p50"]),
+        **compared,
+        **warmed,
+        "load": load_seen,
+        "gpu_memory_mb": gpus.memory_mb(os.getpid()) if device == "gpu" else None,
+        "evidence": evidence,
+        "input_shape": list(first.shape),
+    }
+    rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
+    return Result(effective, measured, gates.judge(compared), {"samples_ms": rounded})
+
+
+def _load(
+    engine: str, export: Path, program: str, device: str, precision: str, threads: int, exported_by: str | None
+) -> engines.Engine:
+    """The engine; StageError says so where it does not load the model that another Paddle has exported."""
+    try:
+        return engines.create(engine, export, program, device, precision, threads)
+    except (StageError, Unverified):
+        raise
+    except Exception as error:
+        version = machine.paddle_build().get("full_version")
+        told = ""
+        if exported_by not in (None, version):
+            told = f"; it was exported by Paddle {exported_by}, this is {version}: export it again with this one"
+        raise StageError(f"{export}: {engine} cannot load the model: {type(error).__name__}: {error}{told}") from error
+
+
+def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
+    """Batches of equal size; a short list is gone through again to fill the last one."""
+    count = -(-len(pairs) // size)
+    filled = list(itertools.islice(itertools.cycle(pairs), count * size))
+    return [filled[index * size : (index + 1) * size] for index in range(count)]
+
+
+def _predict(
+    runner: engines.Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    reference: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write every label map once and compare it with the reference's and with the truth.
+
+    mIoU is that of the label maps brought to the labels' own size by nearest neighbour, the cell's and
+    the checkpoint's alike; None where the list has no labels.
+    """
+    folder.mkdir()
+    told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
+    own = metrics.Confusion(told["classes"], told["ignored"])
+    done: dict[str, float] = {}
+    classes_seen: set[int] = set()
+    shares = np.zeros(256)  # of each class in the reference's label maps, summed over these
+    for batch in batches:
+        labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
+        if len(labels) != len(batch):
+            raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
+        for (image, truth), label in zip(batch, labels, strict=True):
+            name = layouts.label_map(str(image))
+            if name in done:
+                continue
+            expected = metrics.read_label(reference / name)
+            done[name] = metrics.agreement(label, expected)
+            shares += np.bincount(expected.ravel(), minlength=len(shares)) / expected.size
+            classes_seen |= set(np.unique(label).tolist())
+            metrics.write_label(folder / name, label)
+            if truth:
+                own.add_resized(label, metrics.read_label(dataset / truth), truth)
+    miou = own.metrics()["miou"] if own.images else None
+    drop = None if miou is None or told["miou"] is None else finite(told["miou"] - miou)
+    worst = sorted(done, key=done.__getitem__)[:WORST_IMAGES]
+    return {
+        "pixel_agreement": float(np.mean(list(done.values()))),
+        "worst_images": [{"image": name, "agreement": done[name]} for name in worst],
+        "miou": miou,
+        "miou_reference": told["miou"],
+        "miou_drop": drop,
+        "classes_predicted": len(classes_seen),
+        "classes_reference": int(np.count_nonzero(shares)),
+        "constant_agreement": float(shares.max() / len(done)),
+    }
+
+
+def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
+    """Run a batch until its times are steady, at most so often."""
+    spans: list[float] = []
+    while len(spans) < timing.warmup or (len(spans) < timing.max_warmup and not stats.is_steady(spans)):
+        begun = time.perf_counter()
+        runner.run(batch)
+        spans.append((time.perf_counter() - begun) * 1000)
+    return {"warmup_batches": len(spans), "steady": stats.is_steady(spans)}
+
+
+def _time(
+    runner: engines.Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    timing: Timing,
+    writer: Any,
+) -> dict[str, list[float]]:
+    """Milliseconds of each phase of each batch; the list is gone through whole, as often as `timing` asks."""
+    samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
+    started = time.monotonic()
+    for number, batch in enumerate(itertools.cycle(batches)):
+        enough = number >= timing.min_samples and time.monotonic() - started >= timing.min_seconds
+        if number and number % len(batches) == 0 and enough:
+            break
+        if writer:
+            writer.times.start()
+        begun = time.perf_counter()
+        tensor = preprocess.batch(dataset / image for image, _ in batch)
+        prepared = time.perf_counter()
+        if writer:
+            writer.times.stamp()
+        labels = runner.run(tensor)
+        inferred = time.perf_counter()
+        if writer:
+            writer.times.stamp()
+        np.ascontiguousarray(labels, np.uint8)  # the label map as it would be handed on
+        finished = time.perf_counter()
+        if writer:
+            writer.times.end(stamp=True)
+        for phase, span in zip(PHASES, (prepared - begun, inferred - prepared, finished - inferred), strict=True):
+            samples[phase].append(span * 1000)
+    return samples
+
+
+# -- the benchmark log ------------------------------------------------------------------------
+
+
+def _own_log(
+    runner: engines.Engine,
+    summary: dict[str, Any],
+    model: str,
+    precision: str,
+    batch_size: int,
+    total_s: float,
+    rss_mb: float,
+) -> str:
+    env = machine.environment()
+    fields = {
+        "env": {
+            "OS_version": env["os"],
+            "CUDA_version": env["cuda"],
+            "CUDNN_version": env["cudnn"],
+            "drivier_version": env["driver"],
+        },
+        "paddle": {"paddle_version": env["paddle"], "paddle_commit": env["paddle_commit"], "log_api_version": 1.0},
+        "conf": runner.conf(),
+        "model": {"model_name": model, "precision": precision},
+        "data": {"batch_size": batch_size, "input_shape": "dynamic", "data_num": summary["inference"]["count"]},
+        "perf": {
+            "cpu_rss(MB)": round(rss_mb, 4),
+            **_gpu_memory(runner),
+            "total time spent(s)": round(total_s, 4),
+            **{f"{phase}_time(ms)": round(summary[phase]["mean"], 4) for phase in PHASES},
+        },
+    }
+    return benchlog.format_log(fields, datetime.now())
+
+
+def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
+    """Of this process, in MiB, as the driver counts it; None on a CPU."""
+    if runner.device != "gpu":
+        return {"gpu_rss(MB)": None, "gpu_util": None}
+    return {"gpu_rss(MB)": gpus.memory_mb(os.getpid()), "gpu_util": None}
+
+
+class _AutoLog:
+    """AutoLog's logger, made to return its text: it prints line by line and ends the process."""
+
+    def __init__(self, logger: Any, lines: list[str]) -> None:
+        self._logger, self._lines = logger, lines
+        self.times = logger.times
+
+    def report(self) -> str:
+        try:
+            self._logger.report()
+        except SystemExit as done:
+            if done.code not in (None, 0):
+                raise StageError(f"auto_log ended with exit code {done.code}") from None
+        return "".join(self._lines)
+
+
+def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
+    try:
+        import auto_log
+    except ImportError as error:
+        raise StageError(
+            f"benchmark.logger: auto_log: cannot be imported ({error}); install it, or set it to builtin"
+        ) from error
+    lines: list[str] = []
+
+    class Lines:
+        def info(self, text: str) -> None:
+            stamp = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            lines.extend(f"{stamp} [INFO]    {line}\n" for line in text.splitlines() if line.strip())
+
+    logger = auto_log.AutoLogger(
+        model_name=model,
+        model_precision=precision,
+        batch_size=batch_size,
+        data_shape="dynamic",
+        save_path=None,
+        inference_config=runner.conf(),
+        pids=os.getpid(),
+        process_name=None,
+        gpu_ids=0 if runner.device == "gpu" else None,
+        time_keys=[f"{phase}_time" for phase in PHASES],
+        warmup=0,
+        logger=Lines(),
+    )
+    return _AutoLog(logger, lines)

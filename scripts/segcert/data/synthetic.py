@@ -1,0 +1,203 @@
+"""Generated data sets in the exact layouts of the real ones, for machines with no network.
+
+The same numbers give the same bytes. The scenes are simple enough to be learned in a few dozen
+iterations, so that a short training can be told from a broken one: colours and places belong to
+classes, with noise, light and texture on top.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segcert.data.archives import add_file
+
+# Cityscapes train ids that the street scenes hold, with the colour (BGR) each is painted in.
+STREET_COLOURS = {
+    0: (90, 85, 90),
+    1: (170, 150, 190),
+    2: (70, 90, 120),
+    5: (150, 150, 150),
+    7: (40, 190, 230),
+    8: (50, 120, 50),
+    10: (230, 190, 140),
+    11: (60, 40, 200),
+    13: (160, 60, 40),
+}
+IGNORED = 255
+Picture = NDArray[np.uint8]
+
+
+def write_tar(
+    destination: Path, layout: str, images: Mapping[str, int], seed: int, size: tuple[int, int] | None = None
+) -> None:
+    """Write a data set as a plain tar.
+
+    Args:
+        destination: the tar to write.
+        layout: mini_supervisely | cityscapes.
+        images: number of images by split.
+        seed: of everything random in it.
+        size: [width, height] of the street scenes; photographs of people vary from 600 to 1200.
+    """
+    make = _people(images, seed) if layout == "mini_supervisely" else _streets(images, seed, size or (512, 256))
+    with tarfile.open(destination, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in make:
+            add_file(tar, name, len(content), io.BytesIO(content))
+
+
+def _encode(suffix: str, image: Picture, *options: int) -> bytes:
+    content: Picture
+    _, content = cv2.imencode(suffix, image, list(options))
+    return content.tobytes()
+
+
+# -- people -----------------------------------------------------------------------------------
+
+
+def _people(images: Mapping[str, int], seed: int) -> Iterator[tuple[str, bytes]]:
+    number = 0
+    for split in ("train", "val", "test"):
+        lines = []
+        for _ in range(images[split]):
+            name = f"person_{number:04d}"
+            photo, label = person(np.random.default_rng([seed, number]))
+            yield f"Images/{name}.jpg", _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            yield f"Annotations/{name}.png", _encode(".png", label)
+            lines.append(f"Images/{name}.jpg Annotations/{name}.png\n")
+            number += 1
+        yield f"{split}.txt", "".join(lines).encode()
+
+
+def person(rng: np.random.Generator) -> tuple[Picture, Picture]:
+    """A photograph (H x W x 3, BGR, uint8) of one or two people and its label map (H x W, 0 or 1)."""
+    width, height = (int(side) for side in rng.integers(600, 1201, 2))
+    photo = _background(rng, width, height)
+    label = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(1, 3))):
+        _draw_person(rng, photo, label)
+    noise = rng.normal(0, 6, (height // 2 + 1, width // 2 + 1)).astype(np.float32)
+    noisy = photo.astype(np.float32) + cv2.resize(noise, (width, height))[..., None]
+    return np.clip(noisy, 0, 255).astype(np.uint8), label
+
+
+def _background(rng: np.random.Generator, width: int, height: int) -> Picture:
+    """A gradient from one cold colour to another, with soft patches: never the colours of people."""
+    top, bottom = (np.array([rng.integers(120, 240), rng.integers(110, 220), rng.integers(10, 110)]) for _ in range(2))
+    rows = np.linspace(0, 1, height)[:, None, None]
+    photo = np.broadcast_to(top * (1 - rows) + bottom * rows, (height, width, 3)).astype(np.uint8).copy()
+    for _ in range(int(rng.integers(4, 9))):
+        colour = tuple(int(c) for c in (rng.integers(100, 230), rng.integers(100, 210), rng.integers(0, 100)))
+        corner = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+        opposite = (corner[0] + int(rng.integers(40, width // 2)), corner[1] + int(rng.integers(40, height // 2)))
+        cv2.rectangle(photo, corner, opposite, colour, -1)
+    soft: Picture = cv2.GaussianBlur(photo, (9, 9), 0)
+    return soft
+
+
+def _draw_person(rng: np.random.Generator, photo: Picture, label: Picture) -> None:
+    height, width = label.shape
+    tall = rng.uniform(0.55, 0.9) * height
+    head = tall * 0.13
+    x = rng.uniform(0.3, 0.7) * width
+    y = height - tall + head
+    skin = tuple(int(c) for c in (rng.integers(80, 130), rng.integers(120, 170), rng.integers(200, 250)))
+    shirt = tuple(int(c) for c in (rng.integers(0, 60), rng.integers(0, 60), rng.integers(140, 240)))
+    trousers = tuple(int(c) for c in rng.integers(0, 60, 3))
+    lean = rng.uniform(-0.15, 0.15) * head * 4
+
+    def point(dx: float, dy: float) -> tuple[int, int]:
+        return int(x + dx * head + lean * dy / 6), int(y + dy * head)
+
+    def polygon(colour: tuple[int, ...], *corners: tuple[float, float]) -> None:
+        points = np.array([point(*corner) for corner in corners], np.int32)
+        cv2.fillPoly(photo, [points], colour)
+        cv2.fillPoly(label, [points], 1)
+
+    def limb(colour: tuple[int, ...], start: tuple[float, float], end: tuple[float, float], thick: float) -> None:
+        for canvas, value in ((photo, colour), (label, 1)):
+            cv2.line(canvas, point(*start), point(*end), value, max(3, int(thick * head)))
+
+    for side in (-1, 1):
+        limb(trousers, (side * 0.5, 3.8), (side * rng.uniform(0.5, 1.0), 8.0), 0.8)
+        limb(skin, (side * 1.2, 1.4), (side * rng.uniform(1.4, 2.2), rng.uniform(2.5, 4.2)), 0.5)
+    polygon(shirt, (-1.4, 1.1), (1.4, 1.1), (1.1, 4.2), (-1.1, 4.2))
+    axes = (max(4, int(head * 0.75)), max(5, int(head)))
+    for canvas, value in ((photo, skin), (label, 1)):
+        cv2.ellipse(canvas, point(0, 0), axes, 0, 0, 360, value, -1)
+
+
+# -- streets ----------------------------------------------------------------------------------
+
+
+def _streets(images: Mapping[str, int], seed: int, size: tuple[int, int]) -> Iterator[tuple[str, bytes]]:
+    number = 0
+    for split in ("train", "val", "test"):
+        for _ in range(images[split]):
+            stem = f"{split}town_{number:06d}_000019"
+            photo, label = street(np.random.default_rng([seed, number]), size)
+            yield (
+                f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png",
+                _encode(".png", photo, cv2.IMWRITE_PNG_COMPRESSION, 1),
+            )
+            yield f"gtFine/{split}/{split}town/{stem}_gtFine_labelTrainIds.png", _encode(".png", label)
+            number += 1
+    for split in ("train", "val"):
+        yield f"{split}.list", _street_list(images, split).encode()
+
+
+def _street_list(images: Mapping[str, int], split: str) -> str:
+    first = 0 if split == "train" else images["train"]
+    stems = [f"{split}town_{number:06d}_000019" for number in range(first, first + images[split])]
+    return "".join(
+        f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png "
+        f"gtFine/{split}/{split}town/{stem}_gtFine_labelTrainIds.png\n"
+        for stem in stems
+    )
+
+
+def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Picture]:
+    """A street scene (H x W x 3, BGR, uint8) and its label map of Cityscapes train ids (H x W)."""
+    width, height = size
+    label = np.full((height, width), 10, np.uint8)  # sky
+    horizon = int(height * rng.uniform(0.4, 0.55))
+
+    def box(train_id: int, x0: float, y0: float, x1: float, y1: float) -> None:
+        cv2.rectangle(label, (int(x0), int(y0)), (int(x1), int(y1)), train_id, -1)
+
+    x = 0.0
+    while x < width:
+        step = rng.uniform(0.1, 0.25) * width
+        box(2 if rng.random() < 0.6 else 8, x, horizon * rng.uniform(0.15, 0.7), x + step, horizon)
+        x += step
+    box(1, 0, horizon, width, height)
+    corners = np.array(
+        [[width * 0.35, horizon], [width * 0.65, horizon], [width * 1.1, height], [-width * 0.1, height]], np.int32
+    )
+    cv2.fillPoly(label, [corners], 0)
+    for _ in range(int(rng.integers(1, 4))):
+        near = rng.uniform(0.15, 0.9)
+        base, scale = horizon + near * (height - horizon), near * height
+        left = rng.uniform(0.1, 0.8) * width
+        box(13, left, base - 0.25 * scale, left + 0.4 * scale, base)
+    for _ in range(int(rng.integers(1, 5))):
+        foot = horizon + rng.uniform(0.05, 0.6) * (height - horizon)
+        left = rng.uniform(0.02, 0.95) * width
+        box(11, left, foot - 0.22 * height, left + 0.045 * width, foot)
+    for _ in range(int(rng.integers(1, 3))):
+        left = rng.uniform(0.05, 0.95) * width
+        box(5, left, horizon * 0.3, left + max(2, 0.01 * width), horizon * 1.2)
+        box(7, left - 0.02 * width, horizon * 0.3, left + 0.03 * width, horizon * 0.45)
+    palette = np.zeros((256, 3), np.float32)
+    for train_id, colour in STREET_COLOURS.items():
+        palette[train_id] = colour
+    light = rng.uniform(0.85, 1.15)
+    photo = palette[label] * light + rng.normal(0, 8, (height, width, 1))
+    label[int(height * 0.97) :] = IGNORED  # the bonnet of the car that carries the camera
+    return np.clip(photo, 0, 255).astype(np.uint8), label

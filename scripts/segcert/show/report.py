@@ -1,0 +1,401 @@
+"""The conclusions as files: Markdown, CSV, JSON, and PaddleSeg's own Chinese form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from segcert import conclusions as concluded
+from segcert import record, statuses
+from segcert.conclusions import Conclusions
+from segcert.show import junit, logs
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Of `env`, for the head of a document; machines that differ in nothing else are one.
+HEAD = ("os", "python", "paddle", "paddle_commit", "paddleseg", "cpu", "cpu_cores", "gpu")
+TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
+WEAK = "†"
+
+
+def write(conclusions: Conclusions, folder: Path) -> None:
+    """Write conclusions.{md,csv,json}, conclusions.zh.md, junit.xml and results_python.log."""
+    record.write_text(folder / "conclusions.md", markdown(conclusions))
+    record.write_text(folder / "conclusions.zh.md", chinese(conclusions))
+    record.write_text(folder / "conclusions.csv", cells_frame(conclusions).to_csv(index=False))
+    record.write_text(folder / "results_python.log", concluded.status_lines(conclusions))
+    record.write_text(folder / "junit.xml", junit.junit(conclusions))
+    record.write_json(folder / "conclusions.json", conclusions.as_json())  # last: its presence says that all is there
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def train_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """PaddleSeg's training table: algorithm, model, single, multi."""
+    topologies = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    return pd.DataFrame(
+        [
+            {
+                "algorithm": algorithm,
+                "model": model,
+                **{t: _train_text(concluded.train_entries(conclusions, model, t)) for t in topologies},
+            }
+            for algorithm, model in concluded.models(conclusions)
+        ]
+    )
+
+
+def _train_text(entries: list[dict[str, Any]]) -> str:
+    parts = []
+    for entry in entries:
+        status: statuses.Status = entry["status"]
+        where = f" ({entry['device']} x {entry['ranks']})" if entry["device"] and entry["ranks"] else ""
+        parts.append(f"{status.symbol} {entry['label']}: {status.name}{where}")
+    return "; ".join(parts)
+
+
+def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """PaddleSeg's inference table: algorithm, model, CPU, GPU, batch size."""
+    return pd.DataFrame(
+        [
+            {
+                "algorithm": algorithm,
+                "model": model,
+                **{
+                    device.upper(): _counts_text(concluded.infer_entries(conclusions, model, device, size))
+                    for device in ("cpu", "gpu")
+                },
+                "batch size": size,
+            }
+            for algorithm, model in concluded.models(conclusions)
+            for size in concluded.batch_sizes(conclusions)
+        ]
+    )
+
+
+def _counts_text(cells: list[dict[str, Any]]) -> str:
+    counts = Counter(cell["status"] for cell in cells)
+    shown = [f"{s.symbol} {counts[s.name]} {s.name}" for s in statuses.ALL if counts[s.name]]
+    if weak := sum(map(concluded.is_weak, cells)):
+        shown.append(f"{WEAK} {weak} of them on weak evidence")
+    return ", ".join(shown) or "no cells"
+
+
+def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per inference cell that ran to its end."""
+    rows = []
+    for cell in conclusions.select(stage="infer"):
+        timing = (cell.get("metrics") or {}).get("inference_ms")
+        if timing:
+            metrics = cell["metrics"]
+            load = metrics.get("load") or {}
+            rows.append(
+                {
+                    "model": cell["model"],
+                    "checkpoint": cell["train_cell"],
+                    **_request_columns(cell),
+                    "status": cell["status"],
+                    "p50 ms": timing["p50"],
+                    "p95 ms": timing["p95"],
+                    "images/s": metrics["throughput_ips"],
+                    "agreement": metrics["pixel_agreement"],
+                    "mIoU drop": metrics.get("miou_drop"),
+                    "other load": load.get("other_cores") if load.get("noticed") else None,
+                    "build s": metrics["build_s"],
+                    "RSS MB": metrics["worker_rss_mb"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per checkpoint: the end of its training and its evaluation."""
+    rows = []
+    for train in conclusions.select(stage="train"):
+        metrics = train.get("metrics") or {}
+        evaluated = next(
+            iter(conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])), {}
+        )
+        scores = evaluated.get("metrics") or {}
+        if metrics:
+            rows.append(
+                {
+                    "model": train["model"],
+                    "checkpoint": train["train_cell"],
+                    "first loss": metrics.get("first_loss"),
+                    "last loss": metrics.get("last_loss"),
+                    "images/s": metrics.get("ips"),
+                    "mIoU": scores.get("miou"),
+                    "acc": scores.get("acc"),
+                    "kappa": scores.get("kappa"),
+                    "dice": scores.get("dice"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per cell of the matrix, flat: what conclusions.csv holds."""
+    rows = []
+    for cell in conclusions.cells:
+        metrics = cell.get("metrics") or {}
+        timing = metrics.get("inference_ms") or {}
+        rows.append(
+            {
+                "model": cell["model"],
+                "algorithm": cell["algorithm"],
+                "stage": cell["stage"],
+                "train_cell": cell["train_cell"],
+                "cell": cell["cell"],
+                "status": cell["status"],
+                "reason": cell["reason"],
+                **_request_columns(cell),
+                "batch_size": cell["requested"].get("batch_size"),
+                "wall_s": cell.get("wall_s"),
+                "peak_rss_mb": cell.get("peak_rss_mb"),
+                "miou": metrics.get("miou"),
+                "last_loss": metrics.get("last_loss"),
+                "train_ips": metrics.get("ips"),
+                "inference_p50_ms": timing.get("p50"),
+                "inference_p95_ms": timing.get("p95"),
+                "pixel_agreement": metrics.get("pixel_agreement"),
+                "weak_evidence": concluded.is_weak(cell),
+                "record": cell.get("record_file"),
+                "log": cell.get("log"),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    return frame.astype({"threads": "Int64", "batch_size": "Int64"}) if rows else frame
+
+
+def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
+    requested = cell["requested"]
+    return {
+        "device": requested.get("device"),
+        "engine": requested.get("engine"),
+        "precision": concluded.precision_label(requested),
+        "threads": requested.get("threads"),
+    }
+
+
+# -- documents --------------------------------------------------------------------------------
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  (Markdown, which its readers show as text)
+    )
+    environment.globals.update(
+        title=concluded.full_title,
+        symbol=lambda cell: statuses.by_name(cell["status"]).symbol,
+        zh=lambda status: statuses.by_name(status).zh,
+        cells=lambda count: "1 cell" if count == 1 else f"{count} cells",
+    )
+    return environment.get_template(name)
+
+
+def _certificates(conclusions: Conclusions) -> dict[str, Any]:
+    """Certificates of trainings that ran, each by itself, and the others by the reason why their trainings did not."""
+    ran: list[dict[str, Any]] = []
+    others: dict[tuple[statuses.Status, str | None], dict[str, list[str]]] = {}
+    for item in conclusions.certificates:
+        status = statuses.by_name(item["verdict"])
+        train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["amp"])), None)
+        if train is None or statuses.by_name(train["status"]).exercised:
+            ran.append({**item, "status": status})
+        else:
+            trainings = others.setdefault((status, train["reason"]), {})
+            trainings.setdefault(item["model"], []).append(item["topology"])
+    grouped = [
+        {"status": status, "reason": reason, "trainings": trainings, "count": sum(map(len, trainings.values()))}
+        for (status, reason), trainings in others.items()
+    ]
+    return {"certificates": ran, "uncertified": grouped}
+
+
+def markdown(conclusions: Conclusions) -> str:
+    def table(frame: pd.DataFrame) -> str:
+        if not len(frame):
+            return "(none)"
+        shown = frame.astype(object).where(frame.notna(), None)
+        return str(shown.to_markdown(index=False, floatfmt=".4g", missingval="–"))
+
+    return _template("conclusions.md.j2").render(
+        conclusions=conclusions,
+        environments=concluded.environments(conclusions, HEAD),
+        statuses=statuses.ALL,
+        train=table(train_frame(conclusions)),
+        infer=table(infer_frame(conclusions)),
+        accuracy=table(accuracy_frame(conclusions)),
+        latency=table(latency_frame(conclusions)),
+        **_certificates(conclusions),
+        **concluded.findings(conclusions),
+        weak=concluded.weak_models(conclusions),
+    )
+
+
+def chinese(conclusions: Conclusions) -> str:
+    """The two tables in PaddleSeg's own form. An entry reads as PaddleSeg's only where a run proved it."""
+    present = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    train = [
+        [
+            algorithm,
+            model,
+            *(_chinese_train(concluded.train_entries(conclusions, model, topology)) for topology in present),
+        ]
+        for algorithm, model in concluded.models(conclusions)
+    ]
+    infer = [
+        [
+            algorithm,
+            model,
+            *(_chinese_infer(concluded.infer_entries(conclusions, model, d, size)) for d in ("cpu", "gpu")),
+            size,
+        ]
+        for algorithm, model in concluded.models(conclusions)
+        for size in concluded.batch_sizes(conclusions)
+    ]
+    return _template("conclusions.zh.md.j2").render(
+        conclusions=conclusions,
+        statuses=statuses.ALL,
+        environments=concluded.environments(conclusions, HEAD),
+        train_head=["算法名称", "模型名称", *(TOPOLOGIES_ZH[topology] for topology in present)],
+        train=train,
+        infer_head=["算法名称", "模型名称", "device_CPU", "device_GPU", "batchsize"],
+        infer=infer,
+        **_certificates(conclusions),
+        topologies=TOPOLOGIES_ZH,
+        **concluded.findings(conclusions),
+        weak=concluded.weak_models(conclusions),
+    )
+
+
+def _chinese_train(entries: list[dict[str, Any]]) -> str:
+    parts = []
+    for entry in entries:
+        what = "混合精度训练" if entry["amp"] else entry["label"]
+        level = f"（{entry['label'].removeprefix('AMP ')}）" if entry["amp"] else ""
+        if entry["status"] is statuses.PASSED:
+            ranks = f"，{entry['ranks']} 进程" if (entry["ranks"] or 1) > 1 else ""
+            parts.append(what + level if entry["amp"] else f"{what} 训练（{str(entry['device']).upper()}{ranks}）")
+        else:
+            parts.append(f"{what}{level}：{entry['status'].zh}")
+    return "；".join(parts)
+
+
+def _chinese_infer(cells: list[dict[str, Any]]) -> str:
+    counts = Counter(cell["status"] for cell in cells)
+    if not counts:
+        return "—"
+    weak = sum(map(concluded.is_weak, cells))
+    if set(counts) == {statuses.PASSED.name}:
+        return f"支持（{WEAK} {weak} 个）" if weak else "支持"
+    rest = "，".join(f"{counts[s.name]} 个{s.zh}" for s in statuses.ALL if counts[s.name])
+    rest += f"，其中 {WEAK} {weak} 个" if weak else ""
+    return f"部分支持（{rest}）" if counts[statuses.PASSED.name] else rest
+
+
+# -- the end of a run -------------------------------------------------------------------------
+
+SCREEN_LINES = 24
+SCREEN_COLUMNS = 100
+SUMMARY_ROWS = SCREEN_LINES - 4  # left over: the path of the page, and what Snakemake says last
+
+
+def summary(conclusions: Conclusions, folder: Path) -> str:
+    """One screen for the end of a run: what is green, what is red with its cause and log, what is open.
+
+    However many cells there are, it takes SUMMARY_ROWS rows of a terminal of SCREEN_COLUMNS columns at
+    most. Red cells of one reason stand together, with the log of the first; paths are never cut.
+    """
+    head = [
+        f"{'RED' if conclusions.red else 'green'}, mode {conclusions.mode}: "
+        + ", ".join(f"{statuses.by_name(name).symbol} {number} {name}" for name, number in conclusions.counts.items())
+    ]
+    if left := conclusions.scope["not_asked_for"]:
+        asked = len(conclusions.scope["models"])
+        verb = "was" if asked == 1 else "were"
+        head.append(f"  {asked} of the {asked + len(left)} models of the configuration {verb} asked for")
+    foot = [f"conclusions: {folder / 'conclusions.md'}"]
+    room = SUMMARY_ROWS - _rows(head) - _rows(foot) - 1
+    found = concluded.findings(conclusions)
+    red = [_red_lines(group) for group in found["red"]]
+    red += [_certificate_lines(item) for item in conclusions.broken_certificates]
+    others = [
+        [_cut(f"  {group['status'].symbol} {group['count']} {group['status'].name}: {_one_line(group['reason'])}", 2)]
+        for group in _one_of_each_first(found["blocked"] + found["known"] + found["unverified"])
+    ] + [
+        [_cut(f"  ! {cell['model']} {cell['cell']}: {_one_line(cell['reason'])}")]
+        for group in found["surprise"]
+        for cell in group["cells"]
+    ]
+    if weak := sum(concluded.weak_models(conclusions).values()):
+        others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])
+    # What is red comes first; what else there is to say keeps a few rows where there is much of it.
+    kept, left_out = _fitting(red, room - min(4, len(others)))
+    more, others_left_out = _fitting(others, room - _rows(kept))
+    if left_out or others_left_out:
+        parts = [f"{left_out} more causes of red cells"] * bool(left_out) + [f"{others_left_out} more"] * bool(
+            others_left_out
+        )
+        more.append(f"  … and {', '.join(parts)} in the conclusions")
+    return "\n".join([*head, *kept, *more, *foot])
+
+
+def _one_of_each_first(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of cells with the first of each status before the second of any, so that none is crowded out."""
+    seen: Counter[str] = Counter()
+    places = []
+    for group in groups:
+        places.append(seen[group["status"].name])
+        seen[group["status"].name] += 1
+    return [groups[index] for index in sorted(range(len(groups)), key=places.__getitem__)]
+
+
+def _red_lines(group: dict[str, Any]) -> list[str]:
+    first = group["cells"][0]
+    which = f"{first['model'] or 'all models:'} {first['stage']} {concluded.full_title(first)}"
+    count = f"{group['count']} {group['status'].name}, first " if group["count"] > 1 else ""
+    return [
+        _cut(f"  {group['status'].symbol} {count}{which}:"),
+        _cut(f"    {_one_line(group['reason'])}", 2),
+        f"    log: {first.get('log', 'none')}",
+    ]
+
+
+def _certificate_lines(item: dict[str, Any]) -> list[str]:
+    what = f"certificate of {item['model']} {item['amp']}"
+    return [_cut(f"  {statuses.ACCURACY_FAILED.symbol} {what}: {_one_line(item['reason'])}", 2)]
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join(logs.plain(text or "").split())
+
+
+def _cut(line: str, rows: int = 1) -> str:
+    longest = rows * SCREEN_COLUMNS
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _rows(lines: list[str]) -> int:
+    """Rows of the terminal that the lines take."""
+    return sum(max(1, -(-len(line) // SCREEN_COLUMNS)) for line in lines)
+
+
+def _fitting(blocks: list[list[str]], rows: int) -> tuple[list[str], int]:
+    """The lines of as many blocks as fit, and how many blocks do not; the first one is always there."""
+    lines: list[str] = []
+    for index, block in enumerate(blocks):
+        if lines and _rows(lines) + _rows(block) > rows:
+            return lines, len(blocks) - index
+        lines += block
+    return lines, 0

@@ -1,0 +1,405 @@
+"""From params files to the settings of a run: entries of `model_zoo` with settings of their own.
+
+What a file asks for and this project does not do is never dropped: it becomes an item of the model's
+`skipped`, which the cell table shows as a cell with its reason. What is taken from elsewhere than the
+file says, or means nothing here, becomes a note.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from segcert import modelconfig
+from segcert.errors import ConfigError
+from segcert.sections import per_model
+from segcert.tipc import params, planned, support
+from segcert.tipc.draft import Model, slug
+from segcert.tipc.params import Command, Devices, Meaning, ParamsError, Problem, Trainer
+from segcert.tipc.support import CPU_VALUES, GPU_VALUES
+
+PATTERN = "train_*infer_python*.txt"
+WHOLE_INFER = "whole_infer"
+
+
+def files(named: str | list[str] | None) -> list[tuple[Path, bool]]:
+    """The params files of `params_file`: (path, whether it was named itself); folders are searched.
+
+    Raises:
+        ParamsError: a name is neither a file nor a folder, or a folder holds no params file.
+    """
+    found: list[tuple[Path, bool]] = []
+    for name in [named] if isinstance(named, str) else named or []:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*.txt") if fnmatch.fnmatch(file.name, PATTERN))
+            if not inside:
+                raise ParamsError([Problem(name, 0, f"a folder without a file {PATTERN}")])
+            found += [(file, False) for file in inside]
+        else:
+            found.append((path, True))
+    return list(dict(reversed(found)).items())[::-1]
+
+
+def lint(
+    named: str | list[str], config: Mapping[str, Any], root: str | None = None, mode: str | None = None
+) -> tuple[list[tuple[Path, Meaning]], list[Problem]]:
+    """What params files ask for, and everything that is wrong with them.
+
+    Args:
+        config: a configuration, for the models that it knows (`model_zoo`).
+        root: PaddleSeg's folder, if it is not to be found from the files.
+        mode: look only for the files of commands that this mode runs; None: of all.
+    """
+    meanings: list[tuple[Path, Meaning]] = []
+    problems: list[Problem] = []
+    for path, alone in files(named):
+        try:
+            if not alone and (other := params.kind(path.read_text("utf-8", "replace"))) in params.OTHER_KINDS:
+                problems.append(Problem(str(path), 1, f"left out: its kind is {other}, not train_params", error=False))
+                continue
+            meaning, found = params.understand(params.read(path))
+        except ParamsError as error:
+            problems += error.problems
+            continue
+        except OSError as error:
+            problems.append(Problem(str(path), 0, f"cannot be read: {error.strerror}"))
+            continue
+        problems += found
+        if meaning:
+            problems += _missing_files(path, meaning, config, root, mode)
+            meanings.append((path, meaning))
+    return meanings, problems
+
+
+def _missing_files(
+    path: Path, meaning: Meaning, config: Mapping[str, Any], root: str | None, mode: str | None
+) -> Iterator[Problem]:
+    """Model configurations that cannot be found; a warning where the model is a known one."""
+    known = canonical(config, meaning.model)
+    for command in _commands(meaning, mode):
+        name = command.option("--config")
+        if name is None:
+            yield Problem(str(path), command.line, f"{command.script}: no --config", error=known is None)
+            continue
+        found = planned.find(name, path, root)
+        if found is None:
+            more = f"the built-in configuration of {known} is used" if known else "and the model is not a known one"
+            text = f"--config {name} is not there, looked for {planned.searched(path, root)}; {more}"
+            yield Problem(str(path), command.line, text, error=known is None)
+            continue
+        try:
+            modelconfig.content(found[0])
+        except ConfigError as error:
+            yield Problem(str(path), command.line, str(error))
+
+
+def _commands(meaning: Meaning, mode: str | None) -> list[Command]:
+    """The commands whose configuration is read, each line once."""
+    trainers = [] if mode == WHOLE_INFER else meaning.trainers
+    released = meaning.released if mode in (None, WHOLE_INFER) else []
+    chosen = [trainer.command for trainer in trainers if support.unsupported_training(trainer) is None]
+    chosen += [item.export for item in released if support.unsupported_release(item) is None]
+    unique = {(command.line, command.option("--config")): command for command in chosen if command}
+    return list(unique.values())
+
+
+def canonical(config: Mapping[str, Any], name: str) -> str | None:
+    """The name in `model_zoo` of a model or an alias."""
+    zoo = config["model_zoo"]
+    return next((model for model, entry in zoo.items() if name in (model, *entry.get("aliases", []))), None)
+
+
+# -- the layer --------------------------------------------------------------------------------
+
+
+def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What the params files of a configuration change in it, and what a person should know of it.
+
+    The latter: `files`; `notes`, what this run takes from elsewhere than a file says; `remarks`, what is so with
+    every file like these.
+
+    Args:
+        config: the configuration with the user's values laid over it.
+        effective: the same with the mode's changes.
+
+    Raises:
+        ParamsError: with every error of every file.
+    """
+    root = config["paddleseg_root"]
+    meanings, problems = lint(config["params_file"], config, root, config["mode"])
+    if any(problem.error for problem in problems):
+        raise ParamsError(problem for problem in problems if problem.error)
+    known_files = {str(path) for path, _ in meanings}
+    said: dict[str, list[str]] = {"files": sorted(known_files), "notes": [], "remarks": []}
+    said["notes"] += [f"{p.file}:{p.line}: {p.text}" for p in problems]
+    made: dict[str, Any] = {"models": [], "model_zoo": {}, "data": {}, "datasets": {}, "weights": {}}
+    for path, meaning in meanings:
+        model = Model(path, meaning)
+        known = canonical(config, meaning.model)
+        name = _unused(known or meaning.model, path, made["models"])
+        _translate(model, name, known, config, effective, root)
+        made["models"].append(name)
+        made["model_zoo"][name] = {**model.entry, "settings": model.settings, "skipped": model.skipped}
+        made["datasets"].update(model.datasets)
+        made["data"].update({dataset: dataset for dataset in model.datasets})
+        made["weights"].update(model.weights)
+        said["notes"] += model.notes
+        said["remarks"] += model.remarks
+    if not made["models"]:
+        raise ParamsError([Problem(str(config["params_file"]), 0, "no params file of the train-and-infer kind")])
+    return made, said
+
+
+def _unused(name: str, path: Path, taken: list[str]) -> str:
+    """The model's name, or, for a second file of the same model, the name with the file's scenario."""
+    if name not in taken:
+        return name
+    scenario = re.sub(r"[^A-Za-z0-9]+", "_", path.stem.removeprefix("train_").partition("_infer_python")[0])
+    first = f"{name}-{scenario}"
+    return next(n for n in (first, *(f"{first}-{i}" for i in range(2, 1000))) if n not in taken)
+
+
+def _translate(
+    model: Model,
+    name: str,
+    known: str | None,
+    config: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    root: str | None,
+) -> None:
+    """Fill in the entry, its settings and what is skipped."""
+    mode = config["mode"]
+    existing = config["model_zoo"].get(known, {})
+    model.entry.update(existing)
+    model.entry.pop("settings", None)
+    if name != known:
+        model.entry["aliases"] = []
+    if known and name != known:
+        model.note("model_name", f"a second file of {known}: it is planned as {name}")
+        model.settings["input_size"] = per_model(effective["input_size"], known)
+    command = _released(model, effective) if mode == WHOLE_INFER else _training(model, name, mode, effective)
+    reason = planned.place(model, command, known, config, effective, root)
+    if reason:
+        _skip_everything(model, effective, reason)
+    _evaluation(model, command)
+    _inference(model)
+    _remarks(model)
+
+
+def _skip_everything(model: Model, effective: Mapping[str, Any], reason: str) -> None:
+    """Every row that was to run, skipped for one reason."""
+    if effective["mode"] == WHOLE_INFER:
+        if not any(item["name"] == "released" for item in model.skipped):
+            model.skip("train", "released", "released", "released weights", reason)
+        return
+    train = model.settings["train"]
+    for topology in train["topologies"]:
+        for precision in train["precisions"]:
+            what = "_".join(filter(None, precision.values()))
+            model.skip("train", topology, f"{topology}_{what}", what, reason)
+    model.settings["train"] = {**train, "topologies": []}
+    model.settings["infer"] = {**model.settings.get("infer", {}), "from_topologies": []}
+
+
+# -- training ---------------------------------------------------------------------------------
+
+
+def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, Any]) -> Command | None:
+    """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped."""
+    meaning = model.meaning
+    first: Command | None = None
+    entries: list[Devices] = []
+    precisions: list[dict[str, str]] = []
+    exported: set[str] = set()
+    for entry in meaning.devices:
+        not_here = support.unsupported_devices(entry, entries)
+        topology = "multi" if entry.kind in ("multi", "machines") else "single"
+        prefix = f"machines_{topology}" if entry.kind == "machines" else topology
+        rows: list[dict[str, str]] = []
+        for autocast in meaning.autocasts:
+            for trainer in meaning.trainers:
+                command = _with_autocast(trainer.command, autocast)
+                reason = not_here or support.unsupported_training(trainer)
+                precision = _precision(command) if command else {}
+                if not reason and precision in rows:
+                    reason = "the same training as that of another trainer or autocast value of this file"
+                if not reason and command and first and (other := support.differing_option(command, first)):
+                    reason = f"its {other} differs from that of line {first.line}: a model has one here"
+                if reason:
+                    label = "_".join(filter(None, (trainer.name, autocast)))
+                    line = trainer.line if not not_here else meaning.lines["gpu_list"]
+                    model.skip(
+                        "train", topology, f"{prefix}_{label}", f"trainer {label}", f"{reason} ({model.at(line)})",
+                        devices=entry.count, quant=trainer.quant,
+                    )  # fmt: skip
+                    continue
+                first = first or command
+                rows.append(precision)
+                exported |= _exported(model, trainer, topology, precision)
+        if rows:
+            entries.append(entry)
+            precisions = rows
+    _settings_of_training(model, first, entries, precisions, exported)
+    for name, key in (("iters", "iters"), ("batch_size", "train_batch_size")):
+        values: Mapping[str, int] = getattr(meaning, name)
+        if mode in values:
+            model.settings["train"][name] = values[mode]
+        elif first and not (own := params.whole(first.option(f"--{name}") or "")):
+            told = per_model(effective["train"][name], model_name)
+            model.note(key, f"--{name}: no value for mode {mode}: the mode's own is used ({told})")
+        elif first:
+            model.settings["train"][name] = own
+    return first
+
+
+def _exported(model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str]) -> set[str]:
+    """The precision as `infer.from_precision` says it, where its checkpoint is exported; else a skipped cell."""
+    reason = support.unsupported_command("export", trainer.export) if trainer.export else "its export is null"
+    if reason is None and trainer.command and trainer.export:
+        own, other = (command.option("--config") for command in (trainer.command, trainer.export))
+        reason = f"its --config {other} is not the trainer's, {own}" if other not in (None, own) else None
+    if reason is None:
+        _shape(model, trainer.export)
+        return {precision["precision"]}
+    name = f"{topology}_{trainer.name}"
+    model.skip("export", topology, name, trainer.name, f"{reason} ({model.at(trainer.export_line)})")
+    return set()
+
+
+def _settings_of_training(
+    model: Model,
+    command: Command | None,
+    entries: list[Devices],
+    precisions: list[dict[str, str]],
+    exported: set[str],
+) -> None:
+    train: dict[str, Any] = {"topologies": [entry.kind.replace("cpu", "single") for entry in entries]}
+    infer = model.settings.setdefault("infer", {})
+    infer["from_topologies"] = train["topologies"] if exported else []
+    infer["from_precision"] = "all" if len(exported) != 1 else next(iter(exported))
+    model.settings["train"] = train
+    if command is None:
+        return
+    train["precisions"] = precisions
+    train["device"] = "cpu" if support.on_cpu(entries[0]) or command.option("--device") in CPU_VALUES else "auto"
+    for entry in entries:
+        if entry.kind == "multi":
+            train["devices"] = entry.count
+    for option, key in (("--num_workers", "workers"), ("--log_iters", "log_iters")):
+        if (text := command.option(option)) is not None:
+            train[key] = int(text)
+    if (text := command.option("--seed")) is not None:
+        model.settings["seed"] = int(text)
+
+
+def _with_autocast(command: Command | None, autocast: str | None) -> Command | None:
+    """The command with an alternative of the autocast line, which comes last and wins."""
+    if command is None or autocast is None:
+        return command
+    return command.with_options(("--precision", {"amp": "fp16"}.get(autocast, autocast)))
+
+
+def _precision(command: Command) -> dict[str, str]:
+    """An item of `train.precisions`."""
+    asked = command.option("--precision") or "fp32"
+    if asked == "fp32":
+        return {"precision": "fp32"}
+    dtype = {"fp16": "float16", "bf16": "bfloat16"}[asked]
+    return {"precision": "amp", "level": command.option("--amp_level") or "O1", "dtype": dtype}
+
+
+# -- released weights -------------------------------------------------------------------------
+
+
+def _released(model: Model, effective: Mapping[str, Any]) -> Command | None:
+    """Mode whole_infer: the released weights that are exported; the command of their export."""
+    model.settings["train"] = {}
+    command = None
+    for number, released in enumerate(model.meaning.released):
+        reason = support.unsupported_release(released)
+        if not reason and command:
+            reason = "a second infer_model: a model has one set of released weights here"
+        if reason:
+            name = f"released_{number + 1}" if command or number else "released"
+            reason = f"{reason} ({model.at(released.line)})"
+            model.skip("train", "released", name, "released weights", reason, quant=released.quant)
+            continue
+        command = released.export
+        _shape(model, command)
+        planned.released_weights(model, released, effective)
+    if command is None and not any(item["name"] == "released" for item in model.skipped):
+        reason = f"no infer_model that could be run ({model.at(model.meaning.lines['infer_model'])})"
+        model.skip("train", "released", "released", "released weights", reason)
+    return command
+
+
+# -- evaluation, export, inference ------------------------------------------------------------
+
+
+def _evaluation(model: Model, training: Command | None) -> None:
+    """Every checkpoint is evaluated, whether the file says so or not; options that change it are skipped."""
+    command = model.meaning.evaluation
+    if command is None or training is None or model.settings["train"] == {}:
+        return
+    reason = support.unsupported_command("eval", command)
+    other = command.option("--config")
+    if not reason and other not in (None, training.option("--config")):
+        reason = f"its --config {other} is not the trainer's"
+    if reason:
+        for topology in model.settings["train"]["topologies"]:
+            name = f"{topology}_eval_line"
+            model.skip("eval", topology, name, "eval line", f"{reason} ({model.at(command.line)})")
+
+
+def _shape(model: Model, command: Command | None) -> None:
+    if size := params.shape(command):
+        model.settings["export"] = {"input_size": size}
+
+
+def _inference(model: Model) -> None:
+    """The settings `infer`, from the lists of the inference lines."""
+    meaning = model.meaning
+    infer = model.settings.setdefault("infer", {})
+    devices = meaning.infer_devices
+    line = meaning.lines["device"]
+    on_cpu, on_gpu = (any(value in devices for value in values) for values in (CPU_VALUES, GPU_VALUES))
+    reason = support.unsupported_command("infer", meaning.inference)
+    if reason:
+        model.skip("infer", "single", "inference", "inference", f"{reason} ({model.at(meaning.inference.line)})")
+        on_cpu = on_gpu = False
+    for value in dict.fromkeys(devices):
+        if value not in (*CPU_VALUES, *GPU_VALUES):
+            told = f"--device {value}: only cpu and gpu are done ({model.at(line)})"
+            model.skip("infer", "single", f"inference_{slug(Path(value))}", "inference", told)
+    infer["cpu"] = [
+        {"engine": "onednn" if mkldnn else "native", "precision": precision}
+        for mkldnn in meaning.mkldnn
+        for precision in meaning.precisions
+        if on_cpu
+    ]
+    infer["gpu"] = [
+        {"engine": "tensorrt" if trt else "native", "precision": precision}
+        for trt in meaning.trt
+        for precision in meaning.precisions
+        if on_gpu
+    ]
+    infer["cpu_threads"] = meaning.threads
+    infer["batch_sizes"] = meaning.infer_batch_sizes
+    if not on_cpu and not on_gpu:
+        infer["from_topologies"] = []
+
+
+def _remarks(model: Model) -> None:
+    """What a file says and every run does in another way."""
+    meaning = model.meaning
+    if meaning.python not in ("python", "python3"):
+        model.remark("python", f"python:{meaning.python}: the stages run with `python` of the settings")
+    for name in ("train_images", "image_path"):
+        model.remark(name, "inference goes over the test list of the data set, at most `infer.images` of it")
+    if meaning.tails:
+        tails = ", ".join(meaning.tails)
+        model.remark("infer_key_1", f"{tails}: for the original's benchmark_train.sh, which is no mode here")

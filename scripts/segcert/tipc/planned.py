@@ -1,0 +1,216 @@
+"""What a model of a params file is made from: PaddleSeg's configuration, input size, data set, and weights.
+
+Taken from the files that the params file names where they are there, otherwise from this project's configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segcert import modelconfig
+from segcert.paths import ROOT
+from segcert.sections import per_model
+from segcert.tipc.draft import Model, slug
+from segcert.tipc.params import Command, Released
+
+LAYOUTS = {"Cityscapes": "cityscapes", "Dataset": "mini_supervisely"}
+LISTS = {"train": "train_path", "val": "val_path", "test": "test_path"}
+
+
+def find(name: str, beside: Path, root: str | None) -> tuple[Path, Path] | None:
+    """A file that a params file names, and the folder that the name starts from.
+
+    That is `root` where it is given, otherwise the nearest folder above the params file that holds it.
+    """
+    folders = [Path(root)] if root else list(beside.resolve().parents)
+    for folder in folders:
+        try:
+            if (folder / name).is_file():
+                return _shown(folder / name), folder
+        except (OSError, ValueError):  # a name that no file can have
+            return None
+    return None
+
+
+def searched(beside: Path, root: str | None) -> str:
+    """Where `find` looks, in words."""
+    return f"in {root}" if root else f"in the folders above {beside}"
+
+
+def _shown(path: Path) -> Path:
+    """Relative to the working folder where it lies below, so that a moved checkout stays the same."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  (links are kept as they are named)
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+
+
+# -- configuration and input size -------------------------------------------------------------
+
+
+def place(
+    model: Model,
+    command: Command | None,
+    known: str | None,
+    config: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    root: str | None,
+) -> str | None:
+    """Configuration, data set and algorithm: those of PaddleSeg's file where it is there; why it cannot be run here."""
+    wanted = command.option("--config") if command else None
+    found = find(wanted, model.path, root) if wanted else None
+    if command is None or found is None:
+        model.entry.setdefault("algorithm", model.meaning.model)
+        model.entry.setdefault("config", "")
+        model.entry.setdefault("data", next(iter(config["data"])))
+        return None
+    file, folder = found
+    content = modelconfig.content(file)
+    model.entry["config"] = file.as_posix()
+    if not known:
+        section = content.get("model")
+        section = section if isinstance(section, dict) else {}
+        model.entry["algorithm"] = str(section.get("type") or model.meaning.model)
+        _backbone(model, section)
+    reason = _data(model, command, content, file, folder, known, effective) or _size(model, content, known, effective)
+    if reason:
+        model.entry.setdefault("data", next(iter(config["data"])))
+    return reason
+
+
+def _size(model: Model, content: Mapping[str, Any], known: str | None, effective: Mapping[str, Any]) -> str | None:
+    """See to it that the exported model has one input size; why it cannot be run where there is none.
+
+    PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
+    on models of one size: that of `random_infer_input`, or of the built-in configuration.
+    """
+    exported = model.settings.get("export") or _resize(content)
+    if exported or per_model(effective["input_size"], known or model.meaning.model):
+        return None
+    size = model.meaning.random_input
+    if size is None and known:
+        built_in = Path(effective["model_zoo"][known]["config"])
+        size = _resize(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+    if size is None:
+        return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
+    model.settings["export"] = {"input_size": size}
+    model.note("norm_export", f"the exported model's size is open; {size[0]} x {size[1]} (width x height) is taken")
+    return None
+
+
+def _resize(content: Mapping[str, Any]) -> list[int] | None:
+    """[width, height] of the Resize in the transforms of the exported model."""
+    for section in ("export", "val_dataset"):
+        transforms = content.get(section)
+        transforms = transforms.get("transforms") if isinstance(transforms, Mapping) else None
+        if isinstance(transforms, list) and transforms:
+            found = [item for item in transforms if isinstance(item, Mapping) and item.get("type") == "Resize"]
+            return list(found[0].get("target_size", (512, 512))) if found else None
+    return None
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+def _data(
+    model: Model,
+    command: Command,
+    content: Mapping[str, Any],
+    file: Path,
+    folder: Path,
+    known: str | None,
+    effective: Mapping[str, Any],
+) -> str | None:
+    """Set the model's `data`; a reason, with file and line, where its data set cannot be used here."""
+    sections = [content.get(name) for name in ("train_dataset", "val_dataset")]
+    train, val = (section if isinstance(section, Mapping) else {} for section in sections)
+    where = f"({model.at(command.line)}, {file})"
+    kind, root = str(train.get("type")), str(train.get("dataset_root"))
+    if kind not in LAYOUTS or val.get("type") != train.get("type"):
+        return f"train_dataset.type {kind}: only {', '.join(LAYOUTS)} are read here {where}"
+    if val.get("dataset_root") != train.get("dataset_root"):
+        return f"train_dataset and val_dataset have different dataset_root {where}"
+    if train.get("separator", " ") != " " or val.get("separator", " ") != " ":
+        return f"train_dataset.separator: only a blank is read here {where}"
+    layout = LAYOUTS[kind]
+    part = _part(model.entry.get("data") if known else None, layout, root, effective)
+    chosen = effective["datasets"].get(effective["data"].get(part, ""), {})
+    if chosen.get("source") == "synthetic":
+        model.entry["data"] = part
+        model.note("norm_trainer", f"{root} of {file}: mode {effective['mode']} works on generated data")
+        return None
+    if (folder / root).is_dir():
+        entry: dict[str, Any] = {"layout": layout, "source": "folder", "path": _shown(folder / root).as_posix()}
+        if layout == "mini_supervisely":
+            lists, reason = _lists(train, val, folder, root)
+            if reason:
+                return f"{reason} {where}"
+            entry["lists"] = lists
+        name = f"{slug(Path(entry['path']))}_{hashlib.sha256(repr(entry).encode()).hexdigest()[:8]}"
+        model.datasets[name] = entry
+        model.entry["data"] = name
+        return None
+    if part:
+        model.entry["data"] = part
+        model.note("norm_trainer", f"{root} of {file} is not there: {effective['data'][part]} is used")
+        return None
+    return f"dataset_root {root} is not there, and no data set of the configuration stands for it {where}"
+
+
+def _part(own: str | None, layout: str, root: str, effective: Mapping[str, Any]) -> str | None:
+    """The key of `data` that stands for a data set: the known model's, or the one called as the folder."""
+    for part in (own, Path(root).name, layout if layout == "cityscapes" else None):
+        dataset = effective["datasets"].get(effective["data"].get(part, "")) if part else None
+        if dataset and dataset["layout"] == layout:
+            return part
+    return None
+
+
+def _lists(
+    train: Mapping[str, Any], val: Mapping[str, Any], folder: Path, root: str
+) -> tuple[dict[str, str], str | None]:
+    """The list files by split, relative to the data set's folder; or why they cannot be used."""
+    lists: dict[str, str] = {}
+    inside = (folder / root).resolve()
+    for split, section in (("train", train), ("val", val), ("test", val)):
+        name = section.get(LISTS[split])
+        path = (folder / name) if isinstance(name, str) else inside / f"{split}.txt"
+        if not path.is_file():
+            if split == "test":
+                continue
+            return {}, f"{LISTS[split]} {name} is not there"
+        if not path.resolve().is_relative_to(inside):
+            return {}, f"{LISTS[split]} {name} does not lie in dataset_root {root}"
+        lists[split] = path.resolve().relative_to(inside).as_posix()
+    return lists, None
+
+
+# -- weights ----------------------------------------------------------------------------------
+
+
+def _backbone(model: Model, section: Mapping[str, Any]) -> None:
+    """An entry of `weights` for the backbone's pretrained weights, where the file names a URL."""
+    backbone = section.get("backbone")
+    url = backbone.get("pretrained") if isinstance(backbone, Mapping) else None
+    model.entry["backbone_weights"] = None
+    if isinstance(url, str) and re.match(r"https?://", url):
+        name = slug(Path(url.partition("://")[2]))
+        model.weights[name] = {"source": "url", "url": url}
+        model.entry["backbone_weights"] = name
+
+
+def released_weights(model: Model, released: Released, effective: Mapping[str, Any]) -> None:
+    """The file that infer_model names, as an entry of `weights`; where it is not there, what is used instead."""
+    found = find(released.path, model.path, effective["paddleseg_root"])
+    if found:
+        name = slug(found[0])
+        model.weights[name] = {"source": "path", "path": found[0].as_posix()}
+        model.entry["released_weights"] = name
+        return
+    shipped = model.entry.get("released_weights")
+    told = f"the configuration's are used, {shipped}" if shipped else "and the configuration has none for this model"
+    model.note("infer_model", f"released weights {released.path} are not there: {told}")
+    model.entry.setdefault("released_weights", None)

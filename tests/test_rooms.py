@@ -1,0 +1,98 @@
+"""The rooms of scripts/segcert: who may import whom, and where Paddle may be imported; see docs/architecture.md."""
+
+import ast
+import graphlib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+# What each room may import beside itself; "" is the ground, the files that lie flat.
+MAY = {
+    "": set(),
+    "tipc": {""},
+    "stage": {""},
+    "data": {"", "stage"},
+    "compute": {"", "data", "stage", "tipc"},
+    "show": {"", "data"},
+}
+# Of the ground, what stands above a room: settings are made from params files too.
+ABOVE = {("segcert.settings", "segcert.tipc.layer")}
+HEAVY = {"paddle", "paddleseg"}
+LAUNCHER = ("segcert.stage.supervisor", "paddle.distributed.launch.main")
+FILES = sorted(SCRIPTS.rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(file): file for file in FILES}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 2 else ""
+
+
+@cache
+def imported(file: Path) -> set[str]:
+    """All that a file imports, wherever in it: modules by their full name; a name of a module is that module."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: Snakemake's params do not see a relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else str(node.module))
+    return found
+
+
+def own(file: Path) -> set[str]:
+    return {name for name in imported(file) if name.split(".")[0] == "segcert" and name != "segcert"}
+
+
+def test_no_arrow_goes_up():
+    wrong = [
+        f"{name} imports {other}"
+        for name, file in MODULES.items()
+        if name.startswith("segcert.")
+        for other in own(file)
+        if room_of(other) != room_of(name) and room_of(other) not in MAY[room_of(name)] and (name, other) not in ABOVE
+    ]
+    assert not wrong
+
+
+def test_every_room_has_its_rule():
+    assert {room_of(name) for name in MODULES if name.startswith("segcert.")} == set(MAY)
+
+
+def test_there_is_no_circle():
+    graphlib.TopologicalSorter({name: own(file) - {name} for name, file in MODULES.items()}).prepare()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SCRIPTS).as_posix())
+def test_paddle_is_imported_in_one_room_alone(file):
+    heavy = {name for name in imported(file) if name.split(".")[0] in HEAVY and (name_of(file), name) != LAUNCHER}
+    assert not heavy or room_of(name_of(file)) == "compute"
+
+
+def test_nothing_is_imported_by_a_string():
+    """It would not be among a job's code: an edit would leave its results as they are."""
+    found = [
+        f"{file}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
+    ]
+    assert all("segcert/stage/deferred.py" in place for place in found), "others' packages, at their first use, alone"
+
+
+def test_rooms_are_empty_at_the_door():
+    """What stands there would be part of every script that imports anything of the room."""
+    doors = [file for file in FILES if file.name == "__init__.py" and room_of(name_of(file) + ".x")]
+    assert len(doors) == len(MAY) - 1 and all(file.read_bytes() == b"" for file in doors)
