@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from segcert import stages
 from segcert.data import download
 from segcert.stage import supervisor as stage
 
@@ -47,7 +48,7 @@ def main() -> int:
     options.add_argument("--tarball", required=True, help="the tar to make")
     args = stage.parse(options)
     plan = stage.Plan(
-        "data",
+        stages.DATA.name,
         {"source": args.source},
         [args.location] if args.source == "path" else [],
         {"tarball": args.tarball},

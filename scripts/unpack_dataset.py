@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import record
+from segcert import record, stages
 from segcert.data import archives, layouts
 from segcert.stage import supervisor as stage
 
@@ -35,7 +35,7 @@ def main() -> int:
     options.add_argument("--tarball", required=True, help="the tar to unpack")
     options.add_argument("--dataset", required=True, help="the folder to make")
     args = stage.parse(options)
-    plan = stage.Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
+    plan = stage.Plan(stages.DATA.name, {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
     return stage.main(args, plan)
 
 

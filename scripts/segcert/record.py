@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from segcert import SCHEMA_VERSION, processes, statuses
+from segcert import SCHEMA_VERSION, processes, stages, statuses
 
 # In the staging folder of an attempt: what to ask if the attempt never ends as it should.
 ATTEMPT = "attempt.json"
@@ -55,15 +55,6 @@ OF_SOME_RUNS = (
 )
 KNOWN_BEFORE = ("schema_version", "model", "algorithm", "mode", "stage", "cell", "requested")
 REQUIRED = (*KNOWN_BEFORE, "status", "reason", *OF_EACH_RUN)
-# What a stage must have observed of itself before a record of it may say `passed`.
-PROOF = {
-    "train": ("device", "devices", "precision", "iters", "batch_size"),
-    "released": ("weights",),
-    "eval": ("device", "precision", "transforms"),
-    "export": ("device", "precision", "onnx", "opset"),
-    "infer": ("device", "engine", "precision", "batch_size"),
-    "data": (),
-}
 
 
 # Fields that must be of one kind for a record to be read further.
@@ -88,6 +79,7 @@ def write(path: Path | str, record: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(f"{path}: a record needs {', '.join(missing)}")
     statuses.by_name(ordered["status"])
+    stages.by_name(ordered["stage"])
     write_json(path, ordered)
 
 
@@ -134,8 +126,13 @@ def read(path: Path | str) -> dict[str, Any]:
     wrong = [key for key, kind in KINDS.items() if not missing and not isinstance(record[key], kind)]
     if wrong:
         raise RecordError(f"{path}: a record with a wrong {', '.join(wrong)}; delete the file and run its target again")
-    if missing or record["status"] not in statuses.BY_NAME:
-        what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"
+    unknown = [
+        f"the unknown {key} {record[key]!r}"
+        for key, names in (("status", statuses.BY_NAME), ("stage", stages.NAMES))
+        if not missing and record[key] not in names
+    ]
+    if missing or unknown:
+        what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
         raise RecordError(f"{path}: a record {what}; delete the file and run its target again")
     return record
 
@@ -261,8 +258,9 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
 
 def _unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
     """In words, each field that a stage must have observed and did not."""
-    taken = stage == "train" and "weights" in requested  # not trained: weights that somebody released
-    return [f"{key} was not observed" for key in PROOF["released" if taken else stage] if key not in effective]
+    taken = "weights" in requested  # not trained: weights that somebody released
+    proves = stages.by_name(stage, stages.RELEASED.topology if taken else None).proves
+    return [f"{key} was not observed" for key in proves if key not in effective]
 
 
 def gate(name: str, value: float | None, bound: str, threshold: float, sentence: str) -> dict[str, Any]:

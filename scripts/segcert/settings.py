@@ -21,26 +21,13 @@ import yaml
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
-from segcert.sections import merge, of_model, only, without
+from segcert.sections import MODEL_SECTIONS, merge, of_model, only, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
-MODE_SECTIONS = (
-    "models",
-    "seed",
-    "data",
-    "input_size",
-    "train",
-    "evaluate",
-    "export",
-    "infer",
-    "evidence",
-    "gates",
-    "benchmark",
-    "compare",
-)
+MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "evidence", "benchmark", "compare")
 
 
 def completed(

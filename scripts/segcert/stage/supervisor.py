@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from segcert import gpus, machine, processes, record, schedulers, statuses
+from segcert import gpus, machine, processes, record, schedulers, stages, statuses
 from segcert.errors import StageError, Unverified
 from segcert.masking import masked
 from segcert.stage import deferred, leases, surroundings
@@ -77,7 +77,7 @@ class Plan:
     """What a script tells its supervisor.
 
     Attributes:
-        stage: train | eval | export | infer | data.
+        stage: its name in stages.py.
         requested: what is asked for, by field.
         inputs: files and folders that the stage reads, for the record's hashes.
         outputs: name -> final path; the worker writes each to `Staging.path(name)`.
@@ -101,6 +101,9 @@ class Plan:
     gpus: int = 0
     kept: Path | None = None
     set_aside: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        stages.by_name(self.stage)  # before anything is done
 
 
 class Staging:
