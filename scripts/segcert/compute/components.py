@@ -38,11 +38,10 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
     paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
     """
 
-    def _post_process_loss(self, logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
+    def _post_process_loss(self, _logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
         """Mean over the counted pixels.
 
         Args:
-            logit: N x H x W x C.
             label: N x H x W, int64.
             semantic_weights: N x H x W or None.
             loss: loss of every pixel, N x H x W.

@@ -338,7 +338,7 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int =
     sampler = _Batches(dataset, batch_size, done)
     seeded = _Seeded(dataset, seed)
 
-    def start_worker(worker: int) -> None:
+    def start_worker(_worker: int) -> None:
         die_with_parent()  # it may wait in a full queue and never notice
         cv2.setNumThreads(1)
 
