@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from segcert import SCHEMA_VERSION, comparison, record, sections, statuses
+from segcert import SCHEMA_VERSION, comparison, sections, statuses
 from segcert.errors import ConfigError
+from segcert.files import write_json, write_text
 from segcert.paths import SHIPPED
 
 
@@ -69,9 +70,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     if args.markdown:
-        record.write_text(args.markdown, comparison.markdown(found))
+        write_text(args.markdown, comparison.markdown(found))
     if args.json:
-        record.write_json(args.json, found.as_json())
+        write_json(args.json, found.as_json())
     print(comparison.summary(found))
     return 1 if found.regressed else 0
 

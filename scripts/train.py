@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from segcert import code, machine, modelconfig, record
+from segcert import code, machine, modelconfig
+from segcert.files import hashes, sha256
 from segcert.stage import supervisor as stage
 
 TRAINED_WITH = ("paddle", "paddle_commit", "paddleseg", "numpy", "opencv")
@@ -62,9 +63,9 @@ def requested(args: argparse.Namespace) -> dict[str, object]:
 
 def identity(args: argparse.Namespace) -> str:
     """A digest of all that a training's outcome follows from: settings, inputs, this code, Paddle, PaddleSeg, ..."""
-    own = [record.sha256(path) for path in code.modules(__file__)]
+    own = [sha256(path) for path in code.modules(__file__)]
     software = {key: value for key, value in machine.software(here=False).items() if key in TRAINED_WITH}
-    parts = [requested(args), record.hashes(inputs(args)), own, software]
+    parts = [requested(args), hashes(inputs(args)), own, software]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import record
 from segcert.data import archives, layouts
+from segcert.files import sha256, write_json
 from segcert.stage import supervisor as stage
 
 
@@ -16,12 +16,12 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     splits = layouts.splits(root, args.layout)
     layouts.check_sizes(root, splits)
     files = [
-        {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": record.sha256(path)}
+        {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(root.rglob("*"))
         if path.is_file()
     ]
     manifest = {"dataset": args.cell, "layout": args.layout, "splits": splits, "files": files}
-    record.write_json(root / "manifest.json", manifest)
+    write_json(root / "manifest.json", manifest)
     root.rename(staging.path("dataset"))
     counts = {f"{split}_images": len(pairs) for split, pairs in splits.items()}
     return stage.Result(

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from segcert import record
 from segcert.data import archives, checkpoints, download, sources, synthetic
 from segcert.errors import StageError
+from segcert.files import write_json
 from segcert.stage import supervisor as stage
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
@@ -116,7 +117,7 @@ def test_a_download_that_was_complete_but_not_yet_in_place(site, get, tmp_path):
     target.parent.mkdir()
     part = target.with_name(f"{target.name}.part")
     part.write_bytes(CONTENT)
-    record.write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
+    write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
     assert get(url) == CONTENT
     assert [request.status for request in site.requests] == [416]
 

@@ -13,8 +13,9 @@ import stages
 import tipc_logs
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, record
+from segcert import cells, certificates, conclusions, proof, record
 from segcert.compute import dtypes, engines, evidence, inference, metrics, training
+from segcert.files import sha256
 
 PATCHED = """
 import sys
@@ -46,7 +47,7 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     done = stages.infer(exported, dataset, f"honest_{engine}", "--engine", engine)
     assert done.returncode == 0, done.stderr
     found = record.read(exported / f"honest_{engine}.json")
-    assert found["status"] == "passed" and record.unproven(found) == []
+    assert found["status"] == "passed" and proof.unproven(found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
     if engine in ("native", "onednn"):
@@ -279,7 +280,7 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     def lies(change):
         content = copy.deepcopy(honest)
         change(content)
-        return record.unproven(content)
+        return proof.unproven(content)
 
     assert lies(lambda c: None) == []
     assert lies(lambda c: c["samples_ms"].clear()) == ["it has no timed samples"]
@@ -306,20 +307,20 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
 
 def test_an_evaluation_without_proof_is_not_believed(trained):
     honest = record.read(trained / "eval.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
     assert honest["effective"]["precision"] == "fp32" and honest["effective"]["conv_output_dtypes"] == ["float32"]
 
     def lies(**metrics):
-        return " ".join(record.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
+        return " ".join(proof.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
 
-    assert record.unproven({**honest, "metrics": {}})
+    assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
     asked = {**honest, "requested": {**honest["requested"], "images": 4}}
-    assert record.unproven(asked) == ["images is 6, not 4"]
+    assert proof.unproven(asked) == ["images is 6, not 4"]
 
 
 EVALUATED = """
@@ -361,11 +362,11 @@ def test_an_evaluation_that_proves_nothing_fails(trained, dataset, tmp_path, lie
 
 def test_a_training_is_held_to_the_gates_that_it_must_have(trained):
     honest = record.read(trained / "train.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
 
     def unproven(*gates, **effective):
         content = {**honest, "requested": {}, "effective": {**honest["effective"], **effective}}
-        return record.unproven({**content, "metrics": {"gates": list(gates)}})
+        return proof.unproven({**content, "metrics": {"gates": list(gates)}})
 
     half = {"precision": "amp", "dtype": "float16"}
     assert unproven(**half) == ["the steps that it left out were not counted"]
@@ -485,7 +486,7 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     runner = load("native")
     effective, told = runner.observe(np.zeros((1, 3, 96, 128), np.float32))
     assert effective["device"] == "cpu" and effective["precision"] == "fp32" and told["operators"]
-    assert record.differences({"device": "gpu"}, effective)
+    assert proof.differences({"device": "gpu"}, effective)
     assert runner.conf()["runtime_device"] == "cpu" and not runner.conf()["enable_tensorrt"]
 
 
@@ -589,7 +590,7 @@ def pair(tmp_path):
         measured = {"ips": 30.0 if precision == "amp" else 20.0, "peak_gpu_mb": 600 if precision == "amp" else 1000}
         measured |= {"loss_scale": {"first": 1024, "last": 512, "min": 512, "decreases": 1}, "skipped_steps": 1}
         train = {**base, "stage": "train", "requested": {**asked, "dtype": "float16"}, "metrics": measured}
-        train["outputs"] = {(folder / "history.csv").as_posix(): record.sha256(folder / "history.csv")}
+        train["outputs"] = {(folder / "history.csv").as_posix(): sha256(folder / "history.csv")}
         evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
         return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
 
@@ -652,7 +653,7 @@ def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
     cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
     path = tmp_path / "amp/history.csv"
     path.write_text(text)
-    cells[0]["outputs"] = {path.as_posix(): record.sha256(path)}
+    cells[0]["outputs"] = {path.as_posix(): sha256(path)}
     (found,) = certificates.certify(cells, GATES)
     assert found["verdict"] == "unverified" and "loss curves cannot be compared" in found["reason"]
 

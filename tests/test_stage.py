@@ -12,7 +12,8 @@ import pytest
 import stages
 from gpu import stand_in_driver
 
-from segcert import gpus, machine, processes, record
+from segcert import attempts, gpus, machine, processes, record
+from segcert.files import hashes, sha256, write_json, write_text
 from segcert.stage import leases
 from segcert.stage import supervisor as stage
 
@@ -20,7 +21,7 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert import record
+from segcert import proof
 from segcert.stage import supervisor as stage
 from segcert.errors import StageError, Unverified
 
@@ -49,8 +50,8 @@ def work(args, staging):
         if what == "add": (file / "c.txt").write_text("new")
         if what == "edit-and-fail": file.write_text("edited"); raise ValueError("the moon is wrong")
     if what != "no-output": staging.path("thing").write_text("made")
-    gates = [record.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
-    if what == "lying-gate": gates = [{{**record.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
+    gates = [proof.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
+    if what == "lying-gate": gates = [{{**proof.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
     effective = {{"engine": "native" if what == "fallback" else "onednn"}}
     return stage.Result(effective, {{"n": 1}}, gates)
 
@@ -96,7 +97,7 @@ def test_a_passing_stage(script, tmp_path):
     content, others, name = outcome(tmp_path)
     assert (content["status"], content["reason"], name) == ("passed", None, "c.json")
     assert others == ["c.log", "thing.txt"]
-    assert content["outputs"] == {"out/thing.txt": record.sha256(tmp_path / "out/thing.txt")}
+    assert content["outputs"] == {"out/thing.txt": sha256(tmp_path / "out/thing.txt")}
     assert "working" in (tmp_path / "out/c.log").read_text()
 
 
@@ -141,8 +142,8 @@ def inputs(tmp_path):
     for name in ("folder", "dataset"):
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep/b.txt").write_text("as it was")
-    listed = {"path": "deep/b.txt", "sha256": record.sha256(tmp_path / "a.yml")}
-    record.write_json(tmp_path / "dataset/manifest.json", {"files": [listed]})
+    listed = {"path": "deep/b.txt", "sha256": sha256(tmp_path / "a.yml")}
+    write_json(tmp_path / "dataset/manifest.json", {"files": [listed]})
     return tmp_path
 
 
@@ -158,7 +159,7 @@ def inputs(tmp_path):
     ],
 )
 def test_an_input_that_changes_during_the_work_proves_nothing(script, inputs, what, given, words):
-    before = record.hashes([inputs / given])
+    before = hashes([inputs / given])
     done = run(script, inputs, "--what", what, "--input", given)
     assert done.returncode == 1
     content, others, _ = outcome(inputs)
@@ -179,7 +180,7 @@ def test_what_an_attempt_kept_goes_where_nobody_knows_from_what_it_was_made(scri
 def test_an_input_with_the_content_that_it_had_has_not_changed(script, inputs, what, given):
     done = run(script, inputs, "--what", what, "--input", given)
     assert done.returncode == 0, done.stderr
-    assert list(outcome(inputs)[0]["inputs"].values()) == list(record.hashes([inputs / given]).values())
+    assert list(outcome(inputs)[0]["inputs"].values()) == list(hashes([inputs / given]).values())
 
 
 def test_a_failure_is_forgotten_when_the_stage_passes(script, tmp_path):
@@ -301,15 +302,15 @@ def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeyp
 
     monkeypatch.setattr(type(tmp_path), "replace", full)
     with pytest.raises(OSError, match="No space"):
-        record.write_text(tmp_path / "r.json", "{}")
+        write_text(tmp_path / "r.json", "{}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_folders_are_attempts(tmp_path):
     (tmp_path / ".train.12.partial").write_text("a file")
-    assert record.attempts(tmp_path / "train.json") == []
+    assert attempts.left_behind(tmp_path / "train.json") == []
     (tmp_path / ".train.13.partial").mkdir()
-    assert [folder.name for folder, _ in record.attempts(tmp_path / "train.json")] == [".train.13.partial"]
+    assert [folder.name for folder, _ in attempts.left_behind(tmp_path / "train.json")] == [".train.13.partial"]
 
 
 GPU_SCRIPT = """

@@ -8,7 +8,6 @@ Each side may be several repeats of a run: then the interval is that of all of t
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from tabulate import tabulate
 from segcert import SCHEMA_VERSION, statuses
 from segcert.conclusions import precision_label
 from segcert.errors import ConfigError
-from segcert.record import finite
+from segcert.numbers import finite, is_number
 
 WORSE, BETTER, CHANGED, APPEARED = "worse", "better", "changed", "appeared"
 
@@ -272,7 +271,7 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
         reason = f"in {times} of {len(repeats)} runs: {reason or worst['status']}"
     ranges = {}
     for metric in METRICS:
-        values = [value for cell in repeats if _is_number(value := _value(cell, metric.path))]
+        values = [value for cell in repeats if is_number(value := _value(cell, metric.path))]
         bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
         if len(values) > 1:
             ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
@@ -385,7 +384,7 @@ def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     """In words, each metric that only one of the two records has: it cannot be compared."""
     only = []
     for metric in METRICS:
-        there = [_is_number(_figure(cell, metric)) for cell in (before, after)]
+        there = [is_number(_figure(cell, metric)) for cell in (before, after)]
         if there[0] != there[1]:
             only.append(f"{metric.name} is in the {'baseline' if there[0] else 'candidate'} alone")
     return only
@@ -407,17 +406,13 @@ def _figures(
     why_not = _incomparable(before, after)
     for metric in METRICS:
         old, new = _figure(before, metric), _figure(after, metric)
-        if not _is_number(old) or not _is_number(new):
+        if not is_number(old) or not is_number(new):
             continue
         kind, note = ("", why_not) if why_not else _judge(metric, before, after, rules)
         yield (
             Figure(*key, cell_label(after), metric.name, old, new, kind or note),
             Change(kind, *key, metric.name, old, new, note) if kind in (WORSE, BETTER) else None,
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _incomparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -485,7 +480,7 @@ def _cores(cell: Mapping[str, Any], path: str = STAGE_LOAD) -> Cores | None:
     load = _value(cell, path)
     own = load.get("own_cores") if isinstance(load, Mapping) else None
     if path == STAGE_LOAD:
-        measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
+        measured = is_number(cell.get("cpu_s")) and is_number(cell.get("wall_s")) and cell["wall_s"] > 0
         own = cell["cpu_s"] / cell["wall_s"] if measured else None
     return Cores(own, _taken(cell, load)) if own else None
 

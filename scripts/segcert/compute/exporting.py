@@ -16,7 +16,7 @@ from paddleseg.deploy.export import WrappedModel
 
 from segcert.compute import components
 from segcert.errors import StageError
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.stage.progress import say
 from segcert.stage.supervisor import Result
 

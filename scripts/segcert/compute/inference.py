@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import gpus, machine, record
+from segcert import gpus, machine, proof
 from segcert.compute import engines, metrics, stats
 from segcert.compute.preprocess import Preprocess, deploy_config
 from segcert.data import layouts
 from segcert.errors import StageError, Unverified
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.stage.load import OtherLoad
 from segcert.stage.supervisor import Result
 from segcert.tipc import benchlog
@@ -62,7 +62,7 @@ class Gates:
         weak = self.weakness(compared)
         worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
         gates = [
-            record.gate(
+            proof.gate(
                 "pixel_agreement",
                 agreement,
                 "at least",
@@ -75,7 +75,7 @@ class Gates:
         ]
         if drop is not None:
             gates.append(
-                record.gate(
+                proof.gate(
                     "miou_drop",
                     drop,
                     "at most",

@@ -31,9 +31,11 @@ from typing import Any
 
 import psutil
 
-from segcert import gpus, machine, processes, record, schedulers, statuses
+from segcert import attempts, gpus, machine, processes, proof, record, schedulers, statuses
 from segcert.errors import StageError, Unverified
+from segcert.files import hashes, write_json
 from segcert.masking import masked
+from segcert.numbers import finite
 from segcert.stage import deferred, leases, surroundings
 from segcert.stage.advice import with_advice
 from segcert.stage.inputs import Inputs
@@ -62,7 +64,7 @@ class Result:
     Attributes:
         effective: what was observed to run, under the names of the request.
         metrics: numbers of the stage.
-        gates: numerical gates, as `record.gate` makes them.
+        gates: numerical gates, as `proof.gate` makes them.
         extra: further fields of the record, such as raw samples.
     """
 
@@ -197,7 +199,7 @@ def _worker(args: argparse.Namespace, plan: Plan, staging: Staging) -> int:
         sys.stderr.flush()
         return 1
     if _rank() == 0:
-        record.write_json(staging.result, vars(result))
+        write_json(staging.result, vars(result))
     return 0
 
 
@@ -308,7 +310,7 @@ class _Supervisor:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._wait_for_others()
-        for leftover, _ in record.attempts(self.record):
+        for leftover, _ in attempts.left_behind(self.record):
             shutil.rmtree(leftover, ignore_errors=True)
         self.staging.folder.mkdir()
         # For whoever finds this folder because we were ended without being able to say why.
@@ -319,7 +321,7 @@ class _Supervisor:
             "log": self.log.as_posix(),
             "started": _iso(datetime.now(UTC)),
         }
-        record.write_json(self.staging.folder / record.ATTEMPT, attempt)
+        write_json(self.staging.folder / attempts.ATTEMPT, attempt)
 
     def _wait_for_others(self) -> None:
         """Let another attempt at the same record end first: that of a run that was killed just now does.
@@ -328,7 +330,7 @@ class _Supervisor:
             TimeoutError: it goes on.
         """
         deadline = time.monotonic() + OTHERS_S
-        while others := record.running(self.record):
+        while others := attempts.running(self.record):
             if time.monotonic() > deadline:
                 said = others[0][1]
                 raise TimeoutError(
@@ -347,10 +349,10 @@ class _Supervisor:
                     shutil.rmtree(self.staging.folder, ignore_errors=True)
                     os._exit(1)
                 self._stop("ended because the workflow that started it is gone; run it again", grace=0)
-            if time.monotonic() - beaten > record.HEARTBEAT_S:
+            if time.monotonic() - beaten > attempts.HEARTBEAT_S:
                 beaten = time.monotonic()
                 with contextlib.suppress(OSError):
-                    os.utime(self.staging.folder / record.ATTEMPT)
+                    os.utime(self.staging.folder / attempts.ATTEMPT)
 
     def _held_up(self) -> tuple[statuses.Status, str | None, dict[str, Any]] | None:
         """The status that follows from an upstream record that is not passed; None where all are."""
@@ -409,7 +411,7 @@ class _Supervisor:
             descriptors += (terminal,)
             environment[PROGRESS_FD] = str(terminal)
         if self.plan.ranks > 1:
-            record.write_json(self.staging.arguments, sys.argv[1:])
+            write_json(self.staging.arguments, sys.argv[1:])
         adopt_orphans()
         with self.log.open("wb") as log:
             log.write(f"$ {command_line()}\n".encode())
@@ -499,17 +501,17 @@ class _Supervisor:
             return self._failed(f"ended without its outputs {', '.join(missing)}", result)
         forgiven = FORGIVEN if self.stand_in else set()
         asked = {key: value for key, value in self.plan.requested.items() if key not in forgiven}
-        different = record.differences(asked, result["effective"])
+        different = proof.differences(asked, result["effective"])
         if different:
             reason = "; ".join(different)
             if _is_hardware_limit(self.plan.requested, result["effective"]):
                 return statuses.UNVERIFIED, reason, result
             return self._failed(reason, result)
-        broken = record.broken(result["gates"])
+        broken = proof.broken(result["gates"])
         if broken:
             return self._failed("; ".join(broken), result, statuses.ACCURACY_FAILED)
         # The conclusions would not believe it either, and Snakemake would take the job for done.
-        unproven = record.unproven(
+        unproven = proof.unproven(
             {
                 "stage": self.plan.stage,
                 "requested": asked,
@@ -589,8 +591,8 @@ class _Supervisor:
             "command": command_line(),
             "log": self.log.as_posix(),
             "started": _iso(self.started),
-            "wall_s": record.finite(wall),
-            "cpu_s": record.finite(cpu),
+            "wall_s": finite(wall),
+            "cpu_s": finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),
             "load": self.load,
             "env": machine.environment() | {"surroundings": surroundings.told(), "cleared": self.cleared},
@@ -635,7 +637,7 @@ class _Supervisor:
             if target.is_dir():  # away in one step: half of a folder would be worse than none
                 target.rename(self.staging.path(f"{name}.before"))
             made.replace(target)
-        return record.hashes(self.plan.outputs.values())
+        return hashes(self.plan.outputs.values())
 
 
 def _iso(moment: datetime) -> str:
