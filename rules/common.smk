@@ -17,7 +17,7 @@ SCRIPTS = os.path.relpath(ROOT / "scripts")
 
 from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings
 from segcert.data import sources
-from segcert.stage import supervisor as stage, surroundings
+from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
 
@@ -67,7 +67,7 @@ MODE = SETTINGS["mode"]
 os.environ.update(
     STAGE_PYTHON=PYTHON,
     WORKFLOW_PYTHON=sys.executable,
-    **{stage.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
+    **{supervisor.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
 )

@@ -89,7 +89,9 @@ def memory_group(limit):
 GREEDY = """
 import os, sys, time
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     if args.what == "memory":
@@ -104,12 +106,12 @@ def work(args, staging):
             for _ in range(64):
                 out.write(b"x" * (1 << 20))
     staging.path("thing").write_bytes(b"x")
-    return stage.Result({{}})
+    return Result({{}})
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--what", default="fine")
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{}}, [], {{"thing": "out/thing.bin"}}, work)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{}}, [], {{"thing": "out/thing.bin"}}, work)))
 """
 
 
@@ -402,7 +404,7 @@ def test_an_attempt_that_is_at_work_is_not_trodden_on(greedy, tmp_path, monkeypa
     short.parent.mkdir()
     short.write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "from segcert.stage import supervisor as stage\nstage.OTHERS_S = 1\n"
+        "from segcert.stage import supervisor\nsupervisor.OTHERS_S = 1\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(short.parent))
     done = greedy("fine")

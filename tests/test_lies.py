@@ -327,7 +327,6 @@ EVALUATED = """
 import sys
 sys.path.insert(0, {scripts!r})
 from segcert.compute import components, metrics
-from segcert.stage import supervisor as stage
 load, measure = components.load_model, metrics.Confusion.metrics
 def odd(*given):
     model = load(*given)

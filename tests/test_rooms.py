@@ -20,7 +20,6 @@ MAY = {
 # Of the ground, what stands above a room: settings are made from params files too.
 ABOVE = {("segcert.settings", "segcert.tipc.layer")}
 HEAVY = {"paddle", "paddleseg"}
-LAUNCHER = ("segcert.stage.supervisor", "paddle.distributed.launch.main")
 FILES = sorted(SCRIPTS.rglob("*.py"))
 
 
@@ -76,7 +75,7 @@ def test_there_is_no_circle():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SCRIPTS).as_posix())
 def test_paddle_is_imported_in_one_room_alone(file):
-    heavy = {name for name in imported(file) if name.split(".")[0] in HEAVY and (name_of(file), name) != LAUNCHER}
+    heavy = {name for name in imported(file) if name.split(".")[0] in HEAVY}
     assert not heavy or room_of(name_of(file)) == "compute"
 
 

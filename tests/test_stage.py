@@ -14,15 +14,16 @@ from gpu import stand_in_driver
 
 from segcert import attempts, gpus, machine, processes, record
 from segcert.files import hashes, sha256, write_json, write_text
-from segcert.stage import leases
-from segcert.stage import supervisor as stage
+from segcert.stage import family, leases, supervisor
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
 from segcert import proof
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 from segcert.errors import StageError, Unverified
 
 def work(args, staging):
@@ -53,17 +54,17 @@ def work(args, staging):
     gates = [proof.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
     if what == "lying-gate": gates = [{{**proof.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
     effective = {{"engine": "native" if what == "fallback" else "onednn"}}
-    return stage.Result(effective, {{"n": 1}}, gates)
+    return Result(effective, {{"n": 1}}, gates)
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
 options.add_argument("--input")
 options.add_argument("--kept", type=Path)
-args = stage.parse(options)
+args = parse(options)
 inputs = [args.input] if args.input else []
-plan = stage.Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
-sys.exit(stage.main(args, plan))
+plan = Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
+sys.exit(entry.run(args, plan))
 """
 
 
@@ -317,7 +318,9 @@ GPU_SCRIPT = """
 import ctypes, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     # As one that waits for its device, which no signal ends: its end at its parent's is called off.
@@ -326,13 +329,13 @@ def work(args, staging):
     while not Path(args.go).exists():
         time.sleep(0.05)
     staging.path("thing").write_text("made")
-    return stage.Result({{"device": "gpu"}})
+    return Result({{"device": "gpu"}})
 
-options = stage.parser("test")
+options = parser("test")
 for name in ("--told", "--go"):
     options.add_argument(name, required=True)
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{"device": "gpu"}}, [], {{"thing": "out/thing.txt"}}, work, gpus=2)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{"device": "gpu"}}, [], {{"thing": "out/thing.txt"}}, work, gpus=2)))
 """
 
 
@@ -421,7 +424,9 @@ def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path
     held = leases.acquire(1, environment=env)
     command = [sys.executable, str(tmp_path / "gpu.py"), *stages.FILES, "--told", "told", "--go", "go"]
     try:
-        done = subprocess.run(command, cwd=tmp_path, env={**env, stage.WORKFLOW: workflow}, timeout=60, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**env, supervisor.WORKFLOW: workflow}, timeout=60, check=False
+        )
     finally:
         held.release()
     assert done.returncode == 1 and not (tmp_path / "told").exists()
@@ -430,8 +435,8 @@ def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path
 
 def test_a_worker_whose_parent_was_quicker_to_end_ends(root):
     """It asks for a signal at its parent's end, and that has come already."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.stage import supervisor as stage; "
-    code += "stage.die_with_parent(int(sys.argv[2]))"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.stage import worker; "
+    code += "worker.die_with_parent(int(sys.argv[2]))"
     for parent, code_expected in ((os.getpid(), 0), (1, 1)):
         command = [sys.executable, "-c", code, str(root / "scripts"), str(parent)]
         assert subprocess.run(command, timeout=60, check=False).returncode == code_expected
@@ -441,4 +446,4 @@ def test_memory_of_a_process_that_ended_meanwhile_is_none():
     ended = subprocess.Popen(["true"])
     process = psutil.Process(ended.pid)
     ended.wait()
-    assert stage._tree_rss(process) == 0
+    assert family.resident_bytes(process) == 0

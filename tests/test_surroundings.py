@@ -18,7 +18,9 @@ from segcert.stage import leases
 SCRIPT = """
 import os, sys
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     import numpy
@@ -28,12 +30,12 @@ def work(args, staging):
     except ImportError:
         lent_package = None
     seen = {{name: os.environ.get(name) for name in args.show}}
-    return stage.Result({{"numpy": numpy.__file__, "lent": bool(lent_package), **seen}})
+    return Result({{"numpy": numpy.__file__, "lent": bool(lent_package), **seen}})
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--show", nargs="*", default=[])
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{}}, [], {{"thing": "out/thing.txt"}}, work)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{}}, [], {{"thing": "out/thing.txt"}}, work)))
 """
 
 

@@ -20,7 +20,7 @@ from segcert.data import layouts
 from segcert.errors import StageError
 from segcert.files import write_json
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def evaluate(

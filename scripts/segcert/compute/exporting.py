@@ -18,7 +18,7 @@ from segcert.compute import components
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.stage.progress import say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input_size: list[int] | None) -> Result:

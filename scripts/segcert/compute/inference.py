@@ -23,7 +23,7 @@ from segcert.data import layouts
 from segcert.errors import StageError, Unverified
 from segcert.numbers import finite
 from segcert.stage.load import OtherLoad
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 from segcert.tipc import benchlog
 
 PHASES = ("preprocess", "inference", "postprocess")

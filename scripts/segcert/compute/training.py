@@ -30,7 +30,7 @@ from segcert.compute.snapshots import BROKEN, Snapshots
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result, die_with_parent
+from segcert.stage.worker import Result, die_with_parent
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
