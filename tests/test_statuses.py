@@ -156,7 +156,7 @@ def test_one_that_is_unknown_stands_for_nothing(tmp_path):
         lambda: report.summary(found, tmp_path),
         lambda: page.render(found, "", tmp_path),
         lambda: plots.latency_points([cell]),
-        lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), rules=None),
+        lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), tolerances=None),
         lambda: comparison.pool([run(compared_cell()), run_of("unheard-of")]),
     ):
         with pytest.raises(ValueError, match="unknown status 'unheard-of'; one of passed, "):
