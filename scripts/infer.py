@@ -5,10 +5,12 @@ import sys
 
 from segcert import machine, record, stages
 from segcert.requests.infer import Infer
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import inference
 
     files = inference.Files(
@@ -24,16 +26,16 @@ def exporter(upstream: list[str]) -> str | None:
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--export", required=True, help="folder of the exported model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--reference", required=True, help="folder of the checkpoint's own label maps")
     Infer.add_to(options)
     options.add_argument("--benchmark-log", required=True, help="the benchmark log to make")
     options.add_argument("--predictions", required=True, help="the folder of label maps to make")
-    args = stage.parse(options)
+    args = parse(options)
     request = Infer.of(args)
-    plan = stage.Plan(
+    plan = Plan(
         stages.INFER.name,
         request.requested,
         [args.export, args.dataset, args.reference],
@@ -44,7 +46,7 @@ def main() -> int:
         gpus=int(request.device == "gpu"),
         set_aside=["predictions"],
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

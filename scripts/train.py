@@ -1,19 +1,23 @@
 """Train a model: fp32 or mixed precision, on one device or several of one machine."""
 
 import argparse
+import functools
 import hashlib
 import json
 import sys
 from pathlib import Path
 
-from segcert import code, machine, modelconfig, record, stages
+from segcert import code, machine, modelconfig, stages
+from segcert.files import hashes, sha256
 from segcert.requests.train import Train
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 TRAINED_WITH = ("paddle", "paddle_commit", "paddleseg", "numpy", "opencv")
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import training
 
     request = Train.of(args)
@@ -22,6 +26,12 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
     )
     kept = training.Kept(snapshots(args), identity(args)) if request.snapshot_iters else None
     return training.train(request, files, kept)
+
+
+def launch(ranks: int, logs: Path) -> int:
+    from segcert.compute import launching
+
+    return launching.launch(ranks, logs)
 
 
 def snapshots(args: argparse.Namespace) -> Path:
@@ -35,38 +45,38 @@ def inputs(args: argparse.Namespace) -> list[str]:
 
 def identity(args: argparse.Namespace) -> str:
     """A digest of all that a training's outcome follows from: settings, inputs, this code, Paddle, PaddleSeg, ..."""
-    own = [record.sha256(path) for path in code.modules(__file__)]
+    own = [sha256(path) for path in code.modules(__file__)]
     software = {key: value for key, value in machine.software(here=False).items() if key in TRAINED_WITH}
-    parts = [Train.of(args).requested, record.hashes(inputs(args)), own, software]
+    parts = [Train.of(args).requested, hashes(inputs(args)), own, software]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     Train.add_to(options)
     options.add_argument("--backbone-weights", help="file of the backbone's pretrained weights")
     options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
     options.add_argument("--history", required=True, help="the CSV file of iterations to make")
-    args = stage.parse(options)
+    args = parse(options)
     try:
         request = Train.of(args)
     except ValueError as error:
         options.error(str(error))
-    plan = stage.Plan(
+    plan = Plan(
         stages.TRAIN.name,
         request.requested,
         inputs(args),
         {"checkpoint": args.checkpoint, "history": args.history},
         work,
-        ranks=request.devices,
+        launch=functools.partial(launch, request.devices) if request.devices > 1 else None,
         threads=request.threads,
         environment=machine.math_environment() | machine.float32_environment(request.device, request.precision),
         gpus=request.devices if request.device == "gpu" else 0,
         kept=snapshots(args),
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

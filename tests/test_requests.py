@@ -21,7 +21,8 @@ from segcert.requests.infer import Infer
 from segcert.requests.request import Option, Request, Size
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
-from segcert.stage import supervisor
+from segcert.stage import entry
+from segcert.stage.plan import parser
 
 # Rule -> the script that it starts and its request; every stage of the cell table has one.
 SCRIPTS = {
@@ -37,7 +38,7 @@ ALWAYS = ["--cell", "c", "--record", "r.json", "--log", "l"]
 
 def parsed(kind: type[Request], words: list[str]) -> Request:
     """What a script with the options of every stage makes of a command line."""
-    options = supervisor.parser("a stage")
+    options = parser("a stage")
     kind.add_to(options)
     return kind.of(options.parse_args([*ALWAYS, *words]))
 
@@ -145,7 +146,7 @@ def test_each_script_asks_for_what_the_table_asks_for(tables, monkeypatch):
     """The record's `requested` is the table's: otherwise the conclusions would call every record stale."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     plans = {}
-    monkeypatch.setattr(supervisor, "main", lambda args, plan: plans.update(latest=plan) or 0)
+    monkeypatch.setattr(entry, "run", lambda args, plan: plans.update(latest=plan) or 0)
     files = {
         "train": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h"],
         "take_released_weights": ["--stage", "train", "--source", "path", "--location", "f", "--weights", "w"],

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from segcert import offers, record, stages, statuses
+from segcert import engines, offers, record, stages, statuses
+from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
-from segcert.offers import CPU, GPU
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
@@ -23,16 +23,6 @@ from segcert.requests.train import Train
 from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, of_model, per_model
 
-# Software that engines other than Paddle's run on.
-RUNS_ON = {
-    "onnxruntime": ("onnxruntime", "numpy", "opencv"),
-    "openvino": ("openvino", "numpy", "opencv"),
-}
-# What TIPC's file names call the engines that it has, by device.
-TIPC_ENGINES = {
-    CPU: {"native": "usemkldnn_False", "onednn": "usemkldnn_True"},
-    GPU: {"native": "usetrt_False", "tensorrt": "usetrt_True"},
-}
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -454,7 +444,7 @@ class CellTable:
         if quant:
             return statuses.SKIPPED, "quantised models are not done here yet"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
-        library = "onnxruntime" if asked.engine == "onnxruntime" else "paddle"
+        library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores
         if asked.device == GPU and (why_not := self.hardware.why_no_gpu(library, computes_in)):
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
@@ -482,7 +472,8 @@ class CellTable:
         """The cell with the software that it is to run on: another version of it makes the cell stale."""
         if not cell.planned:
             return cell
-        names = RUNS_ON.get(cell.requested.get("engine", ""), cell.definition.software)
+        asked = cell.request
+        names = engines.by_name(asked.engine).software if isinstance(asked, Infer) else cell.definition.software
         if cell.gpus:
             names = (*names, *GPU_SOFTWARE)
         return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
@@ -490,7 +481,7 @@ class CellTable:
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:
     """File name of an infer cell: TIPC's where TIPC has the cell, the same form extended elsewhere."""
-    kind = TIPC_ENGINES[device].get(engine, engine)
+    kind = engines.by_name(engine).tipc.get(device, engine)
     computing = f"_threads_{threads}" if device == CPU else ""
     return f"python_infer_{device}_{kind}{computing}_precision_{precision}_batchsize_{batch_size}"
 

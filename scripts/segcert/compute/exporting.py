@@ -16,10 +16,10 @@ from paddleseg.deploy.export import WrappedModel
 
 from segcert.compute import components
 from segcert.errors import StageError
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.requests.export import Export
 from segcert.stage.progress import say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> Result:

@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import gpus, machine, record
-from segcert.compute import engines, metrics, stats
+from segcert import gpus, machine, proof
+from segcert.compute import metrics, stats
+from segcert.compute.engines import library
+from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config
 from segcert.data import layouts
 from segcert.errors import StageError, Unverified
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.requests.infer import Infer
 from segcert.stage.load import OtherLoad
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 from segcert.tipc import benchlog
 
 PHASES = ("preprocess", "inference", "postprocess")
@@ -54,7 +56,7 @@ def judge(request: Infer, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
     weak = _weakness(request, compared)
     worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
     gates = [
-        record.gate(
+        proof.gate(
             "pixel_agreement",
             agreement,
             "at least",
@@ -67,7 +69,7 @@ def judge(request: Infer, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if drop is not None:
         gates.append(
-            record.gate(
+            proof.gate(
                 "miou_drop",
                 drop,
                 "at most",
@@ -144,10 +146,10 @@ def infer(request: Infer, files: Files, model: str, exported_by: str | None = No
     return Result(effective, measured, judge(request, compared), {"samples_ms": rounded})
 
 
-def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> engines.Engine:
+def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> Engine:
     """The engine; StageError says so where it does not load the model that another Paddle has exported."""
     try:
-        return engines.create(request.engine, export, program, request.device, request.precision, request.threads)
+        return library.create(request.engine, export, program, request.device, request.precision, request.threads)
     except (StageError, Unverified):
         raise
     except Exception as error:
@@ -168,7 +170,7 @@ def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
 
 
 def _predict(
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -216,7 +218,7 @@ def _predict(
     }
 
 
-def _warm_up(request: Infer, runner: engines.Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
+def _warm_up(request: Infer, runner: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
     """Run a batch at least `warmup` times, then until its times are steady, at most `max_warmup` times."""
     spans: list[float] = []
     while len(spans) < request.warmup or (len(spans) < request.max_warmup and not stats.is_steady(spans)):
@@ -228,7 +230,7 @@ def _warm_up(request: Infer, runner: engines.Engine, batch: NDArray[np.float32])
 
 def _time(
     request: Infer,
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -267,9 +269,7 @@ def _time(
 # -- the benchmark log ------------------------------------------------------------------------
 
 
-def _own_log(
-    request: Infer, runner: engines.Engine, summary: dict[str, Any], model: str, total_s: float, rss_mb: float
-) -> str:
+def _own_log(request: Infer, runner: Engine, summary: dict[str, Any], model: str, total_s: float, rss_mb: float) -> str:
     env = machine.environment()
     fields = {
         "env": {
@@ -296,7 +296,7 @@ def _own_log(
     return benchlog.format_log(fields, datetime.now())
 
 
-def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
+def _gpu_memory(runner: Engine) -> dict[str, Any]:
     """Of this process, in MiB, as the driver counts it; None on a CPU."""
     if runner.device != "gpu":
         return {"gpu_rss(MB)": None, "gpu_util": None}
@@ -319,7 +319,7 @@ class _AutoLog:
         return "".join(self._lines)
 
 
-def _auto_log(request: Infer, runner: engines.Engine, model: str) -> _AutoLog:
+def _auto_log(request: Infer, runner: Engine, model: str) -> _AutoLog:
     try:
         import auto_log
     except ImportError as error:

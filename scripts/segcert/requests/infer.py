@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from segcert import engines
 from segcert.requests.request import DEVICES, Option, Request
 
 
@@ -15,7 +16,7 @@ class Infer(Request):
     REQUESTED: ClassVar[tuple[str, ...]] = ("device", "engine", "precision", "threads", "batch_size")
 
     device: Annotated[str, Option(choices=DEVICES)] = "cpu"
-    engine: Annotated[str, Option(choices=("native", "onednn", "onnxruntime", "openvino", "tensorrt"))] = "native"
+    engine: Annotated[str, Option(choices=tuple(sorted(engines.BY_NAME)))] = "native"
     precision: Annotated[str, Option(choices=("fp32", "fp16", "bf16", "int8"))] = "fp32"
     threads: int = 1
     batch_size: int = 1
