@@ -1,7 +1,8 @@
 """The cell table: every combination that the settings ask for, and whether it can be exercised.
 
 A *train cell* is model x topology x precision; evaluation, export and the *infer cells* hang on it.
-This module is the only place that knows names, paths and options of cells. Nothing parses a name back.
+This module is the one place that makes names and paths of cells, in the form that stages.py gives them; the rules
+repeat that form. Their options are those of the requests that it makes (requests/). Nothing parses a name back.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Cell:
     def threads(self) -> int:
         """CPU cores that its job takes: its threads, and on GPUs its data loaders, which keep cores busy there."""
         each: int = self.requested.get("threads", 1)
-        if self.stage != "train":
+        if self.stage != stages.TRAIN.name:
             return each
         readers: int = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
         devices: int = self.requested.get("devices", 1)

@@ -141,7 +141,8 @@ def _source(path: str, lost: bool) -> dict[str, Any]:
     """What a data set's or a weight file's record comes to, in the form of a cell."""
     name = Path(path).name.removesuffix(".json")
     base: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None, "stage": "data", "cell": name,
+        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None,
+        "stage": stages.DATA.name, "cell": name,
         "train_cell": None, "topology": None, "reason": None, "requested": {}, "record": path,
     }  # fmt: skip
     try:

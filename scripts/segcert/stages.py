@@ -10,6 +10,9 @@ from dataclasses import dataclass
 # Of a record's env, what a stage that computes with Paddle may follow from.
 PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
 
+# The label maps of a checkpoint that each of its inference cells must reproduce.
+REFERENCE = "reference"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -82,7 +85,7 @@ EVAL = Stage(
     section="evaluate",
     parents=("train",),
     reads=("data", "train"),
-    makes=("reference",),
+    makes=(REFERENCE,),
     proves=("device", "precision", "transforms"),
 )
 EXPORT = Stage(

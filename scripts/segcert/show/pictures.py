@@ -84,7 +84,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
         requested = cell["requested"]
         distinct.setdefault((requested.get("device"), requested.get("engine"), precision_label(requested)), cell)
     chosen = list(distinct.values())[:MOST_ENGINES]
-    reference = _labels_or_none(Path(stages.INFER.folder(worst["record"], worst["cell"]), *stages.EVAL.makes) / name)
+    reference = _labels_or_none(Path(stages.INFER.folder(worst["record"], worst["cell"]), stages.REFERENCE, name))
     predicted = [(cell, _labels_or_none(folders[id(cell)] / name)) for cell in chosen]
     fitted = _fit(*size)
     maps = [labels for labels in (truth, reference, *(labels for _, labels in predicted)) if labels is not None]
