@@ -23,6 +23,7 @@ from segcert.data import layouts
 from segcert.errors import StageError, Unverified
 from segcert.numbers import finite
 from segcert.stage.load import OtherLoad
+from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 from segcert.tipc import benchlog
 
@@ -189,7 +190,7 @@ def _load(
         told = ""
         if exported_by not in (None, version):
             told = f"; it was exported by Paddle {exported_by}, this is {version}: export it again with this one"
-        raise StageError(f"{export}: {engine} cannot load the model: {type(error).__name__}: {error}{told}") from error
+        raise StageError(f"{export}: {engine} cannot load the model: {short(error)}{told}") from error
 
 
 def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
