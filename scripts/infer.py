@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from segcert import machine, record
+from segcert import engines, machine, record
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
 from segcert.stage.worker import Result, Staging
@@ -44,9 +44,7 @@ def main() -> int:
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--reference", required=True, help="folder of the checkpoint's own label maps")
     options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    options.add_argument(
-        "--engine", choices=["native", "onednn", "onnxruntime", "openvino", "tensorrt"], default="native"
-    )
+    options.add_argument("--engine", choices=sorted(engines.BY_NAME), default="native")
     options.add_argument("--precision", choices=["fp32", "fp16", "bf16", "int8"], default="fp32")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--batch-size", type=int, default=1)

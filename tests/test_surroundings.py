@@ -10,7 +10,7 @@ import stages
 from conftest import ROOT, snakemake
 from gpu import stand_in_driver
 
-from segcert import gpus, machine, record
+from segcert import engines, gpus, machine, record
 from segcert.compute import inference
 from segcert.errors import Unverified
 from segcert.stage import leases
@@ -148,7 +148,7 @@ def test_cores_are_those_that_the_control_group_allows(tmp_path, monkeypatch, li
 
 def test_more_threads_than_cores_are_unverified_with_every_engine(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "cores", lambda: 1)
-    for engine in ("native", "onednn", "onnxruntime", "openvino"):
+    for engine in engines.on("cpu"):
         with pytest.raises(Unverified, match="needs 2 CPU cores; this process may use 1"):
             inference.infer(
                 "export",

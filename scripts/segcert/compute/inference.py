@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcert import gpus, machine, proof
-from segcert.compute import engines, metrics, stats
+from segcert.compute import metrics, stats
+from segcert.compute.engines import library
+from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config
 from segcert.data import layouts
 from segcert.errors import StageError, Unverified
@@ -179,10 +181,10 @@ def infer(
 
 def _load(
     engine: str, export: Path, program: str, device: str, precision: str, threads: int, exported_by: str | None
-) -> engines.Engine:
+) -> Engine:
     """The engine; StageError says so where it does not load the model that another Paddle has exported."""
     try:
-        return engines.create(engine, export, program, device, precision, threads)
+        return library.create(engine, export, program, device, precision, threads)
     except (StageError, Unverified):
         raise
     except Exception as error:
@@ -201,7 +203,7 @@ def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
 
 
 def _predict(
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -249,7 +251,7 @@ def _predict(
     }
 
 
-def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
+def _warm_up(runner: Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
     """Run a batch until its times are steady, at most so often."""
     spans: list[float] = []
     while len(spans) < timing.warmup or (len(spans) < timing.max_warmup and not stats.is_steady(spans)):
@@ -260,7 +262,7 @@ def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing)
 
 
 def _time(
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -298,7 +300,7 @@ def _time(
 
 
 def _own_log(
-    runner: engines.Engine,
+    runner: Engine,
     summary: dict[str, Any],
     model: str,
     precision: str,
@@ -328,7 +330,7 @@ def _own_log(
     return benchlog.format_log(fields, datetime.now())
 
 
-def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
+def _gpu_memory(runner: Engine) -> dict[str, Any]:
     """Of this process, in MiB, as the driver counts it; None on a CPU."""
     if runner.device != "gpu":
         return {"gpu_rss(MB)": None, "gpu_util": None}
@@ -351,7 +353,7 @@ class _AutoLog:
         return "".join(self._lines)
 
 
-def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
+def _auto_log(runner: Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
     try:
         import auto_log
     except ImportError as error:
