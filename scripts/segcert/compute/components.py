@@ -38,11 +38,10 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
     paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
     """
 
-    def _post_process_loss(self, logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
+    def _post_process_loss(self, _logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
         """Mean over the counted pixels.
 
         Args:
-            logit: N x H x W x C.
             label: N x H x W, int64.
             semantic_weights: N x H x W or None.
             loss: loss of every pixel, N x H x W.
@@ -116,7 +115,7 @@ def _corrected(loss: Any) -> Any:
 def load_config(
     path: str,
     dataset: str | None = None,
-    input_size: list[int] | None = None,
+    input_size: tuple[int, int] | None = None,
     iters: int | None = None,
     batch_size: int | None = None,
     backbone_weights: str | None = None,
@@ -155,7 +154,7 @@ def load_config(
     return config
 
 
-def _place(section: dict[str, Any], dataset: str | None, input_size: list[int] | None) -> None:
+def _place(section: dict[str, Any], dataset: str | None, input_size: tuple[int, int] | None) -> None:
     if dataset:
         section["dataset_root"] = dataset
         for key in ("train_path", "val_path", "test_path"):
@@ -165,11 +164,11 @@ def _place(section: dict[str, Any], dataset: str | None, input_size: list[int] |
         section["transforms"] = _resized(section["transforms"], input_size)
 
 
-def _resized(transforms: list[dict[str, Any]], size: list[int]) -> list[dict[str, Any]]:
+def _resized(transforms: list[dict[str, Any]], size: tuple[int, int]) -> list[dict[str, Any]]:
     return [{**item, SIZED[item["type"]]: list(size)} if item["type"] in SIZED else dict(item) for item in transforms]
 
 
-def _export_transforms(content: dict[str, Any], path: str, input_size: list[int] | None) -> list[dict[str, Any]]:
+def _export_transforms(content: dict[str, Any], path: str, input_size: tuple[int, int] | None) -> list[dict[str, Any]]:
     """The transforms of the exported model; they must end in one size, because it is exported for one."""
     transforms = content.get("export", {}).get("transforms") or content["val_dataset"]["transforms"]
     transforms = _resized(transforms, input_size) if input_size else [dict(item) for item in transforms]
