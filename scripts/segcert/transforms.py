@@ -230,45 +230,58 @@ def is_letterboxed(items: Sequence[Item]) -> bool:
 # -- what may stand where -----------------------------------------------------------------------------
 
 
+def laid_out(items: Sequence[Item], purpose: str, input_size: Sequence[int] | None) -> list[dict[str, Any]]:
+    """The transforms as a run has them: with its `input_size` in place of theirs.
+
+    Where an export has no Resize, one to that size is put before all else.
+    """
+    if purpose == EXPORT and input_size and not any(item["type"] == "Resize" for item in items):
+        items = [{"type": "Resize", "target_size": list(input_size)}, *items]
+    return sized(items, input_size)
+
+
 def problems(
     items: Any,
     key: str,
     purpose: str,
-    *,
-    own: Mapping[str, Mapping[str, Any]] | None,
     input_size: Sequence[int] | None = None,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
     strict: bool = True,
-    first: int = 0,
 ) -> list[str]:
     """In words, beginning with the key, what is wrong with a list of transforms.
 
     Args:
-        items: the value of the key in the model's configuration, already with the run's `input_size` (`sized`).
+        items: the value of the key in the model's configuration.
         key: where it stands, such as `export.transforms`.
         purpose: TRAINING | VALIDATION | EXPORT.
+        input_size: of the run's configuration: what the images come out as.
         own: `own_transforms` of the run's configuration.
-        input_size: what the images must come out as, where the run asks for that.
         strict: refuse what neither the table nor `own` has.
-        first: the number of the first of them in the file; -1 where one was put before it.
     """
     if not isinstance(items, list | tuple):
         return [f"{key}: {items!r} is refused; allowed: a list of transforms, each a mapping with `type`"]
-    found: list[str] = []
-    for number, item in enumerate(items, first):
-        if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
-            found.append(
-                f"{key}.{number}: {item!r} is refused; allowed: a mapping with the name of a transform as `type`"
-            )
-        else:
-            found += [f"{key}.{number}: {text}" for text in _of_one(item, purpose, own, strict)]
-    if found:
-        return found
-    if purpose == EXPORT and not any(TABLE[item["type"]].size_key for item in items if item["type"] in TABLE):
+    malformed = [
+        f"{key}.{number}: {item!r} is refused; allowed: a mapping with the name of a transform as `type`"
+        for number, item in enumerate(items)
+        if not isinstance(item, Mapping) or not isinstance(item.get("type"), str)
+    ]
+    if malformed:
+        return malformed
+    found = laid_out(items, purpose, input_size)
+    first = len(items) - len(found)  # one that was put before them has no number in the file
+    wrong = [
+        f"{key}.{number}: {text}"
+        for number, item in enumerate(found, first)
+        for text in _of_one(item, purpose, own, strict)
+    ]
+    if wrong:
+        return wrong
+    if purpose == EXPORT and not any(TABLE[item["type"]].size_key for item in found if item["type"] in TABLE):
         return [
             "export.transforms: a Resize with target_size: [width, height] is needed, or `input_size` in the run's "
             "configuration: the inference matrix runs on models of one input size"
         ]
-    return list(_of_sizes(items, key, purpose, own, input_size, first))
+    return list(_of_sizes(found, key, purpose, own, input_size, first))
 
 
 def _of_one(item: Item, purpose: str, own: Mapping[str, Mapping[str, Any]] | None, strict: bool) -> Iterator[str]:
