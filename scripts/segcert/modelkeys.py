@@ -170,7 +170,7 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
                 f"{section}.type: {kind} is refused: it reads the layout {LAYOUTS[kind]}, and the data set of this "
                 f"model has the layout {run.layout}"
             )
-    if kinds[0] != kinds[1]:
+    if kinds[0] != kinds[1] and all(isinstance(kind, str) and kind not in UNREAD for kind in kinds):
         yield f"val_dataset.type: {kinds[1]!r} is refused; allowed: {kinds[0]!r}, as train_dataset has it"
     for section, split in zip(DATASETS, ("train", "val"), strict=True):
         own = content[section]
