@@ -97,8 +97,8 @@ class Builder(SegBuilder):  # type: ignore[misc]  # Paddle has no types
             if cfg.get("pretrained") is None or "unexpected keyword argument 'pretrained'" not in str(error):
                 raise
             raise StageError(
-                f"{cfg['type']} takes no `pretrained`, so {cfg['pretrained']} cannot be loaded into it; take that out of "
-                "the model's configuration, or out of its entry in model_zoo"
+                f"{cfg['type']} takes no `pretrained`, so {cfg['pretrained']} cannot be loaded into it; take that out "
+                "of the model's configuration, or out of its entry in model_zoo"
             ) from error
         if isinstance(cfg.get("pretrained"), str):
             self._parts.append((cfg["pretrained"], made))
