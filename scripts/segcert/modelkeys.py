@@ -52,6 +52,7 @@ class Run:
 
     Attributes:
         trains: whether it is trained; else weights that somebody released are taken.
+        exports: whether it is evaluated and exported.
         input_size, export_size: [width, height] of training, and of evaluation as exported and export.
         transforms: what checkpoints are evaluated under: export | val.
         layout: of the data set, as far as it is known.
@@ -59,9 +60,11 @@ class Run:
         fetches: whether the weights that are named there are fetched and loaded (`train.pretrained_backbone`).
         made: files that the run itself makes before it trains.
         own_transforms: those of the run's configuration.
+        strict: whether all other transforms must be PaddleSeg's.
     """
 
     trains: bool = True
+    exports: bool = True
     input_size: list[int] | None = None
     export_size: list[int] | None = None
     transforms: str = "export"
@@ -70,6 +73,7 @@ class Run:
     fetches: bool = True
     made: Collection[str] = ()
     own_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    strict: bool = True
 
 
 def problems(content: Mapping[str, Any], run: Run) -> list[str]:
@@ -201,7 +205,7 @@ def _of_evaluation(content: Mapping[str, Any], run: Run) -> Iterator[str]:
     asked = content.get("test_config", {})
     if asked.get("use_multilabel"):
         yield "test_config.use_multilabel: true is refused: models of several labels a pixel are not evaluated here"
-    if run.transforms != "val":
+    if run.transforms != "val" or not run.exports:
         return
     for key in asked:
         if key not in (*EVALUATION, "auc_roc", "use_multilabel"):
@@ -232,18 +236,17 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
     for name in run.own_transforms:
         if name in transforms.TABLE:
             yield f"own_transforms.{name}: is PaddleSeg's own; take it out of the run's configuration"
+    train, val = (content[section].get("transforms") for section in DATASETS)
+    lists = []
     if run.trains:
-        items = content["train_dataset"].get("transforms")
-        yield from transforms.problems(
-            items, "train_dataset.transforms", transforms.TRAINING, run.input_size, run.own_transforms
-        )
-    if run.transforms == "val":
-        items = content["val_dataset"].get("transforms")
-        yield from transforms.problems(
-            items, "val_dataset.transforms", transforms.VALIDATION, run.input_size, run.own_transforms
-        )
-    key, items = export_transforms(content)
-    yield from transforms.problems(items, key, transforms.EXPORT, run.export_size, run.own_transforms)
+        lists.append((train, "train_dataset.transforms", transforms.TRAINING, run.input_size))
+    if run.exports and run.transforms == "val":
+        lists.append((val, "val_dataset.transforms", transforms.VALIDATION, run.input_size))
+    if run.exports:
+        key, items = export_transforms(content)
+        lists.append((items, key, transforms.EXPORT, run.export_size))
+    for items, key, purpose, size in lists:
+        yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
 
 
 # -- weights ----------------------------------------------------------------------------------

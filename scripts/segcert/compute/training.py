@@ -22,7 +22,7 @@ import paddle.distributed as dist
 from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
-from segcert import proof
+from segcert import modelkeys, proof
 from segcert.compute import components
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -123,7 +123,8 @@ def train(
     def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
         """The rows so far, the batches from there on, and what is trained; from a snapshot's content or anew."""
         rows = list(content["rows"]) if content else []
-        config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
+        start = components.Start({modelkeys.BACKBONE: backbone_weights} if backbone_weights else {})
+        config = components.load_config(config_path, dataset, input_size, iters, batch_size, start)
         build = components.builder(config)
         batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
         components.seed_all(seed)  # the same on every rank: they must start from equal weights
