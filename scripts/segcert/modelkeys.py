@@ -7,7 +7,7 @@ write instead, or told; nothing is left out in silence. It is looked at before a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ class Run:
 
     trains: bool = True
     exports: bool = True
-    input_size: list[int] | None = None
-    export_size: list[int] | None = None
+    input_size: Sequence[int] | None = None
+    export_size: Sequence[int] | None = None
     transforms: str = "export"
     layout: str | None = None
     entries: Mapping[str, str] = field(default_factory=dict)

@@ -18,30 +18,17 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines
+from segcert import engines, stages
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
-from segcert.sections import merge, of_model, only, without
+from segcert.sections import MODEL_SECTIONS, merge, of_model, only, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
-MODE_SECTIONS = (
-    "models",
-    "seed",
-    "data",
-    "input_size",
-    "train",
-    "evaluate",
-    "export",
-    "infer",
-    "evidence",
-    "gates",
-    "benchmark",
-    "compare",
-)
+MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "evidence", "benchmark", "compare")
 
 
 def completed(
@@ -145,9 +132,9 @@ def _errors(settings: Mapping[str, Any]) -> list[Any]:
     # JSON knows no infinity, takes 50.0 for an integer, and text with a zero byte for text, which no command takes.
     kinds = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
-            "number": lambda checker, value: type(value) in (int, float) and math.isfinite(value),
-            "string": lambda checker, value: isinstance(value, str) and "\0" not in value,
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+            "string": lambda _, value: isinstance(value, str) and "\0" not in value,
         }
     )
     validator = validators.extend(Draft202012Validator, type_checker=kinds)
@@ -316,6 +303,10 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
             re.compile(known["error"])
         except re.error as error:
             yield ["known_failures", number, "error"], known["error"], f"a regular expression ({error})"
+        asked = known["match"].get("stage", [])
+        for name in [asked] if isinstance(asked, str) else asked:
+            if name not in stages.OF_CELLS:
+                yield ["known_failures", number, "match", "stage"], name, f"of {', '.join(stages.OF_CELLS)}"
     paths = [(["model_zoo", name, "config"], entry["config"]) for name, entry in settings["model_zoo"].items()]
     for section in ("datasets", "weights"):
         paths += [([section, name, "path"], entry.get("path") or "") for name, entry in settings[section].items()]

@@ -39,7 +39,7 @@ class Kind:
     """
 
     random: bool = False
-    size: Callable[[Item, Size | None], Size | None] = lambda item, size: size
+    size: Callable[[Item, Size | None], Size | None] = lambda _item, size: size
     size_key: str | None = None
     default: Size = (512, 512)
     back: str | None = None
@@ -102,17 +102,17 @@ def _to_ratio(item: Item, size: Size | None) -> Size | None:
     return width, height
 
 
-def _crop(item: Item, size: Size | None) -> Size | None:
+def _crop(item: Item, _size: Size | None) -> Size | None:
     width, height = item.get("crop_size", (512, 512))
     return width, height
 
 
-def _affine(item: Item, size: Size | None) -> Size | None:
+def _affine(item: Item, _size: Size | None) -> Size | None:
     width, height = item.get("size", (224, 224))
     return width, height
 
 
-def _open(item: Item, size: Size | None) -> Size | None:
+def _open(_item: Item, _size: Size | None) -> Size | None:
     return None
 
 

@@ -41,11 +41,10 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
     paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
     """
 
-    def _post_process_loss(self, logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
+    def _post_process_loss(self, _logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
         """Mean over the counted pixels.
 
         Args:
-            logit: N x H x W x C.
             label: N x H x W, int64.
             semantic_weights: N x H x W or None.
             loss: loss of every pixel, N x H x W.
@@ -119,7 +118,7 @@ def _corrected(loss: Any) -> Any:
 def load_config(
     path: str,
     dataset: str | None = None,
-    input_size: list[int] | None = None,
+    input_size: tuple[int, int] | None = None,
     iters: int | None = None,
     batch_size: int | None = None,
     start: Start | None = None,
@@ -181,7 +180,7 @@ class Start:
 
 
 def _require_doable(
-    path: str, content: Mapping[str, Any], input_size: list[int] | None, start: Start | None, as_exported: bool
+    path: str, content: Mapping[str, Any], input_size: tuple[int, int] | None, start: Start | None, as_exported: bool
 ) -> None:
     """Raise StageError for what the plan refuses: a stage that is run by hand was not planned.
 
@@ -202,7 +201,7 @@ def _require_doable(
         raise StageError(f"{path}: {'; '.join(found)}")
 
 
-def _place(section: dict[str, Any], split: str, dataset: str | None, input_size: list[int] | None) -> None:
+def _place(section: dict[str, Any], split: str, dataset: str | None, input_size: tuple[int, int] | None) -> None:
     """Lay the data set's folder, its list and the run's size over a section."""
     root, key = section.get("dataset_root"), f"{split}_path"
     if dataset:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segcert import stages
 from segcert.stage.worker import WORKER, Result, Staging
 
 
@@ -19,7 +20,7 @@ class Plan:
     """What a script tells its supervisor.
 
     Attributes:
-        stage: train | eval | export | infer | data.
+        stage: its name in stages.py.
         requested: what is asked for, by field.
         inputs: files and folders that the stage reads, for the record's hashes.
         outputs: name -> final path; the worker writes each to `Staging.path(name)`.
@@ -44,6 +45,9 @@ class Plan:
     gpus: int = 0
     kept: Path | None = None
     set_aside: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        stages.by_name(self.stage)  # before anything is done
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -217,7 +217,7 @@ class Supervisor:
             self._append_rank_logs(log)
         return code
 
-    def _on_signal(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, _frame: Any) -> None:
         # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
         name = signal.Signals(number).name
         if number == signal.SIGINT:
