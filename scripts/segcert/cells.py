@@ -15,7 +15,7 @@ from typing import Any
 from segcert import offers, record, statuses
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.offers import CPU, GPU
-from segcert.sections import MODEL_SECTIONS, of_model, per_model
+from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
 
 PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
 # Software that others than cells of Paddle alone run on, by engine or stage.
@@ -159,7 +159,6 @@ class CellTable:
         self.settings = settings
         self.hardware = hardware
         self.mode: str = settings["mode"]
-        self.trains = self.mode != "whole_infer"
         self._sections = {
             (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
         }
@@ -167,6 +166,11 @@ class CellTable:
     def section(self, model: str, name: str) -> Any:
         """A section of the settings as it is for one model."""
         return self._sections[model, name]
+
+    def trains(self, model: str) -> bool:
+        """Whether the model's checkpoints are trained here, or are its released weights."""
+        checkpoints: str = self.section(model, "train")["checkpoints"]
+        return checkpoints == TRAINED
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -263,9 +267,10 @@ class CellTable:
                 yield from self._infer(model, row, left_out, quant=True)
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
-        """What is asked for and not done, of this mode."""
+        """What is asked for and not done, of checkpoints such as this run has."""
         items = self.settings["model_zoo"][model].get("skipped", [])
-        return [item for item in items if item["stage"] != "train" or (item["topology"] == "released") != self.trains]
+        trains = self.trains(model)
+        return [item for item in items if item["stage"] != "train" or (item["topology"] == "released") != trains]
 
     def _left_out(self, model: str, item: Mapping[str, Any]) -> tuple[TrainCell, Cell]:
         """A cell, and the row that it would stand in, for an item of the model's `skipped`."""
@@ -296,7 +301,7 @@ class CellTable:
         }
 
     def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
-        if not self.trains:
+        if not self.trains(model):
             yield self._released(model)
             return
         train = self.section(model, "train")

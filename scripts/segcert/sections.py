@@ -9,6 +9,9 @@ from typing import Any
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
 MODEL_SECTIONS = ("train", "evaluate", "export", "infer", "input_size", "seed", "gates")
 
+# Where checkpoints come from: the values of `train.checkpoints`.
+TRAINED, RELEASED = "trained", "released"
+
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with each layer laid over it: mappings key by key, anything else replaced whole."""
