@@ -22,7 +22,7 @@ from segcert.requests.infer import Infer
 from segcert.requests.request import Request
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
-from segcert.sections import MODEL_SECTIONS, of_model, per_model
+from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
 
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
@@ -187,7 +187,6 @@ class CellTable:
         self.settings = settings
         self.hardware = hardware
         self.mode: str = settings["mode"]
-        self.trains = self.mode != "whole_infer"
         self._sections = {
             (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
         }
@@ -195,6 +194,11 @@ class CellTable:
     def section(self, model: str, name: str) -> Any:
         """A section of the settings as it is for one model."""
         return self._sections[model, name]
+
+    def trains(self, model: str) -> bool:
+        """Whether the model's checkpoints are trained here, or are its released weights."""
+        checkpoints: str = self.section(model, "train")["checkpoints"]
+        return checkpoints == TRAINED
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -285,12 +289,13 @@ class CellTable:
                 yield from self._infer(model, row, quant=True)
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
-        """What is asked for and not done, of this mode."""
+        """What is asked for and not done, of checkpoints such as this run has."""
         items = self.settings["model_zoo"][model].get("skipped", [])
+        trains = self.trains(model)
         return [
             item
             for item in items
-            if item["stage"] != stages.TRAIN.name or TrainCell(item["topology"]).released != self.trains
+            if item["stage"] != stages.TRAIN.name or TrainCell(item["topology"]).released != trains
         ]
 
     def _left_out(self, model: str, item: Mapping[str, Any]) -> tuple[TrainCell, Cell]:
@@ -339,7 +344,7 @@ class CellTable:
         )
 
     def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
-        if not self.trains:
+        if not self.trains(model):
             yield self._released(model)
             return
         train = self.section(model, "train")

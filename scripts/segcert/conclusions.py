@@ -127,7 +127,7 @@ def scope_of(table: CellTable) -> dict[str, Any]:
     settings = table.settings
     asked = settings["models"]
     sources = {settings["datasets"][table.dataset(model)]["source"] for model in asked}
-    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked] if table.trains else []
+    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked if table.trains(model)]
     return {
         "models": list(asked),
         "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],

@@ -11,6 +11,9 @@ from segcert import stages
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
 MODEL_SECTIONS = (*stages.SECTIONS, "input_size", "seed", "gates")
 
+# Where checkpoints come from: the values of `train.checkpoints`.
+TRAINED, RELEASED = "trained", "released"
+
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with each layer laid over it: mappings key by key, anything else replaced whole."""

@@ -11,7 +11,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from segcert import engines, stages
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
-from segcert.sections import MODEL_SECTIONS, merge, of_model, only, without
+from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
@@ -61,30 +61,46 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     """
     config = _typed(config, overrides)
     _check(config, overrides, source)
-    modes = config["modes"]
-    mode = config["mode"]
-    if mode not in modes:
-        raise ConfigError(
-            _message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}{_meant(mode, modes)}")
-        )
-    own = {key: only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
-    chosen: dict[str, Any] = {}
+    mode = _mode(config, overrides, source)
+    # What the user gave stands in `config` already. It is laid on once more over each layer that it wins over.
+    given = {key: only(config[key], overrides[key]) for key in overrides if key in config}
+    over_mode = {key: value for key, value in given.items() if key in MODE_SECTIONS}
+    layers: list[Mapping[str, Any]] = [config, mode, over_mode]
     said: dict[str, Any] = {}
     if config["params_file"]:
-        made, said["params"] = layer.layer(config, merge(config, modes[mode], own))
-        mine = {key: only(config[key], overrides[key]) for key in overrides if key in config}
-        config = merge(config, made, mine)
-        chosen = {"models": made["models"]}
-    settings = merge(config, modes[mode], chosen, own)
-    for name, entry in settings["model_zoo"].items():
-        if "settings" in entry:
-            user = overrides.get("model_zoo", {}).get(name, {}).get("settings", {})
-            entry["settings"] = merge(without(entry["settings"], own), only(entry["settings"], user))
+        made, said["params"] = layer.layer(config, _laid(layers, given))
+        # A mode's `models` are not those of the files, whose other keys are a model's own and so go over the mode.
+        layers = [config, made, given, mode, {"models": made["models"]}, over_mode]
+    settings = _laid(layers, given)
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
     settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
     return {**settings, **said}
+
+
+def _mode(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """What the chosen mode changes."""
+    modes, name = config["modes"], config["mode"]
+    if name not in modes:
+        allowed = f"one of {', '.join(modes)}{_meant(name, modes)}"
+        raise ConfigError(_message(source, overrides, ["mode"], name, allowed))
+    changes: Mapping[str, Any] = modes[name]
+    return changes
+
+
+def _laid(layers: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers, later ones over earlier ones; and a model's `settings` less what the user gave for all models.
+
+    The user's own settings of a model go over that in turn.
+    """
+    settings = merge(*layers)
+    for_all = {key: given[key] for key in MODEL_SECTIONS if key in given}
+    for name, entry in settings["model_zoo"].items():
+        if "settings" in entry:
+            users = given.get("model_zoo", {}).get(name, {}).get("settings", {})
+            entry["settings"] = merge(without(entry["settings"], for_all), only(entry["settings"], users))
+    return settings
 
 
 def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,11 +353,12 @@ def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[st
     train, infer = (of_model(settings, model, key) if model else settings[key] for key in ("train", "infer"))
     place = ["model_zoo", model, "settings"] if model else []
     missing = [topology for topology in infer["from_topologies"] if topology not in train["topologies"]]
-    if missing and settings["mode"] != "whole_infer":
+    trains = train["checkpoints"] == TRAINED
+    if missing and trains:
         allowed = f"of train.topologies: {', '.join(train['topologies'])}"
         yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
     wanted, trained = infer["from_precision"], [entry["precision"] for entry in train["precisions"]]
-    if infer["from_topologies"] and settings["mode"] != "whole_infer" and wanted not in ("auto", "all", *trained):
+    if infer["from_topologies"] and trains and wanted not in ("auto", "all", *trained):
         allowed = f"auto, all, or of train.precisions: {', '.join(dict.fromkeys(trained))}"
         yield _message(source, overrides, [*place, "infer", "from_precision"], wanted, allowed)
     if infer["max_warmup"] < infer["warmup"]:

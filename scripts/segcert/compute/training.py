@@ -22,7 +22,7 @@ import paddle.distributed as dist
 from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
-from segcert import proof
+from segcert import modelkeys, proof
 from segcert.compute import components
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -121,9 +121,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
         """The rows so far, the batches from there on, and what is trained; from a snapshot's content or anew."""
         rows = list(content["rows"]) if content else []
-        config = components.load_config(
-            files.config, files.dataset, request.input_size, iters, batch_size, files.backbone_weights
-        )
+        start = components.Start({modelkeys.BACKBONE: files.backbone_weights} if files.backbone_weights else {})
+        config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
         build = components.builder(config)
         dataset = components.CheckedDataset(build.train_dataset)
         batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
