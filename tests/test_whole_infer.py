@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 import tipc_logs
+import ways
 import yaml
 from conftest import copy_project, planned_jobs, snakemake
 from http_server import Answer, serving
@@ -20,8 +21,7 @@ from segcert.data import synthetic
 
 MODEL = "pp_humanseg_lite"
 IMAGES = {"train": 6, "val": 2, "test": 7}  # more to infer on than a lite mode would take
-ENGINES = 6
-PASSED = ENGINES if machine.cpu_has_bf16() else ENGINES - 2
+ENGINES, PASSED = len(ways.CPU), len(ways.HERE)
 FOLDER = f"results/whole_infer/{MODEL}/released"
 TINY = {
     "hardware": "cpu",
