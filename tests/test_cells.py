@@ -149,6 +149,28 @@ def test_tipc_file_names():
     )
 
 
+def test_a_cell_follows_from_the_software_that_computes_it(table):
+    paddle = {"paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv"}
+    runs_on = {
+        "train": paddle,
+        "eval": paddle,
+        "export": paddle | {"paddle2onnx"},
+        "native": paddle,
+        "onednn": paddle,
+        "tensorrt": paddle,
+        "onnxruntime": {"onnxruntime", "numpy", "opencv"},
+        "openvino": {"openvino", "numpy", "opencv"},
+    }
+    card = {"gpu", "driver"}
+    all_of_it = Hardware(8, "gpu", software=dict.fromkeys(set().union(card, *runs_on.values()), "1"))
+    seen = set()
+    for cell in table(all_of_it).planned("train", "eval", "export", "infer"):
+        what = cell.requested.get("engine", cell.stage)
+        assert set(cell.software) == runs_on[what] | (card if cell.requested["device"] == "gpu" else set()), what
+        seen.add(what)
+    assert seen == runs_on.keys()
+
+
 def test_known_failures_reach_the_cells_they_match(table):
     marked = [cell for cell in table(CPU, mode="smoke").cells if cell.known_failures]
     assert {(c.model, c.requested["engine"], c.requested["precision"]) for c in marked} == {
