@@ -3,61 +3,39 @@
 import argparse
 import sys
 
-from segcert import machine, modelconfig
-from segcert.stage import supervisor as stage
+from segcert import machine, modelconfig, stages
+from segcert.requests.evaluate import Evaluate
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import evaluation
 
-    return evaluation.evaluate(
-        args.config,
-        args.dataset,
-        args.checkpoint,
-        staging.path("reference"),
-        device=args.device,
-        as_exported=args.transforms == "export",
-        images=args.images,
-        reference_images=args.reference_images,
-        input_size=args.input_size,
-    )
+    return evaluation.evaluate(Evaluate.of(args), args.config, args.dataset, args.checkpoint, staging.path("reference"))
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--checkpoint", required=True)
-    options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    options.add_argument(
-        "--transforms", choices=["export", "val"], default="export", help="whose transforms to evaluate under"
-    )
-    options.add_argument("--input-size", nargs=2, type=int, metavar=("W", "H"))
-    options.add_argument("--images", type=int, help="at most so many validation images")
-    options.add_argument("--reference-images", type=int, help="at most so many images of the inference list")
-    options.add_argument("--threads", type=int, default=1)
+    Evaluate.add_to(options)
     options.add_argument("--reference", required=True, help="the folder of label maps to make")
-    args = stage.parse(options)
-    requested = {
-        "device": args.device,
-        "precision": "fp32",
-        "transforms": args.transforms,
-        "images": args.images,
-        "reference_images": args.reference_images,
-        "input_size": args.input_size,
-        "threads": args.threads,
-    }
-    plan = stage.Plan(
-        "eval",
-        requested,
+    args = parse(options)
+    request = Evaluate.of(args)
+    plan = Plan(
+        stages.EVAL.name,
+        request.requested,
         [*modelconfig.inputs(args.config), args.dataset, args.checkpoint],
         {"reference": args.reference},
         work,
-        threads=args.threads,
-        environment=machine.math_environment() | machine.float32_environment(args.device, "fp32"),
-        gpus=int(args.device == "gpu"),
+        threads=request.threads,
+        environment=machine.math_environment() | machine.float32_environment(request.device, request.precision),
+        gpus=int(request.device == "gpu"),
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from conftest import finished_run, planned_jobs, snakemake
 from junitparser import JUnitXml
 from markupsafe import escape
 
-from segcert import cells, conclusions, machine, record
+from segcert import cells, conclusions, machine, proof, record
 from segcert.compute import metrics
 
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
@@ -87,7 +87,7 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
     }
     for cell in ran:
         assert cell["command"] and cell["effective"] and cell["inputs"]
-        assert record.differences(cell["requested"], cell["effective"]) == []
+        assert proof.differences(cell["requested"], cell["effective"]) == []
 
 
 def test_the_conclusions_say_how_much_was_asked_for(found):

@@ -24,10 +24,11 @@ from http_server import Answer, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import record
+from segcert import record, sections
 from segcert.data import archives, checkpoints, download, sources, synthetic
 from segcert.errors import StageError
-from segcert.stage import supervisor as stage
+from segcert.files import write_json
+from segcert.stage import worker
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 OTHER = CONTENT[::-1]
@@ -116,7 +117,7 @@ def test_a_download_that_was_complete_but_not_yet_in_place(site, get, tmp_path):
     target.parent.mkdir()
     part = target.with_name(f"{target.name}.part")
     part.write_bytes(CONTENT)
-    record.write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
+    write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
     assert get(url) == CONTENT
     assert [request.status for request in site.requests] == [416]
 
@@ -281,7 +282,7 @@ def test_progress_is_lines_in_the_log_and_a_bar_on_a_terminal(site, get, monkeyp
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"{url}: ")]
     assert lines[-1] == f"{url}: 1 of 1 MB" and all("\r" not in line for line in lines)
     reading, writing = os.pipe()
-    monkeypatch.setenv(stage.PROGRESS_FD, str(writing))
+    monkeypatch.setenv(worker.PROGRESS_FD, str(writing))
     get(site.put("/more.zip", CONTENT))
     os.close(writing)
     with os.fdopen(reading) as shown:
@@ -437,6 +438,18 @@ def test_every_source_says_what_is_known_of_it(shipped):
     assert {section + name for section in ("datasets", "weights") for name in shipped[section]} == {
         section + name for section, name in used
     }, "every entry is used, and every use has an entry"
+
+
+def test_released_weights_are_used_by_the_modes_that_do_not_train(shipped):
+    key = ("weights", "pphumanseg_lite_generic")
+    assert sources.users(shipped)[key] == ["pp_humanseg_lite (mode whole_infer)"]
+    released = {"train": {"checkpoints": "released"}}
+    mine = sections.merge(shipped, {"modes": {"mine": released}})
+    assert sources.users(mine)[key] == ["pp_humanseg_lite (modes whole_infer, mine)"]
+    one = {"model_zoo": {"pp_humanseg_lite": {"settings": released}}}
+    assert "smoke, lite_train_lite_infer" in sources.users(sections.merge(shipped, one))[key][0]
+    none = sections.merge(shipped, {"modes": {"whole_infer": {"train": {"checkpoints": "trained"}}}})
+    assert key not in sources.users(none)
 
 
 def test_what_a_file_must_be_is_told_to_its_stage(shipped):

@@ -13,10 +13,13 @@ import stages
 import tipc_logs
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, engines, record
+from segcert import cells, certificates, conclusions, engines, proof, record
 from segcert.compute import dtypes, inference, metrics, training
 from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.errors import StageError, Unverified
+from segcert.files import sha256
+from segcert.requests.infer import Infer
+from segcert.requests.request import Request
 
 PATCHED = """
 import sys
@@ -48,7 +51,7 @@ def test_an_honest_cell_passes(exported, dataset, engine):
     done = stages.infer(exported, dataset, f"honest_{engine}", "--engine", engine)
     assert done.returncode == 0, done.stderr
     found = record.read(exported / f"honest_{engine}.json")
-    assert found["status"] == "passed" and record.unproven(found) == []
+    assert found["status"] == "passed" and proof.unproven(found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
     if engine in ("native", "onednn"):
@@ -269,7 +272,7 @@ OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
 def test_agreement_is_weak_where_one_class_everywhere_would_pass(classes, constant, weak):
     compared = {"pixel_agreement": 1.0, "miou_drop": None, "worst_images": []}
     compared |= {"classes_reference": classes, "constant_agreement": constant}
-    (gate,) = inference.Gates(0.999, 0.001).judge(compared)
+    (gate,) = inference.judge(Infer(min_agreement=0.999, max_miou_drop=0.001), compared)
     assert gate["holds"] and gate["weak"] is (weak is not None) and (weak or "agree") in gate["sentence"]
 
 
@@ -281,7 +284,7 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     def lies(change):
         content = copy.deepcopy(honest)
         change(content)
-        return record.unproven(content)
+        return proof.unproven(content)
 
     assert lies(lambda c: None) == []
     assert lies(lambda c: c["samples_ms"].clear()) == ["it has no timed samples"]
@@ -308,27 +311,26 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
 
 def test_an_evaluation_without_proof_is_not_believed(trained):
     honest = record.read(trained / "eval.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
     assert honest["effective"]["precision"] == "fp32" and honest["effective"]["conv_output_dtypes"] == ["float32"]
 
     def lies(**metrics):
-        return " ".join(record.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
+        return " ".join(proof.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
 
-    assert record.unproven({**honest, "metrics": {}})
+    assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
     asked = {**honest, "requested": {**honest["requested"], "images": 4}}
-    assert record.unproven(asked) == ["images is 6, not 4"]
+    assert proof.unproven(asked) == ["images is 6, not 4"]
 
 
 EVALUATED = """
 import sys
 sys.path.insert(0, {scripts!r})
 from segcert.compute import components, metrics
-from segcert.stage import supervisor as stage
 load, measure = components.load_model, metrics.Confusion.metrics
 def odd(*given):
     model = load(*given)
@@ -363,11 +365,11 @@ def test_an_evaluation_that_proves_nothing_fails(trained, dataset, tmp_path, lie
 
 def test_a_training_is_held_to_the_gates_that_it_must_have(trained):
     honest = record.read(trained / "train.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
 
     def unproven(*gates, **effective):
         content = {**honest, "requested": {}, "effective": {**honest["effective"], **effective}}
-        return record.unproven({**content, "metrics": {"gates": list(gates)}})
+        return proof.unproven({**content, "metrics": {"gates": list(gates)}})
 
     half = {"precision": "amp", "dtype": "float16"}
     assert unproven(**half) == ["the steps that it left out were not counted"]
@@ -413,7 +415,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     """Seen from the plan: there is no GPU here."""
     plans = []
     module = importlib.import_module(script.removesuffix(".py"))
-    monkeypatch.setattr(module.stage, "main", lambda args, plan: plans.append(plan))
+    monkeypatch.setattr(module.entry, "run", lambda args, plan: plans.append(plan))
     options = {
         "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
         "evaluate.py": "--config c --dataset d --checkpoint c --reference r",
@@ -445,7 +447,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     ],
 )
 def test_a_record_that_does_not_say_what_it_was_made_from_is_not_believed(stage, parent, made, read):
-    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", {})
+    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", Request())
     above = [{"stage": parent, "outputs": {made: "1" * 64}}]
     found = {"model": "model", "mode": "m", "stage": stage, "cell": "c", "requested": {}, "status": "passed"}
     found["command"] = " ".join(["python", *cell.options])
@@ -475,7 +477,8 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     from segcert.compute import device
 
     def load(kind):
-        return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
+        request = Infer(device="gpu", engine=kind, precision=precision, min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     for kind in ("native", "tensorrt"):
         with pytest.raises(Unverified):
@@ -487,7 +490,7 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     runner = load("native")
     effective, told = runner.observe(np.zeros((1, 3, 96, 128), np.float32))
     assert effective["device"] == "cpu" and effective["precision"] == "fp32" and told["operators"]
-    assert record.differences({"device": "gpu"}, effective)
+    assert proof.differences({"device": "gpu"}, effective)
     assert runner.conf()["runtime_device"] == "cpu" and not runner.conf()["enable_tensorrt"]
 
 
@@ -498,7 +501,8 @@ def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeyp
     from segcert.compute.engines import onnxruntime as engine
 
     def load(device="gpu"):
-        return inference._load("onnxruntime", exported / "export", "model.json", device, "fp32", 1, None)
+        request = Infer(device=device, engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     with pytest.raises(Unverified, match="has no CUDAExecutionProvider"):
         load()
@@ -545,11 +549,12 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
     """A stand-in for the driver."""
     runner = library.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
-    counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
+    request = Infer(engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+    counted = [request, runner, {phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", 1.0, 100.0]
     monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] is None
     runner.device = "gpu"
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] == 612.0
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] == 612.0
 
 
 def operators(*rows):
@@ -593,7 +598,7 @@ def pair(tmp_path):
         measured = {"ips": 30.0 if precision == "amp" else 20.0, "peak_gpu_mb": 600 if precision == "amp" else 1000}
         measured |= {"loss_scale": {"first": 1024, "last": 512, "min": 512, "decreases": 1}, "skipped_steps": 1}
         train = {**base, "stage": "train", "requested": {**asked, "dtype": "float16"}, "metrics": measured}
-        train["outputs"] = {(folder / "history.csv").as_posix(): record.sha256(folder / "history.csv")}
+        train["outputs"] = {(folder / "history.csv").as_posix(): sha256(folder / "history.csv")}
         evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
         return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
 
@@ -656,7 +661,7 @@ def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
     cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
     path = tmp_path / "amp/history.csv"
     path.write_text(text)
-    cells[0]["outputs"] = {path.as_posix(): record.sha256(path)}
+    cells[0]["outputs"] = {path.as_posix(): sha256(path)}
     (found,) = certificates.certify(cells, GATES)
     assert found["verdict"] == "unverified" and "loss curves cannot be compared" in found["reason"]
 

@@ -13,12 +13,15 @@ from gpu import stand_in_driver
 from segcert import engines, gpus, machine, record
 from segcert.compute import inference
 from segcert.errors import Unverified
+from segcert.requests.infer import Infer
 from segcert.stage import leases
 
 SCRIPT = """
 import os, sys
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     import numpy
@@ -28,12 +31,12 @@ def work(args, staging):
     except ImportError:
         lent_package = None
     seen = {{name: os.environ.get(name) for name in args.show}}
-    return stage.Result({{"numpy": numpy.__file__, "lent": bool(lent_package), **seen}})
+    return Result({{"numpy": numpy.__file__, "lent": bool(lent_package), **seen}})
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--show", nargs="*", default=[])
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{}}, [], {{"thing": "out/thing.txt"}}, work)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{}}, [], {{"thing": "out/thing.txt"}}, work)))
 """
 
 
@@ -146,25 +149,10 @@ def test_cores_are_those_that_the_control_group_allows(tmp_path, monkeypatch, li
 
 def test_more_threads_than_cores_are_unverified_with_every_engine(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "cores", lambda: 1)
+    files = inference.Files("export", "dataset", "reference", tmp_path / "log", tmp_path / "predictions")
     for engine in engines.on("cpu"):
         with pytest.raises(Unverified, match="needs 2 CPU cores; this process may use 1"):
-            inference.infer(
-                "export",
-                "dataset",
-                "reference",
-                tmp_path / "log",
-                tmp_path / "predictions",
-                model="m",
-                device="cpu",
-                engine=engine,
-                precision="fp32",
-                threads=2,
-                batch_size=1,
-                images=None,
-                timing=inference.Timing(1, 1, 1, 0),
-                gates=inference.Gates(1, 0),
-                logger="builtin",
-            )
+            inference.infer(Infer(engine=engine, threads=2, min_agreement=1, max_miou_drop=0), files, "m")
 
 
 def test_an_option_of_pythons_that_keeps_scripts_from_finding_their_package_reaches_no_job(project, monkeypatch):

@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import inference
 
-from segcert import record
 from segcert.compute import components
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -19,37 +18,26 @@ from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion, read_label, wr
 from segcert.compute.preprocess import Preprocess
 from segcert.data import layouts
 from segcert.errors import StageError
+from segcert.files import write_json
+from segcert.requests.evaluate import Evaluate
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
-def evaluate(
-    config_path: str,
-    dataset: str,
-    checkpoint: str,
-    reference: Path,
-    *,
-    device: str,
-    as_exported: bool,
-    images: int | None,
-    reference_images: int | None,
-    input_size: list[int] | None,
-) -> Result:
+def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str, reference: Path) -> Result:
     """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
 
     Args:
         reference: folder that gets the fp32 label maps of the inference list, at the model's size:
             what every inference cell of this checkpoint must reproduce.
-        as_exported: evaluate under the exported model's transforms.
-        images: at most so many of the validation split; None: all.
-        reference_images: at most so many of the inference list; None: all.
     """
-    use_device(device)
-    config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
+    use_device(request.device)
+    as_exported = request.transforms == "export"
+    config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
     probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
-    count = min(images or len(validation), len(validation))
+    count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
     confusion = Confusion(validation.num_classes, validation.ignore_index)
@@ -68,7 +56,7 @@ def evaluate(
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, reference_images, confusion.empty())
+        written = _write_reference(model, config, dataset, reference, request.reference_images, confusion.empty())
     bar.close()
     probe.remove()
     metrics = {**confusion.metrics(), "val_images": len(validation)}
@@ -109,5 +97,5 @@ def _write_reference(
         if truth:
             confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
     miou = confusion.metrics()["miou"] if confusion.images else None
-    record.write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
+    write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

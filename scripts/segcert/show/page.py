@@ -25,8 +25,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
-from segcert import record, statuses
+from segcert import statuses
 from segcert.conclusions import Conclusions
+from segcert.files import write_text
 from segcert.show import logs, pictures, plots
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
@@ -93,7 +94,7 @@ def write(conclusions_json: Path, run_config: Path, page: Path) -> int:
     conclusions = load(conclusions_json)
     configuration = run_config.read_text(encoding="utf-8") if run_config.is_file() else ""
     text = render(conclusions, configuration, page.parent)
-    record.write_text(page, text)
+    write_text(page, text)
     return len(text.encode())
 
 
@@ -152,7 +153,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         rows=[_row(cell, anchors) for cell in conclusions.cells],
         stages=list(dict.fromkeys(cell["stage"] for cell in conclusions.cells)),
         models=[model for _, model in concluded.models(conclusions)],
-        details=_details(conclusions, anchors, folder),
+        details=_details(conclusions, anchors),
         environments=_environments(conclusions),
         configuration=configuration,
         files=[name for name in FILES if (folder / name).is_file()],
@@ -456,7 +457,7 @@ def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
 # -- records ----------------------------------------------------------------------------------
 
 
-def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
+def _details(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every cell with its evidence, by model. Logs and records of red cells come first where room is short."""
     order = sorted(conclusions.cells, key=lambda cell: (not _status(cell).red, not _status(cell).broke))
     tails: dict[str, str | None] = {}
