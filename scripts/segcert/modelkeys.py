@@ -278,7 +278,7 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
 
 def pretrained(content: Mapping[str, Any]) -> dict[str, Any]:
     """Key -> value of everything that a model's configuration wants loaded into the model or a part of it."""
-    found = {f"{key}.pretrained": part.get("pretrained") for key, part in _mappings(content["model"], "model")}
+    found = {f"{key}.pretrained": part.get("pretrained") for key, part in _mappings(content.get("model"), "model")}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -94,9 +94,13 @@ def _missing_files(
             yield Problem(str(path), command.line, text, error=known is None)
             continue
         try:
-            modelconfig.content(found[0])
+            content = modelconfig.content(found[0])
         except ConfigError as error:
             yield Problem(str(path), command.line, str(error))
+            continue
+        if effective is None:  # a run says so itself, of what it runs
+            for text in planned.warnings(content, path, root):
+                yield Problem(str(path), command.line, f"{found[0]}: {text}", error=False)
 
 
 def _trains(effective: Mapping[str, Any], name: str) -> bool:
@@ -149,7 +153,7 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
     for path, meaning in meanings:
         known = canonical(config, meaning.model)
         name = _unused(known or meaning.model, path, made["models"])
-        model = Model(path, meaning, _trains(effective, name))
+        model = Model(path, meaning, _trains(effective, name), {**effective["weights"], **made["weights"]})
         _translate(model, name, known, config, effective, root)
         made["models"].append(name)
         made["model_zoo"][name] = {**model.entry, "settings": model.settings, "skipped": model.skipped}
