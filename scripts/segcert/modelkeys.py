@@ -132,7 +132,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
         if key not in (*READ, *OPTIONS):
             near = difflib.get_close_matches(str(key), READ, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            told.append(f"{key}: PaddleSeg reads no such key{meant}; it changes nothing")
+            told.append(f"{key}: PaddleSeg reads no such key{meant}; by itself it changes nothing")
     if "distill_loss" in content:
         told.append("distill_loss: is for distillation, which is not done here")
     told += [

@@ -82,6 +82,7 @@ def _missing_files(
 ) -> Iterator[Problem]:
     """Model configurations that cannot be found; a warning where the model is a known one."""
     known = canonical(config, meaning.model)
+    looked_at: set[Path] = set()
     for command in _commands(meaning, _trains(effective, known or meaning.model) if effective else None):
         name = command.option("--config")
         if name is None:
@@ -98,7 +99,8 @@ def _missing_files(
         except ConfigError as error:
             yield Problem(str(path), command.line, str(error))
             continue
-        if effective is None:  # a run says so itself, of what it runs
+        if effective is None and found[0] not in looked_at:  # a run says so itself, of what it runs
+            looked_at.add(found[0])
             for text in planned.warnings(content, path, root):
                 yield Problem(str(path), command.line, f"{found[0]}: {text}", error=False)
 
