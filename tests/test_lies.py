@@ -415,7 +415,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     """Seen from the plan: there is no GPU here."""
     plans = []
     module = importlib.import_module(script.removesuffix(".py"))
-    monkeypatch.setattr(module.stage, "main", lambda args, plan: plans.append(plan))
+    monkeypatch.setattr(module.entry, "run", lambda args, plan: plans.append(plan))
     options = {
         "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
         "evaluate.py": "--config c --dataset d --checkpoint c --reference r",

@@ -19,6 +19,7 @@ from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.export import Export
 from segcert.stage.progress import say
+from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 
 
@@ -136,7 +137,7 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
             **unoptimized,
         )
     except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
-        said = "its messages are in the log" if isinstance(error, SystemExit) else error
+        said = "its messages are in the log" if isinstance(error, SystemExit) else short(error)
         raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {said}") from error
 
 

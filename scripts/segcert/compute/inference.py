@@ -25,6 +25,7 @@ from segcert.errors import StageError, Unverified
 from segcert.numbers import finite
 from segcert.requests.infer import Infer
 from segcert.stage.load import OtherLoad
+from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 from segcert.tipc import benchlog
 
@@ -157,9 +158,7 @@ def _load(request: Infer, export: Path, program: str, exported_by: str | None) -
         told = ""
         if exported_by not in (None, version):
             told = f"; it was exported by Paddle {exported_by}, this is {version}: export it again with this one"
-        raise StageError(
-            f"{export}: {request.engine} cannot load the model: {type(error).__name__}: {error}{told}"
-        ) from error
+        raise StageError(f"{export}: {request.engine} cannot load the model: {short(error)}{told}") from error
 
 
 def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:

@@ -73,7 +73,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("ID", "ERROR", "REASON", "LINK", "PADDLE"),
-        help="a failure whose message matches the regular expression ERROR is known-failure, "
+        help="a failure in whose reason or message the regular expression ERROR is found is known-failure, "
         "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; any: on all)",
     )
     return options

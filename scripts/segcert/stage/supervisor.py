@@ -288,7 +288,8 @@ class Supervisor:
         except (OSError, ValueError):
             return None
         rank = f"rank {told['rank']}: " if self.plan.launch and not told["unverified"] else ""
-        return Told(rank + told["message"], told["unverified"], told["lasting"])
+        texts = [rank + text for text in told["texts"]]
+        return Told(rank + told["message"], texts, told["unverified"], told["lasting"])
 
     def _failed(self, reason: str) -> Outcome:
         """The outcome of a stage that came to no worker."""
