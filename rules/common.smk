@@ -15,7 +15,20 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings, stages
+from segcert import (
+    cells,
+    code,
+    files,
+    gpus,
+    locks,
+    machine,
+    modelconfig,
+    modelkeys,
+    processes,
+    record,
+    settings,
+    stages,
+)
 from segcert.data import sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
@@ -54,10 +67,19 @@ try:
         workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)
     PLANNED = TABLE.planned()
-    model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]
+    # Of models of which nothing runs, nobody reads the configuration: a params file may have named none.
+    MODEL_FILES = {
+        name: shipped(SETTINGS["model_zoo"][name]["config"])
+        for name in dict.fromkeys(cell.model for cell in PLANNED)
+    }
     code.require_past(
-        [*ROOT.glob("scripts/**/*.py"), *(f for m in model_files for f in modelconfig.config_chain(m))]
+        [
+            *ROOT.glob("scripts/**/*.py"),
+            *(f for path in MODEL_FILES.values() for f in modelconfig.config_chain(path)),
+        ]
     )
+    if workflow.is_main_process:
+        TOLD = modelkeys.require((name, path, TABLE.decided(name)) for name, path in MODEL_FILES.items())
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 

@@ -151,7 +151,7 @@ def refuse_red():
 
 
 if workflow.is_main_process:
-    for note in SETTINGS.get("params", {}).get("notes", []):
+    for note in [*SETTINGS.get("params", {}).get("notes", []), *TOLD]:
         print(f"note: {note}", file=sys.stderr)
     if CLEARED:
         print(f"note: set aside for all stages: {', '.join(CLEARED)}", file=sys.stderr)

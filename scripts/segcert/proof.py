@@ -91,6 +91,10 @@ def _without_gates(stage: str, effective: Mapping[str, Any], metrics: Mapping[st
             stage == stages.TRAIN.name and effective.get("dtype") == "float16",
             "the steps that it left out were not counted",
         ),
+        "pretrained_share": (
+            stage == "train" and bool(metrics.get("pretrained")),
+            "what was loaded into it was not held against what was to be loaded",
+        ),
     }
     held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
     problems = [words for name, (asked, words) in needed.items() if asked and name not in held]

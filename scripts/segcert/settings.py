@@ -284,7 +284,7 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, M
     for name in settings["models"]:
         entry = settings["model_zoo"][name]
         yield ["model_zoo", name, "data"], entry["data"], settings["data"], "data"
-        for key in ("backbone_weights", "released_weights"):
+        for key in ("backbone_weights", "pretrained_weights", "released_weights"):
             if entry.get(key) is not None:
                 yield ["model_zoo", name, key], entry[key], settings["weights"], "weights"
     for section, key in (("train", "iters"), ("train", "batch_size")):

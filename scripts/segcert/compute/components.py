@@ -193,7 +193,7 @@ def _require_doable(
         input_size=input_size,
         export_size=input_size,
         transforms="export" if as_exported else "val",
-        entries={modelkeys.ENTRIES[key]: file for key, file in given.files.items()},
+        entries={modelkeys.ENTRIES[key]: given.files.get(key, "") for key in (*given.files, *given.left_out)},
         fetches=not given.left_out,
         strict=False,
     )
