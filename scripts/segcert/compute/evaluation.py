@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import inference
 
-from segcert import record
 from segcert.compute import components
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -19,8 +18,9 @@ from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion, read_label, wr
 from segcert.compute.preprocess import Preprocess
 from segcert.data import layouts
 from segcert.errors import StageError
+from segcert.files import write_json
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def evaluate(
@@ -109,5 +109,5 @@ def _write_reference(
         if truth:
             confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
     miou = confusion.metrics()["miou"] if confusion.images else None
-    record.write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
+    write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

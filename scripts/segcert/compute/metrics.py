@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcert.errors import StageError
-from segcert.record import finite
+from segcert.numbers import finite
 
 ClassMap = NDArray[np.integer[Any]]  # class numbers; engines give them as int32 or int64, files as uint8
 IGNORED = 255
