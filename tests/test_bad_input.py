@@ -49,9 +49,9 @@ WRONG = [
     ({"infer": {"warmup": 9, "max_warmup": 3}}, ["infer.max_warmup", "3", "at least infer.warmup, which is 9"]),
     (
         {"train": {"precisions": [{"precision": "fp32"}]}, "infer": {"from_precision": "amp"}},
-        ["infer.from_precision", '"amp"', "auto, all, or of train.precisions: fp32"],
+        ["infer.from_precision", '"amp"', "auto, all, or one of train.precisions: fp32"],
     ),
-    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression"]),
+    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression; this is none"]),
     (known(link=""), ["known_failures.0.link", "not empty"]),
     (known(id="a b"), ["known_failures.0.id", "a b"]),
     ({"datasets": {"x y": {"layout": "cityscapes", "source": "path", "path": "a"}}}, ["datasets", "x y"]),
