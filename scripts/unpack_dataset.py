@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from segcert import stages
 from segcert.data import archives, layouts
 from segcert.files import sha256, write_json
 from segcert.stage import entry
@@ -37,7 +38,7 @@ def main() -> int:
     options.add_argument("--tarball", required=True, help="the tar to unpack")
     options.add_argument("--dataset", required=True, help="the folder to make")
     args = parse(options)
-    plan = Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
+    plan = Plan(stages.DATA.name, {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
     return entry.run(args, plan)
 
 
