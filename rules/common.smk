@@ -62,7 +62,7 @@ try:
     HARDWARE = machine.hardware(
         SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value
     )
-    if HERE and limit is None and HARDWARE.source == "auto" and HARDWARE.gpus:
+    if HERE and limit is None and HARDWARE.setting == "auto" and HARDWARE.gpus:
         # As many GPU jobs at a time as there are GPUs, counted as the plan and the leases count them.
         workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)

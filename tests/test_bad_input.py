@@ -49,12 +49,12 @@ WRONG = [
     ({"infer": {"warmup": 9, "max_warmup": 3}}, ["infer.max_warmup", "3", "at least infer.warmup, which is 9"]),
     (
         {"train": {"precisions": [{"precision": "fp32"}]}, "infer": {"from_precision": "amp"}},
-        ["infer.from_precision", '"amp"', "auto, all, or of train.precisions: fp32"],
+        ["infer.from_precision", '"amp"', "auto, all, or one of train.precisions: fp32"],
     ),
-    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression"]),
+    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression; this is none"]),
     (
         known(match={"stage": "evaluate"}),
-        ["known_failures.0.match.stage", '"evaluate"', "of train, eval, export, infer"],
+        ["known_failures.0.match.stage", '"evaluate"', "one of train, eval, export, infer"],
     ),
     (known(match={"stage": ["eval", "moon"]}), ["known_failures.0.match.stage", '"moon"']),
     (known(link=""), ["known_failures.0.link", "not empty"]),

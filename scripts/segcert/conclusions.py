@@ -173,14 +173,14 @@ def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, A
         "requested": dict(cell.requested),
         "record": cell.record,
     }
-    status, reason, found = _judge(cell, parents, lost)
+    status, reason, found = _status_of(cell, parents, lost)
     entry |= {"status": status.name, "reason": reason}
     if found:
         entry |= {key: found[key] for key in RUN_FIELDS if key in found}
     return entry
 
 
-def _judge(
+def _status_of(
     cell: Cell, parents: list[dict[str, Any]], lost: bool
 ) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
     if not cell.planned:
@@ -243,10 +243,10 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
         if found["env"].get(key) != value:
             return f"{key} was {found['env'].get(key)}, now {value}"
     try:
-        words = shlex.split(found["command"])
+        command = shlex.split(found["command"])
     except ValueError:
         return "its command is none"
-    if not _holds(words, [masked(option) for option in cell.options]):
+    if not _has_piece(command, [masked(option) for option in cell.options]):
         return "its command had other options"
     proves = not statuses.by_name(found["status"]).red  # one that failed may have failed for want of its inputs
     for parent in parents:
@@ -263,9 +263,9 @@ def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:
     return parent["stage"] in cell.definition.reads and Path(path).suffix not in UNREAD
 
 
-def _holds(words: list[str], part: list[str]) -> bool:
+def _has_piece(whole: list[str], part: list[str]) -> bool:
     """Whether a list holds another as one piece."""
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
+    return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
 
 
 # -- tables -----------------------------------------------------------------------------------
