@@ -23,7 +23,7 @@ from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
 from segcert import record
-from segcert.compute import components
+from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.snapshots import BROKEN, Snapshots
