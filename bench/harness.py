@@ -22,7 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import machine, record  # noqa: E402
+from segcert import machine  # noqa: E402
+from segcert.files import write_json, write_text  # noqa: E402
+from segcert.numbers import finite  # noqa: E402
 
 SCHEMA_VERSION = 1
 LOWER, HIGHER = "lower", "higher"
@@ -86,10 +88,10 @@ def row(
     ratio = other / own if better == LOWER else own / other
     content = {
         "name": name,
-        "ours": record.finite(own, 4),
-        "theirs": record.finite(other, 4),
+        "ours": finite(own, 4),
+        "theirs": finite(other, 4),
         "unit": unit,
-        "ratio": record.finite(ratio, 4),
+        "ratio": finite(ratio, 4),
         "against": against,
         "better": better,
         "target": target,
@@ -105,7 +107,7 @@ def row(
 def _rounded(samples: Sequence[float], most: int = 200) -> list[float | None]:
     """Samples as they are kept: of very many, so many evenly."""
     step = max(1, len(samples) // most)
-    return [record.finite(value, 4) for value in list(samples)[::step]]
+    return [finite(value, 4) for value in list(samples)[::step]]
 
 
 def spread(samples: Sequence[float]) -> float | None:
@@ -113,7 +115,7 @@ def spread(samples: Sequence[float]) -> float | None:
     if len(samples) < 2:
         return None
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
-    return record.finite((high - low) / middle, 2)
+    return finite((high - low) / middle, 2)
 
 
 def in_turns(repeats: int, **contenders: Callable[[], float | Sequence[float]]) -> dict[str, list[float]]:
@@ -189,8 +191,8 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> None:
-    record.write_json(folder / "bench.json", results)
-    record.write_text(folder / "bench.md", markdown(results))
+    write_json(folder / "bench.json", results)
+    write_text(folder / "bench.md", markdown(results))
 
 
 def environment(bench: Bench) -> dict[str, Any]:

@@ -72,10 +72,10 @@ def _inference(bench: Bench) -> list[dict]:
     code = (
         "import sys, json; sys.path[:0] = [sys.argv[1], sys.argv[2]]\n"
         "from segcert.stage import deferred; deferred.defer()\n"
-        "from pathlib import Path\nfrom segcert.compute import engines\n"
+        "from pathlib import Path\nfrom segcert.compute.engines import library\n"
         "from segcert.compute.preprocess import Preprocess, deploy_config\n"
         "o = json.loads(sys.argv[3]); f = Path(o['export']); d = deploy_config(f); p = Preprocess(d['transforms'])\n"
-        "e = engines.create(o['engine'], f, d['model'], 'cpu', o['precision'], o['threads'])\n"
+        "e = library.create(o['engine'], f, d['model'], 'cpu', o['precision'], o['threads'])\n"
         "for line in open(sys.argv[4]): e.run(p.batch([line.strip()]))\n"
     )
     command = [bench.python, "-c", code, str(HERE.parent / "scripts"), str(HERE), json.dumps(options), str(images)]

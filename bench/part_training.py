@@ -14,8 +14,10 @@ from original import Original, theirs_config
 from ours import dataset
 from part_chain import layout_of
 
-from segcert import machine, record
+from segcert import machine
 from segcert.data import layouts
+from segcert.files import write_json
+from segcert.numbers import finite
 
 SIZES = {
     "pp_liteseg_stdc1": (256, 128),
@@ -110,8 +112,8 @@ def training(bench: Bench) -> list[dict]:
             f"{statistics.median(readers['theirs']):.1%} there"
         )
         further = {
-            "loss_distance": record.finite(apart / mean),
-            "reader_share": record.finite(statistics.median(readers["ours"])),
+            "loss_distance": finite(apart / mean),
+            "reader_share": finite(statistics.median(readers["ours"])),
         }
         name = f"training/{model}"
         rows.append(
@@ -165,4 +167,4 @@ def _operators(bench: Bench, config: Path, folder: Path, threads: int, log: Path
 
 
 def _manifest(folder: Path, layout: str) -> None:
-    record.write_json(folder / "manifest.json", {"splits": layouts.splits(folder, layout)})
+    write_json(folder / "manifest.json", {"splits": layouts.splits(folder, layout)})

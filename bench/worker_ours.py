@@ -14,13 +14,13 @@ def build(options):
     import numpy as np
     from worker_common import samples, warm
 
-    from segcert.compute import engines
+    from segcert.compute.engines import library
     from segcert.compute.preprocess import deploy_config
 
     folder = Path(options["export"])
     batch = np.load(options["batch"])
     program = deploy_config(folder)["model"]
-    engine = engines.create(options["engine"], folder, program, "cpu", options["precision"], options["threads"])
+    engine = library.create(options["engine"], folder, program, "cpu", options["precision"], options["threads"])
     warm(lambda: engine.run(batch), options["warm_s"])
     effective, _ = engine.observe(batch)
     return {"labels": int(np.asarray(engine.run(batch)).sum()), **effective}, (

@@ -44,7 +44,7 @@ def lost_records():
     """Records of the jobs that failed in this run and left no record of the failure, fresh or at all."""
     outputs = [job.output.get("record") for job in workflow.scheduler.failed] if workflow.scheduler else []
     failures = {path: record.failure(path) for path in outputs if path}
-    now = record.stamps(failures.values())
+    now = files.stamps(failures.values())
     return [
         path for path, file in failures.items() if file not in now or now[file] == FAILED_BEFORE.get(file)
     ]
@@ -58,7 +58,7 @@ def only_compared():
 
 def draft_run_config():
     """Keep what write_run_config publishes."""
-    record.write_text(f"results/{MODE}/.run_config.yaml", yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
+    files.write_text(f"results/{MODE}/.run_config.yaml", yaml.safe_dump(RUN_CONFIG, allow_unicode=True))
 
 
 def kept_are_red():
@@ -77,7 +77,7 @@ def mark_run_config(text):
     the content that it remembers.
     """
     now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"
-    record.write_text(f"results/{MODE}/run_config.yaml", f"{text.partition(MARK)[0]}{MARK}{now}\n")
+    files.write_text(f"results/{MODE}/run_config.yaml", f"{text.partition(MARK)[0]}{MARK}{now}\n")
 
 
 def conclude_after_failure():
@@ -118,7 +118,7 @@ def unmark_run_config():
         text, times = path.read_text(encoding="utf-8"), path.stat()
         plain = text.partition(MARK)[0]
         if plain != text:
-            record.write_text(path, plain)
+            files.write_text(path, plain)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 

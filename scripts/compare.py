@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
-from segcert import SCHEMA_VERSION, comparison, record, sections, statuses
+from segcert import SCHEMA_VERSION, comparison, sections, statuses
 from segcert.errors import ConfigError
+from segcert.files import write_json, write_text
 from segcert.paths import SHIPPED
+from segcert.show import compared
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -63,16 +65,16 @@ def main() -> int:
         baseline, candidate = (
             comparison.pool([read(path) for path in side]) for side in (args.baseline, args.candidate)
         )
-        rules = comparison.Rules.of(args.settings or shipped_section(candidate["mode"]))
-        found = comparison.compare(baseline, candidate, rules)
+        tolerances = comparison.Tolerances.of(args.settings or shipped_section(candidate["mode"]))
+        found = comparison.compare(baseline, candidate, tolerances)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     if args.markdown:
-        record.write_text(args.markdown, comparison.markdown(found))
+        write_text(args.markdown, compared.markdown(found))
     if args.json:
-        record.write_json(args.json, found.as_json())
-    print(comparison.summary(found))
+        write_json(args.json, found.as_json())
+    print(compared.summary(found))
     return 1 if found.regressed else 0
 
 

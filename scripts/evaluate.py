@@ -4,10 +4,12 @@ import argparse
 import sys
 
 from segcert import machine, modelconfig
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import evaluation
 
     return evaluation.evaluate(
@@ -24,7 +26,7 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--checkpoint", required=True)
@@ -37,7 +39,7 @@ def main() -> int:
     options.add_argument("--reference-images", type=int, help="at most so many images of the inference list")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--reference", required=True, help="the folder of label maps to make")
-    args = stage.parse(options)
+    args = parse(options)
     requested = {
         "device": args.device,
         "precision": "fp32",
@@ -47,7 +49,7 @@ def main() -> int:
         "input_size": args.input_size,
         "threads": args.threads,
     }
-    plan = stage.Plan(
+    plan = Plan(
         "eval",
         requested,
         [*modelconfig.inputs(args.config), args.dataset, args.checkpoint],
@@ -57,7 +59,7 @@ def main() -> int:
         environment=machine.math_environment() | machine.float32_environment(args.device, "fp32"),
         gpus=int(args.device == "gpu"),
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from segcert.data import archives, download
 from segcert.errors import StageError
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 SUFFIX = ".pdparams"
 
@@ -32,7 +34,7 @@ def take_out(file: Path, target: Path) -> str:
     return taken
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.data import checkpoints
 
     weights = staging.path("weights")
@@ -46,23 +48,21 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         "arrays": arrays,
         "bytes": weights.stat().st_size,
     }
-    return stage.Result({"device": "cpu", "weights": args.weights_name}, metrics)
+    return Result({"device": "cpu", "weights": args.weights_name}, metrics)
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument(
         "--stage", choices=["data", "train"], default="data", help="train: these are a model's released weights"
     )
     options.add_argument("--weights-name", required=True, help="entry of `weights` in the configuration")
     download.add_options(options)
     options.add_argument("--weights", required=True, help="the file to make")
-    args = stage.parse(options)
+    args = parse(options)
     inputs = [args.location] if args.source == "path" else []
-    plan = stage.Plan(
-        args.stage, {"device": "cpu", "weights": args.weights_name}, inputs, {"weights": args.weights}, work
-    )
-    return stage.main(args, plan)
+    plan = Plan(args.stage, {"device": "cpu", "weights": args.weights_name}, inputs, {"weights": args.weights}, work)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import argparse
 import sys
 
-from segcert import machine, record
-from segcert.stage import supervisor as stage
+from segcert import engines, machine, record
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import inference
 
     return inference.infer(
@@ -37,14 +39,12 @@ def exporter(upstream: list[str]) -> str | None:
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--export", required=True, help="folder of the exported model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--reference", required=True, help="folder of the checkpoint's own label maps")
     options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    options.add_argument(
-        "--engine", choices=["native", "onednn", "onnxruntime", "openvino", "tensorrt"], default="native"
-    )
+    options.add_argument("--engine", choices=sorted(engines.BY_NAME), default="native")
     options.add_argument("--precision", choices=["fp32", "fp16", "bf16", "int8"], default="fp32")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--batch-size", type=int, default=1)
@@ -64,7 +64,7 @@ def main() -> int:
     )
     options.add_argument("--benchmark-log", required=True, help="the benchmark log to make")
     options.add_argument("--predictions", required=True, help="the folder of label maps to make")
-    args = stage.parse(options)
+    args = parse(options)
     requested = {
         "device": args.device,
         "engine": args.engine,
@@ -73,7 +73,7 @@ def main() -> int:
         "batch_size": args.batch_size,
     }
     outputs = {"benchmark_log": args.benchmark_log, "predictions": args.predictions}
-    plan = stage.Plan(
+    plan = Plan(
         "infer",
         requested,
         [args.export, args.dataset, args.reference],
@@ -84,7 +84,7 @@ def main() -> int:
         gpus=int(args.device == "gpu"),
         set_aside=["predictions"],
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 from segcert.data import download
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.data import archives
 
     made = staging.path("tarball")
@@ -29,11 +31,11 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
                 "fetched_from": file.fetched_from,
                 "files": archives.to_tar(file.path, made),
             }
-    return stage.Result({"source": args.source}, {**metrics, "bytes": made.stat().st_size})
+    return Result({"source": args.source}, {**metrics, "bytes": made.stat().st_size})
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
     download.add_options(options, "synthetic", "folder")
     options.add_argument(
@@ -45,15 +47,15 @@ def main() -> int:
     options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the street scenes")
     options.add_argument("--seed", type=int, default=0, help="synthetic: seed")
     options.add_argument("--tarball", required=True, help="the tar to make")
-    args = stage.parse(options)
-    plan = stage.Plan(
+    args = parse(options)
+    plan = Plan(
         "data",
         {"source": args.source},
         [args.location] if args.source == "path" else [],
         {"tarball": args.tarball},
         work,
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 """Train a model: fp32 or mixed precision, on one device or several of one machine."""
 
 import argparse
+import functools
 import hashlib
 import json
 import sys
 from pathlib import Path
 
-from segcert import code, machine, modelconfig, record
-from segcert.stage import supervisor as stage
+from segcert import code, machine, modelconfig
+from segcert.files import hashes, sha256
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 TRAINED_WITH = ("paddle", "paddle_commit", "paddleseg", "numpy", "opencv")
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import training
 
     return training.train(
@@ -33,6 +37,12 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         if args.snapshot_iters
         else None,
     )
+
+
+def launch(ranks: int, logs: Path) -> int:
+    from segcert.compute import launching
+
+    return launching.launch(ranks, logs)
 
 
 def snapshots(args: argparse.Namespace) -> Path:
@@ -62,14 +72,14 @@ def requested(args: argparse.Namespace) -> dict[str, object]:
 
 def identity(args: argparse.Namespace) -> str:
     """A digest of all that a training's outcome follows from: settings, inputs, this code, Paddle, PaddleSeg, ..."""
-    own = [record.sha256(path) for path in code.modules(__file__)]
+    own = [sha256(path) for path in code.modules(__file__)]
     software = {key: value for key, value in machine.software(here=False).items() if key in TRAINED_WITH}
-    parts = [requested(args), record.hashes(inputs(args)), own, software]
+    parts = [requested(args), hashes(inputs(args)), own, software]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
@@ -88,22 +98,22 @@ def main() -> int:
     options.add_argument("--backbone-weights", help="file of the backbone's pretrained weights")
     options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
     options.add_argument("--history", required=True, help="the CSV file of iterations to make")
-    args = stage.parse(options)
+    args = parse(options)
     if {bool(args.amp_level), bool(args.amp_dtype)} != {args.precision == "amp"}:
         options.error("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")
-    plan = stage.Plan(
+    plan = Plan(
         "train",
         requested(args),
         inputs(args),
         {"checkpoint": args.checkpoint, "history": args.history},
         work,
-        ranks=args.devices,
+        launch=functools.partial(launch, args.devices) if args.devices > 1 else None,
         threads=args.threads,
         environment=machine.math_environment() | machine.float32_environment(args.device, args.precision),
         gpus=args.devices if args.device == "gpu" else 0,
         kept=snapshots(args),
     )
-    return stage.main(args, plan)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

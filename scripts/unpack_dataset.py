@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import record
 from segcert.data import archives, layouts
 from segcert.errors import StageError
-from segcert.stage import supervisor as stage
+from segcert.files import sha256, write_json
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
 
 
-def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
+def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.data import classes, inspection
 
     unpacked = staging.path("unpacked")
@@ -28,12 +30,12 @@ def work(args: argparse.Namespace, staging: stage.Staging) -> stage.Result:
         "files": files(args.cell, root, inspected.hashes),
     }
     classes.require_a_model(args.cell, root, manifest, inspected.values)
-    record.write_json(root / "manifest.json", manifest)
+    write_json(root / "manifest.json", manifest)
     root.rename(staging.path("dataset"))
     counts = {f"{split}_images": len(pairs) for split, pairs in splits.items()}
     size = sum(file["bytes"] for file in manifest["files"])
     metrics = {**counts, "files": len(manifest["files"]), "bytes": size, "notes": inspected.notes}
-    return stage.Result({"layout": args.layout}, metrics)
+    return Result({"layout": args.layout}, metrics)
 
 
 def files(dataset: str, root: Path, hashes: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -56,21 +58,21 @@ def files(dataset: str, root: Path, hashes: Mapping[str, str]) -> list[dict[str,
         except UnicodeEncodeError:
             odd.append(f"{name!a} is no name in UTF-8; rename the file")
             continue
-        found.append({"path": name, "bytes": path.stat().st_size, "sha256": hashes.get(name) or record.sha256(path)})
+        found.append({"path": name, "bytes": path.stat().st_size, "sha256": hashes.get(name) or sha256(path)})
     if odd:
         raise StageError.of(dataset, odd)
     return found
 
 
 def main() -> int:
-    options = stage.parser(__doc__)
+    options = parser(__doc__)
     options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
     options.add_argument("--tarball", required=True, help="the tar to unpack")
     options.add_argument("--dataset", required=True, help="the folder to make")
     options.add_argument("--threads", type=int, default=1, help="files to look at at a time")
-    args = stage.parse(options)
-    plan = stage.Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
-    return stage.main(args, plan)
+    args = parse(options)
+    plan = Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
+    return entry.run(args, plan)
 
 
 if __name__ == "__main__":

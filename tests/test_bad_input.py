@@ -18,6 +18,7 @@ from conftest import ROOT, planned_jobs, snakemake
 from segcert import conclusions, record, sections, settings
 from segcert.data import archives, layouts, synthetic
 from segcert.errors import ConfigError, StageError
+from segcert.files import sha256
 from segcert.stage import inputs
 
 FILE = "config/config.yaml"
@@ -345,7 +346,7 @@ def test_an_input_whose_manifest_is_spoiled_meanwhile_has_changed(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/a.txt").write_text("a")
     manifest = tmp_path / "set/manifest.json"
-    told = json.dumps({"files": [{"path": "a.txt", "sha256": record.sha256(tmp_path / "set/a.txt")}]})
+    told = json.dumps({"files": [{"path": "a.txt", "sha256": sha256(tmp_path / "set/a.txt")}]})
     for spoiled in ("{", b"\xff", told + " "):
         manifest.write_text(told)
         seen = inputs.Inputs([tmp_path / "set"])

@@ -169,11 +169,11 @@ def test_scripts_request_what_the_table_requests(table, root, monkeypatch):
     import importlib
     import sys
 
-    from segcert.stage import supervisor as stage
+    from segcert.stage import entry
 
     monkeypatch.syspath_prepend(str(root / "scripts"))
     plans = {}
-    monkeypatch.setattr(stage, "main", lambda args, plan: plans.update(latest=plan) or 0)
+    monkeypatch.setattr(entry, "run", lambda args, plan: plans.update(latest=plan) or 0)
     extra = {
         "train": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h"],
         "eval": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--reference", "r"],

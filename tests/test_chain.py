@@ -20,7 +20,7 @@ from conftest import finished_run, planned_jobs, snakemake
 from junitparser import JUnitXml
 from markupsafe import escape
 
-from segcert import cells, conclusions, machine, record
+from segcert import cells, conclusions, machine, proof, record
 from segcert.compute import metrics
 
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
@@ -87,7 +87,7 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
     }
     for cell in ran:
         assert cell["command"] and cell["effective"] and cell["inputs"]
-        assert record.differences(cell["requested"], cell["effective"]) == []
+        assert proof.differences(cell["requested"], cell["effective"]) == []
 
 
 def test_the_conclusions_say_how_much_was_asked_for(found):
@@ -294,7 +294,7 @@ def test_another_learning_rate_makes_that_models_chain_only(chain):
 
 
 @pytest.mark.parametrize(
-    "file", ["scripts/infer.py", "scripts/segcert/compute/engines.py", "scripts/segcert/compute/stats.py"]
+    "file", ["scripts/infer.py", "scripts/segcert/compute/engines/openvino.py", "scripts/segcert/compute/stats.py"]
 )
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
@@ -302,15 +302,15 @@ def test_edited_inference_code_makes_inference_cells(chain, file):
 
 
 def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
-    with changed(chain / "scripts/segcert/compute/engines.py", lambda text: text + "\n# edited\n"):
+    with changed(chain / "scripts/segcert/compute/engines/openvino.py", lambda text: text + "\n# edited\n"):
         told = dry_run(chain)
     lines = [line for line in told.splitlines() if ": infer " in line]
     assert len(lines) == 2 * CELLS
-    changed_file = r"before: 'segcert/compute/engines.py (\w{12})'; now: '(.*) (\w{12})'"
+    changed_file = r"before: 'segcert/compute/engines/openvino.py (\w{12})'; now: '(.*) (\w{12})'"
     reason = rf"\(Params have changed since last execution: {changed_file}\)$"
     for line in lines:
         before, file, now = re.search(reason, line).groups()
-        assert file == "segcert/compute/engines.py" and before != now
+        assert file == "segcert/compute/engines/openvino.py" and before != now
 
 
 def test_another_option_is_shown_where_it_differs(chain):

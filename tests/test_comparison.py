@@ -10,18 +10,19 @@ import pytest
 import yaml
 from conftest import ROOT, snakemake
 
-from segcert import comparison, sections, statuses
+from segcert import comparison, noise, sections, statuses
 from segcert.compute import stats
 from segcert.errors import ConfigError
+from segcert.show import compared as in_words
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 ENV = {"paddle": "3.2.2", "paddle_commit": "abc", "cpu": "One", "cpu_cores": 2, "gpu": None, "kernel": "6.1"}
 INFER = "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1"
 
 
-def rules(**section):
+def tolerances(**section):
     """Those of the shipped configuration outside of mode smoke, with changes."""
-    return comparison.Rules.of(sections.merge(CONFIG["compare"], section))
+    return comparison.Tolerances.of(sections.merge(CONFIG["compare"], section))
 
 
 def timing(median_ms, spread=0.02):
@@ -62,7 +63,7 @@ def run(*cells, mode="lite_train_lite_infer"):
 
 
 def compared(before, after, **section):
-    return comparison.compare(run(*before), run(*after), rules(**section))
+    return comparison.compare(run(*before), run(*after), tolerances(**section))
 
 
 def only(found):
@@ -92,7 +93,7 @@ def with_metric(stage, path, value):
 def test_a_run_is_as_good_as_itself():
     found = compared(WHOLE, WHOLE)
     assert found.changes == [] and not found.regressed and found.cells_compared == 4
-    assert {figure.metric for figure in found.figures} == set(comparison.BY_NAME)
+    assert {figure.metric for figure in found.figures} == set(noise.BY_NAME)
     assert all(figure.ratio == 1 for figure in found.figures)
 
 
@@ -137,7 +138,7 @@ def test_new_cells_are_no_regression():
     for status in ("passed", "failed"):
         found = compared([cell("train", "t")], [cell("train", "t"), cell(status=status, reason="moon")])
         assert only(found).kind == "appeared" and not found.regressed
-        assert f"new, {status}" in comparison.markdown(found)
+        assert f"new, {status}" in in_words.markdown(found)
 
 
 def certified(verdict, reason="loss curves 3.0% apart"):
@@ -157,25 +158,25 @@ def certified(verdict, reason="loss curves 3.0% apart"):
     ],
 )
 def test_certificates_get_worse_and_better_as_cells_do(before, after, kind):
-    found = comparison.compare(certified(before), certified(after, "30.0% apart"), rules())
+    found = comparison.compare(certified(before), certified(after, "30.0% apart"), tolerances())
     change = only(found)
     assert (change.kind, change.stage, change.before, change.after) == (kind, "certificate", before, after)
     assert "30.0% apart" in change.note and found.regressed == (kind == "worse")
-    assert f"{before} -> {after}" in comparison.markdown(found)
-    assert "certificate `single_amp_O1_float16`" in comparison.markdown(found)
+    assert f"{before} -> {after}" in in_words.markdown(found)
+    assert "certificate `single_amp_O1_float16`" in in_words.markdown(found)
     # each side as repeats
     one_of_two = comparison.pool([certified(before), certified(after)])
-    assert comparison.compare(one_of_two, comparison.pool([certified(before)] * 2), rules()).regressed is False
-    pooled = comparison.compare(comparison.pool([certified(before)] * 2), one_of_two, rules())
+    assert comparison.compare(one_of_two, comparison.pool([certified(before)] * 2), tolerances()).regressed is False
+    pooled = comparison.compare(comparison.pool([certified(before)] * 2), one_of_two, tolerances())
     assert pooled.regressed == (kind == "worse" and after != "unverified")  # of those, what was exercised counts
     assert pooled.candidate["counts"] == {"passed": 4}
 
 
 def test_certificates_appear_and_vanish_as_cells_do():
     bare = run(*WHOLE)
-    assert only(comparison.compare(bare, certified("accuracy-failed"), rules())).kind == "appeared"
-    assert only(comparison.compare(certified("passed"), bare, rules())).kind == "worse"
-    assert comparison.compare(certified("passed"), certified("passed"), rules()).changes == []
+    assert only(comparison.compare(bare, certified("accuracy-failed"), tolerances())).kind == "appeared"
+    assert only(comparison.compare(certified("passed"), bare, tolerances())).kind == "worse"
+    assert comparison.compare(certified("passed"), certified("passed"), tolerances()).changes == []
 
 
 def test_a_data_set_that_newly_fails_is_shown():
@@ -192,13 +193,13 @@ def test_another_reason_is_told_and_other_numbers_are_not():
     assert compared(failing("killed at 0x7f, 12.5 s"), failing("killed at 0x8a, 3 s")).changes == []
     found = compared(failing("killed"), failing("not supported"))
     assert (only(found).kind, only(found).what) == ("changed", "reason")
-    assert "- another reason: killed -> not supported: 1 cell: still failed\n" in comparison.markdown(found)
+    assert "- another reason: killed -> not supported: 1 cell: still failed\n" in in_words.markdown(found)
 
 
 def test_what_is_observed_otherwise_is_told():
     changed = with_metric("export", "effective", {"device": "cpu", "engine": "native"})
     assert only(compared(WHOLE, changed)).note == "engine: onednn -> native"
-    assert "- observed: 1 cell: engine: onednn -> native\n" in comparison.markdown(compared(WHOLE, changed))
+    assert "- observed: 1 cell: engine: onednn -> native\n" in in_words.markdown(compared(WHOLE, changed))
     del changed[2]["metrics"]["onnx_mb"]
     assert "onnx_mb is in the baseline alone" in only(compared(WHOLE, changed)).note
 
@@ -225,7 +226,7 @@ def test_each_metric_knows_which_way_is_worse(stage, path, worse, better):
         if value is not None:
             found = compared(WHOLE, with_metric(stage, path, value))
             assert only(found).kind == kind and found.regressed == (kind == "worse")
-            assert only(found).what in comparison.BY_NAME
+            assert only(found).what in noise.BY_NAME
             name = only(found).what
             assert not compared(WHOLE, with_metric(stage, path, value), tolerance={name: None}).regressed
 
@@ -304,7 +305,7 @@ def timed(median_ms, cpu_s, device="cpu", load=BUSY):
 
 def test_a_process_that_waited_for_a_core_is_no_slower_paddle():
     found = compared(timed(10, 9.0), timed(30, 3.0))  # a third of the share, three times the time
-    assert found.changes == [] and "1 times moved beyond" in comparison.markdown(found)
+    assert found.changes == [] and "1 times moved beyond" in in_words.markdown(found)
     assert found.candidate["core_share"] == 0.3
     assert only(compared(timed(10, 9.0), timed(30, 7.0))).kind == "worse", "the share explains 13 of them"
     assert only(compared(timed(10, 9.0), timed(30, 9.5))).kind == "worse"
@@ -320,11 +321,11 @@ def test_a_loop_that_waited_within_a_stage_that_did_not():
     alone[3]["metrics"]["load"] = taken(0.0, own_cores=1.0)
     assert compared(alone, loop).changes == []
     pooled = [comparison.pool([run(*cells)] * 2) for cells in (alone, loop)]
-    assert comparison.compare(*pooled, rules()).changes == []
+    assert comparison.compare(*pooled, tolerances()).changes == []
     loop[3]["metrics"]["load"] = taken(0.1, own_cores=0.3)  # asleep, and nobody else was there
     assert only(compared(alone, loop)).kind == "worse"
     pooled = [comparison.pool([run(*cells)] * 2) for cells in (alone, loop)]
-    assert only(comparison.compare(*pooled, rules())).kind == "worse"
+    assert only(comparison.compare(*pooled, tolerances())).kind == "worse"
 
 
 @pytest.mark.parametrize(
@@ -371,7 +372,7 @@ def test_times_of_another_machine_are_listed_and_not_judged():
     listed = next(figure for figure in found.figures if figure.metric == "inference_ms")
     assert listed.ratio == 5 and listed.judged == comparison.OTHER_MACHINE
     assert {"field": "cpu", "baseline": "One", "candidate": "Another"} in found.environment
-    assert "3 figures are listed and not judged: other machine" in comparison.markdown(found)
+    assert "3 figures are listed and not judged: other machine" in in_words.markdown(found)
     judged = compared(WHOLE, other, judge_other_machines=True)
     assert {change.what for change in judged.changes} == {"miou", "inference_ms"}
 
@@ -420,7 +421,7 @@ def test_inputs_from_outside_are_told_apart_from_what_the_run_made():
     changed[2]["outputs"] = {"results/x/export": "9"}
     found = compared(WHOLE, changed)
     assert found.inputs == ["config/models/a.yml"]
-    assert "Files that both read, with other content: `config/models/a.yml`\n" in comparison.markdown(found)
+    assert "Files that both read, with other content: `config/models/a.yml`\n" in in_words.markdown(found)
 
 
 # -- repeats ----------------------------------------------------------------------------------
@@ -432,7 +433,7 @@ def repeats(*medians):
 
 def test_repeats_tell_a_noisy_machine_from_a_slow_paddle():
     def judge(before, after):
-        return comparison.compare(before, after, rules())
+        return comparison.compare(before, after, tolerances())
 
     assert judge(repeats(10), repeats(20)).regressed
     assert not judge(repeats(10, 19.8, 10), repeats(20, 21, 22)).regressed, "one repeat was as slow"
@@ -445,7 +446,7 @@ def test_repeats_tell_a_noisy_machine_from_a_slow_paddle():
 
 def test_repeats_have_the_worst_status_of_all():
     flaky = comparison.pool([run(*WHOLE), run(*WHOLE[:3], cell(status="failed", reason="moon"))])
-    change = only(comparison.compare(run(*WHOLE), flaky, rules()))
+    change = only(comparison.compare(run(*WHOLE), flaky, tolerances()))
     assert (change.after, change.note) == ("failed", "in 1 of 2 runs: moon")
 
 
@@ -454,9 +455,9 @@ def test_repeats_have_the_worst_status_of_all():
 
 def test_runs_that_have_nothing_in_common_are_refused():
     with pytest.raises(ConfigError, match="mode lite_train_lite_infer and the candidate of mode other"):
-        comparison.compare(run(*WHOLE), run(*WHOLE, mode="other"), rules())
+        comparison.compare(run(*WHOLE), run(*WHOLE, mode="other"), tolerances())
     with pytest.raises(ConfigError, match="no cell in common"):
-        comparison.compare(run(WHOLE[0]), run(WHOLE[1]), rules())
+        comparison.compare(run(WHOLE[0]), run(WHOLE[1]), tolerances())
     with pytest.raises(ConfigError, match="repeats of one run"):
         comparison.pool([run(*WHOLE), run(*WHOLE, mode="other")])
 
@@ -467,7 +468,7 @@ def test_every_metric_needs_a_tolerance():
         if not tolerance:
             del section["tolerance"]["miou"]
         with pytest.raises(ConfigError, match=r"compare.tolerance.(moons|miou)"):
-            comparison.Rules.of(section)
+            comparison.Tolerances.of(section)
 
 
 def test_mode_smoke_has_its_own_tolerances(tmp_path):
@@ -579,7 +580,7 @@ def test_as_a_target_of_the_workflow(project):
 def test_a_median_of_too_few_samples_is_not_judged(old):
     after = run(*with_metric("infer", "metrics.inference_ms", without_interval(100.0)))
     before = run(*with_metric("infer", "metrics.inference_ms", old))
-    result = comparison.compare(before, after, rules())
+    result = comparison.compare(before, after, tolerances())
     assert result.changes == []
     (figure,) = [item for item in result.figures if item.metric == "inference_ms"]
     assert "too few samples" in figure.judged

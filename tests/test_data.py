@@ -16,6 +16,7 @@ import pytest
 from segcert import record
 from segcert.data import archives, layouts, synthetic
 from segcert.errors import StageError
+from segcert.files import sha256
 
 IMAGES = {"train": 4, "val": 2, "test": 2}
 
@@ -187,7 +188,7 @@ def test_a_local_archive_becomes_the_tar_and_the_folder(root, tmp_path):
     manifest = json.loads((tmp_path / "r/d/manifest.json").read_text())
     assert {file["path"] for file in manifest["files"]} >= {"train.txt", "Images/person_0000.jpg"}
     for file in manifest["files"]:
-        assert record.sha256(tmp_path / "r/d" / file["path"]) == file["sha256"]
+        assert sha256(tmp_path / "r/d" / file["path"]) == file["sha256"]
     content = record.read(tmp_path / "r/d.json")
     assert content["status"] == "passed" and content["metrics"]["train_images"] == 4
 

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from segcert import record
 from segcert.data import archives, checkpoints, download, sources, synthetic
 from segcert.errors import StageError
-from segcert.stage import supervisor as stage
+from segcert.files import write_json
+from segcert.stage import worker
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 OTHER = CONTENT[::-1]
@@ -116,7 +117,7 @@ def test_a_download_that_was_complete_but_not_yet_in_place(site, get, tmp_path):
     target.parent.mkdir()
     part = target.with_name(f"{target.name}.part")
     part.write_bytes(CONTENT)
-    record.write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
+    write_json(f"{part}.json", {"url": url, "validator": '"1"', "bytes": len(CONTENT)})
     assert get(url) == CONTENT
     assert [request.status for request in site.requests] == [416]
 
@@ -281,7 +282,7 @@ def test_progress_is_lines_in_the_log_and_a_bar_on_a_terminal(site, get, monkeyp
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"{url}: ")]
     assert lines[-1] == f"{url}: 1 of 1 MB" and all("\r" not in line for line in lines)
     reading, writing = os.pipe()
-    monkeypatch.setenv(stage.PROGRESS_FD, str(writing))
+    monkeypatch.setenv(worker.PROGRESS_FD, str(writing))
     get(site.put("/more.zip", CONTENT))
     os.close(writing)
     with os.fdopen(reading) as shown:

@@ -19,7 +19,8 @@ import yaml
 from conftest import ROOT, interpreter, planned_jobs, snakemake
 from http_server import serving
 
-from segcert import machine, processes, record
+from segcert import attempts, machine, processes, record
+from segcert.files import write_json
 from segcert.stage import advice
 
 needs_root = pytest.mark.skipif(
@@ -88,7 +89,9 @@ def memory_group(limit):
 GREEDY = """
 import os, sys, time
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     if args.what == "memory":
@@ -103,12 +106,12 @@ def work(args, staging):
             for _ in range(64):
                 out.write(b"x" * (1 << 20))
     staging.path("thing").write_bytes(b"x")
-    return stage.Result({{}})
+    return Result({{}})
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--what", default="fine")
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{}}, [], {{"thing": "out/thing.bin"}}, work)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{}}, [], {{"thing": "out/thing.bin"}}, work)))
 """
 
 
@@ -367,8 +370,8 @@ def test_a_process_is_told_apart_where_little_is_told_of_it(monkeypatch):
 
 def attempt(folder, name, said):
     (folder / name).mkdir()
-    record.write_json(folder / name / record.ATTEMPT, said)
-    return folder / name / record.ATTEMPT
+    write_json(folder / name / attempts.ATTEMPT, said)
+    return folder / name / attempts.ATTEMPT
 
 
 def unwritable(*arguments, **options):
@@ -378,19 +381,19 @@ def unwritable(*arguments, **options):
 def test_attempts_of_another_machine_live_while_they_give_signs_of_life(tmp_path, monkeypatch):
     said = {**processes.identity(), "host": "elsewhere"}
     sign = attempt(tmp_path, ".t.17.partial", said)
-    assert [s["host"] for _, s in record.running(tmp_path / "t.json")] == ["elsewhere"]
-    assert record.attempts(tmp_path / "t.json") == []
-    silent = sign.stat().st_mtime - record.SILENT_S - 1
+    assert [s["host"] for _, s in attempts.running(tmp_path / "t.json")] == ["elsewhere"]
+    assert attempts.left_behind(tmp_path / "t.json") == []
+    silent = sign.stat().st_mtime - attempts.SILENT_S - 1
     os.utime(sign, (silent, silent))
-    assert record.running(tmp_path / "t.json") == []
-    assert len(record.attempts(tmp_path / "t.json")) == 1
-    monkeypatch.setattr(record.tempfile, "TemporaryFile", unwritable)
+    assert attempts.running(tmp_path / "t.json") == []
+    assert len(attempts.left_behind(tmp_path / "t.json")) == 1
+    monkeypatch.setattr(attempts.tempfile, "TemporaryFile", unwritable)
     os.utime(sign)
-    assert record.running(tmp_path / "t.json") == [], "nobody works in a folder that takes no file"
+    assert attempts.running(tmp_path / "t.json") == [], "nobody works in a folder that takes no file"
     monkeypatch.undo()
     os.utime(sign, (silent, silent))
     attempt(tmp_path, ".t.tar.18.partial", processes.identity())
-    assert len(record.running(tmp_path / "t.tar.json")) == 1 and record.running(tmp_path / "t.json") == []
+    assert len(attempts.running(tmp_path / "t.tar.json")) == 1 and attempts.running(tmp_path / "t.json") == []
 
 
 def test_an_attempt_that_is_at_work_is_not_trodden_on(greedy, tmp_path, monkeypatch):
@@ -401,7 +404,7 @@ def test_an_attempt_that_is_at_work_is_not_trodden_on(greedy, tmp_path, monkeypa
     short.parent.mkdir()
     short.write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "from segcert.stage import supervisor as stage\nstage.OTHERS_S = 1\n"
+        "from segcert.stage import supervisor\nsupervisor.OTHERS_S = 1\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(short.parent))
     done = greedy("fine")

@@ -11,7 +11,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from segcert import locks, record
+from segcert import locks
+from segcert.files import write_text
 
 sys.path.insert(0, str(ROOT / "bench"))
 import soak
@@ -108,12 +109,12 @@ def test_where_nothing_can_be_locked_no_lock_is_held_and_none_is_taken_away(tmp_
 WRITER = """
 import sys
 sys.path.insert(0, {scripts!r})
-from segcert import record
+from segcert import files
 def wait(self, target):
     print("written", flush=True)
     sys.stdin.read()
-record.Path.replace = wait
-record.write_text("page.html", "half")
+files.Path.replace = wait
+files.write_text("page.html", "half")
 """
 
 
@@ -132,7 +133,7 @@ def test_a_writer_that_is_killed_leaves_nothing_for_good_and_a_living_one_is_let
     killed.kill()
     killed.wait()
     assert len(list(tmp_path.glob(".page.html.*.tmp"))) == 2
-    record.write_text(tmp_path / "page.html", "whole")
+    write_text(tmp_path / "page.html", "whole")
     assert [path.name for path in tmp_path.glob(".page.html.*.tmp")] == [f".page.html.{living.pid}.tmp"]
     assert (tmp_path / "page.html").read_text() == "whole"
     living.communicate(b"")

@@ -13,8 +13,11 @@ import stages
 import tipc_logs
 from conftest import ROOT
 
-from segcert import cells, certificates, conclusions, record
-from segcert.compute import dtypes, engines, evidence, inference, metrics, training
+from segcert import cells, certificates, conclusions, engines, proof, record
+from segcert.compute import dtypes, inference, metrics, training
+from segcert.compute.engines import library, onednn_trace, paddle_inference
+from segcert.errors import StageError, Unverified
+from segcert.files import sha256
 
 PATCHED = """
 import sys
@@ -41,12 +44,12 @@ def planted(folder, name):
     return found
 
 
-@pytest.mark.parametrize("engine", ["native", "onednn", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", engines.on("cpu"))
 def test_an_honest_cell_passes(exported, dataset, engine):
     done = stages.infer(exported, dataset, f"honest_{engine}", "--engine", engine)
     assert done.returncode == 0, done.stderr
     found = record.read(exported / f"honest_{engine}.json")
-    assert found["status"] == "passed" and record.unproven(found) == []
+    assert found["status"] == "passed" and proof.unproven(found) == []
     assert found["metrics"]["pixel_agreement"] > 0.999
     assert found["metrics"]["miou_drop"] <= 0.001 and 0.3 < found["metrics"]["miou"] <= 1
     if engine in ("native", "onednn"):
@@ -92,7 +95,7 @@ def test_convolutions_that_fell_back_beside_onednn_are_told_of(tmp_path, single,
         return x
 
     saved(tmp_path, layers, forward)
-    effective, told = engines.create("onednn", tmp_path, "model.json", "cpu", "fp32", 1).observe(
+    effective, told = library.create("onednn", tmp_path, "model.json", "cpu", "fp32", 1).observe(
         np.ones((1, 3, 8, 8), np.float32)
     )
     assert told["program"] == {"convolutions": single + double, "products": 0}
@@ -117,7 +120,7 @@ def test_convolutions_that_fell_back_beside_onednn_are_told_of(tmp_path, single,
 def test_onednn_is_what_computes_most_of_what_the_program_asks_for(asked, seen, engine, precision):
     trace = {"convolutions": seen[0], "products": seen[1], "threads": 1}
     asked = dict(zip(("convolutions", "products"), asked, strict=True))
-    effective = evidence.cpu_effective(trace, asked, evidence.outside_onednn(trace, asked), 1)
+    effective = onednn_trace.effective(trace, asked, onednn_trace.outside(trace, asked), 1)
     assert (effective["engine"], effective["precision"]) == (engine, precision)
 
 
@@ -131,9 +134,9 @@ def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
     for pir, name in (("1", "model.json"), ("0", "model.pdmodel")):
         env = {**os.environ, "FLAGS_enable_pir_api": pir}
         subprocess.run([sys.executable, "-c", saving], cwd=tmp_path, env=env, check=True, timeout=120)
-        assert evidence.program_work(tmp_path / name) == {"convolutions": 2, "products": 1}
+        assert paddle_inference.program_work(tmp_path / name) == {"convolutions": 2, "products": 1}
     (tmp_path / "model.json").write_text('{"program": 3}')
-    unread = evidence.program_work(tmp_path / "model.json")
+    unread = paddle_inference.program_work(tmp_path / "model.json")
     assert unread["convolutions"] is None and unread["products"] is None and "model.json" in unread["unread"]
 
 
@@ -157,8 +160,8 @@ def test_the_work_that_a_program_asks_for_is_read_of_both_forms(tmp_path):
         ),
         (
             "onednn",
-            "from segcert.compute import engines; run = engines.PaddleEngine.run\n"
-            "engines.PaddleEngine.run = lambda self, batch: run(self, batch)[1:]",
+            "from segcert.compute.engines.paddle_inference import PaddleInference; run = PaddleInference.run\n"
+            "PaddleInference.run = lambda self, batch: run(self, batch)[1:]",
             "the engine gave 0 label maps for 1 images",
         ),
     ],
@@ -240,9 +243,9 @@ def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, data
     (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
     zeros = tmp_path / "zeros.py"
     patch = """
-from segcert.compute import engines
-run = engines.OnnxRuntimeEngine.run
-engines.OnnxRuntimeEngine.run = lambda self, batch: run(self, batch) * 0"""
+from segcert.compute.engines.onnxruntime import OnnxRuntime
+run = OnnxRuntime.run
+OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
     zeros.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
     options = ["--engine", "onnxruntime", "--reference", "flat"]
     done = stages.infer(exported, dataset, "weak", *options, script_name=zeros)
@@ -279,7 +282,7 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     def lies(change):
         content = copy.deepcopy(honest)
         change(content)
-        return record.unproven(content)
+        return proof.unproven(content)
 
     assert lies(lambda c: None) == []
     assert lies(lambda c: c["samples_ms"].clear()) == ["it has no timed samples"]
@@ -306,27 +309,26 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
 
 def test_an_evaluation_without_proof_is_not_believed(trained):
     honest = record.read(trained / "eval.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
     assert honest["effective"]["precision"] == "fp32" and honest["effective"]["conv_output_dtypes"] == ["float32"]
 
     def lies(**metrics):
-        return " ".join(record.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
+        return " ".join(proof.unproven({**honest, "metrics": {**honest["metrics"], **metrics}}))
 
-    assert record.unproven({**honest, "metrics": {}})
+    assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
     asked = {**honest, "requested": {**honest["requested"], "images": 4}}
-    assert record.unproven(asked) == ["images is 6, not 4"]
+    assert proof.unproven(asked) == ["images is 6, not 4"]
 
 
 EVALUATED = """
 import sys
 sys.path.insert(0, {scripts!r})
 from segcert.compute import components, metrics
-from segcert.stage import supervisor as stage
 load, measure = components.load_model, metrics.Confusion.metrics
 def odd(*given):
     model = load(*given)
@@ -361,11 +363,11 @@ def test_an_evaluation_that_proves_nothing_fails(trained, dataset, tmp_path, lie
 
 def test_a_training_is_held_to_the_gates_that_it_must_have(trained):
     honest = record.read(trained / "train.json")
-    assert record.unproven(honest) == []
+    assert proof.unproven(honest) == []
 
     def unproven(*gates, **effective):
         content = {**honest, "requested": {}, "effective": {**honest["effective"], **effective}}
-        return record.unproven({**content, "metrics": {"gates": list(gates)}})
+        return proof.unproven({**content, "metrics": {"gates": list(gates)}})
 
     half = {"precision": "amp", "dtype": "float16"}
     assert unproven(**half) == ["the steps that it left out were not counted"]
@@ -461,8 +463,8 @@ def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):
     """The evidence of GPU cells, seen on a CPU: the predictor itself names its operators, dtypes and places."""
     batch = np.zeros((1, 3, 96, 128), np.float32)
     for engine in ("native", "onednn"):
-        runner = engines.create(engine, exported / "export", "model.json", "cpu", "fp32", 1)
-        ran = evidence.executed_operators(runner.predictor.clone(), batch)
+        runner = library.create(engine, exported / "export", "model.json", "cpu", "fp32", 1)
+        ran = paddle_inference.executed_operators(runner.predictor.clone(), batch)
         assert ran.effective() == {"device": "cpu", "engine": engine, "precision": "fp32"}
         assert any("conv2d" in item["operator"] for item in ran.evidence()["operators"])
 
@@ -476,16 +478,16 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
         return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
 
     for kind in ("native", "tensorrt"):
-        with pytest.raises(engines.Unverified):
+        with pytest.raises(Unverified):
             load(kind)
     for name in ("require_gpu", "require_tensorrt"):
         monkeypatch.setattr(device, name, lambda **_: None)
-    with pytest.raises(engines.StageError, match="tensorrt cannot load the model"):
+    with pytest.raises(StageError, match="tensorrt cannot load the model"):
         load("tensorrt")
     runner = load("native")
     effective, told = runner.observe(np.zeros((1, 3, 96, 128), np.float32))
     assert effective["device"] == "cpu" and effective["precision"] == "fp32" and told["operators"]
-    assert record.differences({"device": "gpu"}, effective)
+    assert proof.differences({"device": "gpu"}, effective)
     assert runner.conf()["runtime_device"] == "cpu" and not runner.conf()["enable_tensorrt"]
 
 
@@ -493,18 +495,20 @@ def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeyp
     """Also where it says that it has it: a stand-in for a package whose CUDA does not fit the driver."""
     import onnxruntime
 
+    from segcert.compute.engines import onnxruntime as engine
+
     def load(device="gpu"):
         return inference._load("onnxruntime", exported / "export", "model.json", device, "fp32", 1, None)
 
-    with pytest.raises(engines.Unverified, match="has no CUDAExecutionProvider"):
+    with pytest.raises(Unverified, match="has no CUDAExecutionProvider"):
         load()
     own = onnxruntime.get_available_providers()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *own])
-    with pytest.raises(engines.Unverified, match="could not start CUDAExecutionProvider"):
+    with pytest.raises(Unverified, match="could not start CUDAExecutionProvider"):
         load()
     # A provider that starts: what is wrong then is told as it is.
-    monkeypatch.setitem(engines.PROVIDERS, "gpu", "CPUExecutionProvider")
-    with pytest.raises(engines.StageError, match=r"cannot load the model: .*CPU EP"):
+    monkeypatch.setitem(engine.PROVIDERS, "gpu", "CPUExecutionProvider")
+    with pytest.raises(StageError, match=r"cannot load the model: .*CPU EP"):
         load()
     monkeypatch.undo()
     assert load("cpu").session.get_providers() == ["CPUExecutionProvider"]
@@ -521,12 +525,12 @@ def test_what_shows_no_convolution_proves_nothing(tmp_path, monkeypatch):
     graph = helper.make_graph(nodes, "g", [given], [made])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, str(tmp_path / "model.onnx"))
-    engine = engines.create("onnxruntime", tmp_path, "model.json", "cpu", "fp32", 1)
-    with pytest.raises(engines.StageError, match="profile shows no convolution"):
+    engine = library.create("onnxruntime", tmp_path, "model.json", "cpu", "fp32", 1)
+    with pytest.raises(StageError, match="profile shows no convolution"):
         engine.observe(np.ones((1, 3, 8, 8), np.float32))
     monkeypatch.setattr(paddle, "__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(engines.StageError, match=r"libdnnl\.so\.3: not there"):
-        evidence.onednn_trace(lambda: None)
+    with pytest.raises(StageError, match=r"libdnnl\.so\.3: not there"):
+        onednn_trace.of(lambda: None)
 
 
 def test_images_that_fill_the_last_batch_count_once(exported, dataset):
@@ -540,7 +544,7 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
 
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
     """A stand-in for the driver."""
-    runner = engines.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
+    runner = library.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
     counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
     monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
     assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
@@ -549,7 +553,7 @@ def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, m
 
 
 def operators(*rows):
-    return evidence.ExecutedOperators({row[:3]: row[3] for row in rows})
+    return paddle_inference.ExecutedOperators({row[:3]: row[3] for row in rows})
 
 
 def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
@@ -558,10 +562,10 @@ def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
     assert half.effective() == {"device": "gpu", "engine": "native", "precision": "fp16"}
     fallen = operators(("pd_op.conv2d", "float32", "Place(gpu:0)", 30), ("pd_op.conv2d", "float32", "Place(cpu)", 1))
     assert fallen.effective()["device"] == "cpu+gpu"
-    with pytest.raises(engines.Unverified, match="3 TensorRT subgraphs") as told:
+    with pytest.raises(Unverified, match="3 TensorRT subgraphs") as told:
         operators(("pd_op.tensorrt_engine", "float32", "Place(gpu:0)", 3)).effective()
     assert told.value.lasting, "another try would end in the same"
-    with pytest.raises(engines.StageError, match="no convolution"):
+    with pytest.raises(StageError, match="no convolution"):
         operators(("pd_op.relu", "float32", "Place(gpu:0)", 3)).effective()
 
 
@@ -589,7 +593,7 @@ def pair(tmp_path):
         measured = {"ips": 30.0 if precision == "amp" else 20.0, "peak_gpu_mb": 600 if precision == "amp" else 1000}
         measured |= {"loss_scale": {"first": 1024, "last": 512, "min": 512, "decreases": 1}, "skipped_steps": 1}
         train = {**base, "stage": "train", "requested": {**asked, "dtype": "float16"}, "metrics": measured}
-        train["outputs"] = {(folder / "history.csv").as_posix(): record.sha256(folder / "history.csv")}
+        train["outputs"] = {(folder / "history.csv").as_posix(): sha256(folder / "history.csv")}
         evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
         return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
 
@@ -652,7 +656,7 @@ def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
     cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
     path = tmp_path / "amp/history.csv"
     path.write_text(text)
-    cells[0]["outputs"] = {path.as_posix(): record.sha256(path)}
+    cells[0]["outputs"] = {path.as_posix(): sha256(path)}
     (found,) = certificates.certify(cells, GATES)
     assert found["verdict"] == "unverified" and "loss curves cannot be compared" in found["reason"]
 
@@ -685,7 +689,7 @@ def test_a_class_that_there_is_not_is_no_prediction():
     truth = np.ones((4, 4), np.uint8)
     for add in (metrics.Confusion(2).add, metrics.Confusion(2).add_resized):
         for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
-            with pytest.raises(engines.StageError, match=f"a.png: .* holds the class {wrong}; allowed are 0 to 1"):
+            with pytest.raises(StageError, match=f"a.png: .* holds the class {wrong}; allowed are 0 to 1"):
                 add(np.full((4, 4), wrong, np.int32), truth, "a.png")
 
 
@@ -695,7 +699,7 @@ def test_what_the_data_set_ignores_counts_for_nothing():
     confusion.add(np.array([[0, 1], [0, 1]], np.int32), truth)
     assert confusion.metrics()["miou"] == 1 and confusion.counts.sum() == 2
     assert confusion.labels() == {"classes": 2, "ignored": 9}
-    with pytest.raises(engines.StageError, match=r"holds the value 255; allowed are 0 to 1 and 9 \(ignored\)"):
+    with pytest.raises(StageError, match=r"holds the value 255; allowed are 0 to 1 and 9 \(ignored\)"):
         confusion.add(np.zeros((2, 2), np.int32), np.full((2, 2), 255, np.uint8))
 
 
@@ -713,9 +717,9 @@ import os, sys, threading
 import numpy as np
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from segcert.compute import engines
+from segcert.compute.engines import library
 may = os.sched_getaffinity(0)
-runner = engines.create(sys.argv[2], Path("export"), "model.json", "cpu", "fp32", 1)
+runner = library.create(sys.argv[2], Path("export"), "model.json", "cpu", "fp32", 1)
 batch = np.zeros((1, 3, 96, 128), np.float32)
 runner.run(batch)  # the first time, OpenMP goes from core to core to see which there are
 over, looks, pinned = threading.Event(), [], []
@@ -735,7 +739,7 @@ over.set()
 looking.join()
 print(not pinned)
 """
-    for engine in ("native", "onednn", "onnxruntime", "openvino"):
+    for engine in engines.on("cpu"):
         command = [sys.executable, "-c", code, str(ROOT / "scripts"), engine]
         done = subprocess.run(command, cwd=exported, capture_output=True, text=True, timeout=120, check=False)
         assert done.stdout.splitlines()[-1:] == ["True"], (engine, done.stdout, done.stderr)

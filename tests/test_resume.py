@@ -14,6 +14,7 @@ from stages import CONFIG, MODEL, SIZE, losses, train
 
 from segcert import record
 from segcert.compute.snapshots import Snapshots
+from segcert.files import sha256
 
 # Weights after the same steps in the same order differ in nothing but what threads round; here there is one.
 TOLERANCE = 1e-6
@@ -98,7 +99,7 @@ def no_pickle(file):
     file.write_bytes(b"no pickle")
     told = file.with_name("snapshot.json")
     content = json.loads(told.read_text())
-    told.write_text(json.dumps({**content, "files": {file.name: record.sha256(file)}}))
+    told.write_text(json.dumps({**content, "files": {file.name: sha256(file)}}))
 
 
 @pytest.mark.parametrize("spoil", [other_bytes, no_pickle, lambda file: file.unlink()], ids=["bytes", "pickle", "gone"])

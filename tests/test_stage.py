@@ -12,16 +12,18 @@ import pytest
 import stages
 from gpu import stand_in_driver
 
-from segcert import gpus, machine, processes, record
-from segcert.stage import leases
-from segcert.stage import supervisor as stage
+from segcert import attempts, gpus, machine, processes, record
+from segcert.files import hashes, sha256, write_json, write_text
+from segcert.stage import family, leases, supervisor
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert import record
-from segcert.stage import supervisor as stage
+from segcert import proof
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 from segcert.errors import StageError, Unverified
 
 def work(args, staging):
@@ -49,20 +51,20 @@ def work(args, staging):
         if what == "add": (file / "c.txt").write_text("new")
         if what == "edit-and-fail": file.write_text("edited"); raise ValueError("the moon is wrong")
     if what != "no-output": staging.path("thing").write_text("made")
-    gates = [record.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
-    if what == "lying-gate": gates = [{{**record.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
+    gates = [proof.gate("g", 0.5, "at least", 0.9, "g is 0.5, at least 0.9")] if what == "gate" else []
+    if what == "lying-gate": gates = [{{**proof.gate("g", 0.5, "at least", 0.9, ""), "holds": True}}]
     effective = {{"engine": "native" if what == "fallback" else "onednn"}}
-    return stage.Result(effective, {{"n": 1}}, gates)
+    return Result(effective, {{"n": 1}}, gates)
 
-options = stage.parser("test")
+options = parser("test")
 options.add_argument("--what", default="fine")
 options.add_argument("--thing", default="out/thing.txt")
 options.add_argument("--input")
 options.add_argument("--kept", type=Path)
-args = stage.parse(options)
+args = parse(options)
 inputs = [args.input] if args.input else []
-plan = stage.Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
-sys.exit(stage.main(args, plan))
+plan = Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
+sys.exit(entry.run(args, plan))
 """
 
 
@@ -96,7 +98,7 @@ def test_a_passing_stage(script, tmp_path):
     content, others, name = outcome(tmp_path)
     assert (content["status"], content["reason"], name) == ("passed", None, "c.json")
     assert others == ["c.log", "thing.txt"]
-    assert content["outputs"] == {"out/thing.txt": record.sha256(tmp_path / "out/thing.txt")}
+    assert content["outputs"] == {"out/thing.txt": sha256(tmp_path / "out/thing.txt")}
     assert "working" in (tmp_path / "out/c.log").read_text()
 
 
@@ -141,8 +143,8 @@ def inputs(tmp_path):
     for name in ("folder", "dataset"):
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep/b.txt").write_text("as it was")
-    listed = {"path": "deep/b.txt", "sha256": record.sha256(tmp_path / "a.yml")}
-    record.write_json(tmp_path / "dataset/manifest.json", {"files": [listed]})
+    listed = {"path": "deep/b.txt", "sha256": sha256(tmp_path / "a.yml")}
+    write_json(tmp_path / "dataset/manifest.json", {"files": [listed]})
     return tmp_path
 
 
@@ -158,7 +160,7 @@ def inputs(tmp_path):
     ],
 )
 def test_an_input_that_changes_during_the_work_proves_nothing(script, inputs, what, given, words):
-    before = record.hashes([inputs / given])
+    before = hashes([inputs / given])
     done = run(script, inputs, "--what", what, "--input", given)
     assert done.returncode == 1
     content, others, _ = outcome(inputs)
@@ -179,7 +181,7 @@ def test_what_an_attempt_kept_goes_where_nobody_knows_from_what_it_was_made(scri
 def test_an_input_with_the_content_that_it_had_has_not_changed(script, inputs, what, given):
     done = run(script, inputs, "--what", what, "--input", given)
     assert done.returncode == 0, done.stderr
-    assert list(outcome(inputs)[0]["inputs"].values()) == list(record.hashes([inputs / given]).values())
+    assert list(outcome(inputs)[0]["inputs"].values()) == list(hashes([inputs / given]).values())
 
 
 def test_a_failure_is_forgotten_when_the_stage_passes(script, tmp_path):
@@ -301,22 +303,24 @@ def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeyp
 
     monkeypatch.setattr(type(tmp_path), "replace", full)
     with pytest.raises(OSError, match="No space"):
-        record.write_text(tmp_path / "r.json", "{}")
+        write_text(tmp_path / "r.json", "{}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_folders_are_attempts(tmp_path):
     (tmp_path / ".train.12.partial").write_text("a file")
-    assert record.attempts(tmp_path / "train.json") == []
+    assert attempts.left_behind(tmp_path / "train.json") == []
     (tmp_path / ".train.13.partial").mkdir()
-    assert [folder.name for folder, _ in record.attempts(tmp_path / "train.json")] == [".train.13.partial"]
+    assert [folder.name for folder, _ in attempts.left_behind(tmp_path / "train.json")] == [".train.13.partial"]
 
 
 GPU_SCRIPT = """
 import ctypes, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
-from segcert.stage import supervisor as stage
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result
 
 def work(args, staging):
     # As one that waits for its device, which no signal ends: its end at its parent's is called off.
@@ -325,13 +329,13 @@ def work(args, staging):
     while not Path(args.go).exists():
         time.sleep(0.05)
     staging.path("thing").write_text("made")
-    return stage.Result({{"device": "gpu"}})
+    return Result({{"device": "gpu"}})
 
-options = stage.parser("test")
+options = parser("test")
 for name in ("--told", "--go"):
     options.add_argument(name, required=True)
-args = stage.parse(options)
-sys.exit(stage.main(args, stage.Plan("data", {{"device": "gpu"}}, [], {{"thing": "out/thing.txt"}}, work, gpus=2)))
+args = parse(options)
+sys.exit(entry.run(args, Plan("data", {{"device": "gpu"}}, [], {{"thing": "out/thing.txt"}}, work, gpus=2)))
 """
 
 
@@ -420,7 +424,9 @@ def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path
     held = leases.acquire(1, environment=env)
     command = [sys.executable, str(tmp_path / "gpu.py"), *stages.FILES, "--told", "told", "--go", "go"]
     try:
-        done = subprocess.run(command, cwd=tmp_path, env={**env, stage.WORKFLOW: workflow}, timeout=60, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**env, supervisor.WORKFLOW: workflow}, timeout=60, check=False
+        )
     finally:
         held.release()
     assert done.returncode == 1 and not (tmp_path / "told").exists()
@@ -429,8 +435,8 @@ def test_a_stage_that_waits_for_devices_ends_with_its_workflow(leasing, tmp_path
 
 def test_a_worker_whose_parent_was_quicker_to_end_ends(root):
     """It asks for a signal at its parent's end, and that has come already."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.stage import supervisor as stage; "
-    code += "stage.die_with_parent(int(sys.argv[2]))"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from segcert.stage import worker; "
+    code += "worker.die_with_parent(int(sys.argv[2]))"
     for parent, code_expected in ((os.getpid(), 0), (1, 1)):
         command = [sys.executable, "-c", code, str(root / "scripts"), str(parent)]
         assert subprocess.run(command, timeout=60, check=False).returncode == code_expected
@@ -440,4 +446,4 @@ def test_memory_of_a_process_that_ended_meanwhile_is_none():
     ended = subprocess.Popen(["true"])
     process = psutil.Process(ended.pid)
     ended.wait()
-    assert stage._tree_rss(process) == 0
+    assert family.resident_bytes(process) == 0

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from segcert import comparison
+from segcert import noise
 from segcert.compute import stats
 from segcert.show import plots
 
@@ -83,5 +83,5 @@ def test_a_median_without_an_interval_is_shown_and_not_compared():
     drawn = plots.latency(points)["data"][0]
     assert drawn["error_x"]["array"] == [0, 0] and "interval -" in drawn["text"][0]["en"]
     assert "[20, 20]" in drawn["text"][1]["en"]
-    metric = comparison.BY_NAME["inference_ms"]
-    assert not comparison._has_interval(fast, metric) and comparison._has_interval(slow, metric)
+    metric = noise.BY_NAME["inference_ms"]
+    assert not noise.has_interval(fast, metric) and noise.has_interval(slow, metric)

@@ -16,10 +16,10 @@ from junitparser import Failure, JUnitXml, Skipped
 from test_comparison import cell as compared_cell
 from test_comparison import compared, run
 
-from segcert import comparison, conclusions, record, statuses
+from segcert import comparison, conclusions, statuses
 from segcert.conclusions import Conclusions
 from segcert.show import page, plots, report
-from segcert.stage import supervisor as stage
+from segcert.stage import judging
 
 WHY = "the moon was full"
 TITLES = {
@@ -156,7 +156,7 @@ def test_one_that_is_unknown_stands_for_nothing(tmp_path):
         lambda: report.summary(found, tmp_path),
         lambda: page.render(found, "", tmp_path),
         lambda: plots.latency_points([cell]),
-        lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), rules=None),
+        lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), tolerances=None),
         lambda: comparison.pool([run(compared_cell()), run_of("unheard-of")]),
     ):
         with pytest.raises(ValueError, match="unknown status 'unheard-of'; one of passed, "):
@@ -192,13 +192,8 @@ def test_what_is_made_from_a_cell_is_held_up_as_its_status_says(tmp_path, status
     held, reason, _ = conclusions._judge(planned, [parent], lost=False)
     assert held.name == (status.holds_up if status.stops else "not-run")
     assert reason == (f"made from train x: {status.name}" if status.stops else "not asked for in this run")
-    of_kind = {key: (kind[0] if isinstance(kind, tuple) else kind)() for key, kind in record.KINDS.items()}
-    above = {**dict.fromkeys(record.REQUIRED, ""), **of_kind, **parent, "schema_version": 1, "reason": WHY}
-    (tmp_path / "above.json").write_text(json.dumps(above))
-    asked = SimpleNamespace(args=SimpleNamespace(upstream=[tmp_path / "above.json"]), stand_in=None)
-    asked.log = tmp_path / "log"
-    found = stage._Supervisor._held_up(asked)
-    assert (found and (found[0].name, found[1])) == (
+    found = judging.held_up({**parent, "reason": WHY})
+    assert (found and (found.status.name, found.reason)) == (
         (status.holds_up, f"made from train x: {status.name}: {WHY}") if status.holds_up else None
     )
 
@@ -241,7 +236,7 @@ ALL = (PASSED, FLAKY, """,
     ),
 }
 MADE, MAKE = "docs/reference/statuses.md", "import generate; open({!r}, 'w').write(generate.statuses_page())"
-WHERE_IT_ARISES = {f"scripts/segcert/{name}.py" for name in ("stage/supervisor", "conclusions", "cells")}
+WHERE_IT_ARISES = {f"scripts/segcert/{name}.py" for name in ("stage/judging", "conclusions", "cells")}
 
 
 def edit(folder, name):

@@ -15,7 +15,7 @@ import yaml
 from conftest import copy_project, planned_jobs, snakemake
 from http_server import Answer, serving
 
-from segcert import cells, conclusions, machine, record, sections, settings
+from segcert import attempts, cells, conclusions, machine, sections, settings
 from segcert.data import synthetic
 
 MODEL = "pp_humanseg_lite"
@@ -234,7 +234,7 @@ def test_data_that_cannot_be_had_block_what_is_evaluated_on_them(tmp_path, monke
     assert result.red
     assert {cell["status"] for cell in result.select(model=MODEL, stage="eval")} == {"blocked"}
     assert result.cells[0]["cell"] == "mini_supervisely.tar" and result.cells[0]["status"] == "failed"
-    assert record.attempts("results/data/mini_supervisely.tar.json") == []
+    assert attempts.left_behind("results/data/mini_supervisely.tar.json") == []
 
 
 def test_offline_says_what_to_bring_and_where_to_put_it(tmp_path):

@@ -12,23 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from segcert import offers, record, statuses
+from segcert import engines, offers, record, statuses
+from segcert.engines import CPU, GPU, PADDLE
 from segcert.machine import GPU_SOFTWARE, Hardware
-from segcert.offers import CPU, GPU
 from segcert.sections import MODEL_SECTIONS, of_model, per_model
 
-PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
-# Software that others than cells of Paddle alone run on, by engine or stage.
-RUNS_ON = {
-    "export": (*PADDLE, "paddle2onnx"),
-    "onnxruntime": ("onnxruntime", "numpy", "opencv"),
-    "openvino": ("openvino", "numpy", "opencv"),
-}
-# What TIPC's file names call the engines that it has, by device.
-TIPC_ENGINES = {
-    CPU: {"native": "usemkldnn_False", "onednn": "usemkldnn_True"},
-    GPU: {"native": "usetrt_False", "tensorrt": "usetrt_True"},
-}
+# Software that stages run on, where it is more than Paddle; that of an inference cell is its engine's.
+RUNS_ON = {"export": (*PADDLE, "paddle2onnx")}
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -450,7 +440,7 @@ class CellTable:
         if quant and not reason:
             reason = "quantised models are not done here yet"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, precision)
-        why_not = self.hardware.why_no_gpu("onnxruntime" if engine == "onnxruntime" else "paddle", computes_in)
+        why_not = self.hardware.why_no_gpu(engines.by_name(engine).gpu_library, computes_in)
         cores = self.hardware.cores
         if reason:
             status = statuses.SKIPPED.name
@@ -507,7 +497,8 @@ class CellTable:
         """The cell with the software that it is to run on: another version of it makes the cell stale."""
         if not cell.planned or (cell.topology == "released" and cell.stage == "train"):
             return cell  # not run, or a file that was taken as it is
-        names = RUNS_ON.get(cell.requested.get("engine", cell.stage), PADDLE)
+        of_stage = RUNS_ON.get(cell.stage, PADDLE)
+        names = engines.by_name(cell.requested["engine"]).software if cell.stage == "infer" else of_stage
         if cell.gpus:
             names = (*names, *GPU_SOFTWARE)
         return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
@@ -515,7 +506,7 @@ class CellTable:
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:
     """File name of an infer cell: TIPC's where TIPC has the cell, the same form extended elsewhere."""
-    kind = TIPC_ENGINES[device].get(engine, engine)
+    kind = engines.by_name(engine).tipc.get(device, engine)
     computing = f"_threads_{threads}" if device == CPU else ""
     return f"python_infer_{device}_{kind}{computing}_precision_{precision}_batchsize_{batch_size}"
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segcert import history, statuses
-from segcert.record import finite
+from segcert.numbers import finite
 
 CURVE_POINTS = 400  # of a loss curve kept in the conclusions; history.csv has every iteration
 SAME = ("iters", "batch_size", "input_size", "seed", "devices", "workers")

@@ -8,7 +8,6 @@ Each side may be several repeats of a run: then the interval is that of all of t
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,94 +15,38 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from tabulate import tabulate
-
-from segcert import SCHEMA_VERSION, statuses
+from segcert import SCHEMA_VERSION, noise, statuses
 from segcert.conclusions import precision_label
 from segcert.errors import ConfigError
-from segcert.record import finite
+from segcert.noise import BY_NAME, METRICS, Metric
+from segcert.numbers import finite, is_number
 
 WORSE, BETTER, CHANGED, APPEARED = "worse", "better", "changed", "appeared"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure of a record.
-
-    Attributes:
-        name: its key under `compare.tolerance` in the configuration.
-        label: with its unit, for tables.
-        path: of its value in a record, keys by dots.
-        lower_is_better: which way is worse.
-        of_machine: whether it tells as much of the machine as of the code, as every time does.
-        interval: path of the value's 95 % interval, where it has one.
-        load: path of what the process and others computed while this was measured, where that is known apart
-            from the whole stage.
-    """
-
-    name: str
-    label: str
-    path: str
-    lower_is_better: bool
-    of_machine: bool = False
-    interval: str | None = None
-    load: str | None = None
-
-
-METRICS = (
-    Metric(
-        "inference_ms",
-        "inference ms",
-        "metrics.inference_ms.p50",
-        True,
-        True,
-        "metrics.inference_ms.p50_ci95",
-        "metrics.load",
-    ),
-    Metric("build_s", "build s", "metrics.build_s", True, True),
-    Metric("train_ips", "training images/s", "metrics.ips", False, True),
-    Metric("last_loss", "last loss", "metrics.last_loss", True),
-    Metric("miou", "mIoU", "metrics.miou", False),
-    Metric("pixel_agreement", "pixel agreement", "metrics.pixel_agreement", False),
-    Metric("model_mb", "model MB", "metrics.model_mb", True),
-    Metric("onnx_mb", "ONNX MB", "metrics.onnx_mb", True),
-    Metric("peak_rss_mb", "peak RSS MB", "peak_rss_mb", True),
-)
-BY_NAME = {metric.name: metric for metric in METRICS}
 
 # Fields of `env` that make a machine: where they differ, times tell of it and not of the code.
 MACHINE = ("cpu", "cpu_cores", "gpu")
 OTHER_MACHINE = "not judged: other machine"
 WAITED = "explained by waiting for a core"
 CERTIFICATE = "certificate"  # stands for a stage, in what is compared
-STAGE_LOAD = "load"  # path of the load on the machine during a whole stage
 
 
 @dataclass(frozen=True)
-class Cores:
-    """Cores that a process computed on, and those that others were seen to take from the machine meanwhile."""
-
-    own: float
-    others: float
-
-
-@dataclass(frozen=True)
-class Rules:
+class Tolerances:
     """The section `compare` of the configuration.
 
     Attributes:
         lost_is_worse: whether a cell that passed, and now is not exercised or not there, is a regression.
         judge_other_machines: whether times of different machines are judged.
-        tolerance: metric -> the changes that count for nothing: `relative` to the smaller value, so that it is the
+        of_metric: metric -> the changes that count for nothing: `relative` to the smaller value, so that it is the
             same both ways, and `absolute` in the metric's unit. None: the metric is listed and not judged.
     """
 
     lost_is_worse: bool
     judge_other_machines: bool
-    tolerance: Mapping[str, Mapping[str, float] | None]
+    of_metric: Mapping[str, Mapping[str, float] | None]
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> Rules:
+    def of(cls, section: Mapping[str, Any]) -> Tolerances:
         """Raises ConfigError for a metric that is not known or has no tolerance."""
         tolerance = section["tolerance"]
         for name in (*tolerance, *BY_NAME):
@@ -197,7 +140,7 @@ class Comparison:
         }
 
 
-def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], rules: Rules) -> Comparison:
+def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], tolerances: Tolerances) -> Comparison:
     """Compare two contents of `conclusions.json`.
 
     Raises:
@@ -222,12 +165,12 @@ def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], rules: Ru
     )
     for key in dict.fromkeys((*before, *after)):
         if key not in after:
-            found.changes.append(_gone(key, before[key], rules))
+            found.changes.append(_gone(key, before[key], tolerances))
         elif key not in before:
             found.changes.append(Change(APPEARED, *key, "cell", None, after[key]["status"], after[key]["reason"] or ""))
         else:
-            found.changes += _statuses(key, before[key], after[key], rules)
-            for figure, change in _figures(key, before[key], after[key], rules):
+            found.changes += _statuses(key, before[key], after[key], tolerances)
+            for figure, change in _figures(key, before[key], after[key], tolerances):
                 found.figures.append(figure)
                 found.changes += [change] if change else []
     return found
@@ -270,37 +213,7 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     reason = worst["reason"]
     if times < len(repeats):
         reason = f"in {times} of {len(repeats)} runs: {reason or worst['status']}"
-    ranges = {}
-    for metric in METRICS:
-        values = [value for cell in repeats if _is_number(value := _value(cell, metric.path))]
-        bounds = [bound for cell in repeats for bound in (metric.interval and _value(cell, metric.interval)) or ()]
-        if len(values) > 1:
-            ranges[metric.name] = {"median": median(values), "range": [min(values + bounds), max(values + bounds)]}
-    cores = {}
-    for path in (STAGE_LOAD, *(metric.load for metric in METRICS if metric.load)):
-        known = [found for cell in repeats if (found := _cores(cell, path))]
-        if known:
-            cores[path] = Cores(median(one.own for one in known), median(one.others for one in known))
-    return {**worst, "reason": reason, "ranges": ranges, "cores": cores}
-
-
-def _figure(cell: Mapping[str, Any], metric: Metric) -> Any:
-    """The value of a metric, over the repeats where there are some."""
-    pooled = cell.get("ranges", {}).get(metric.name)
-    return pooled["median"] if pooled else _value(cell, metric.path)
-
-
-def _interval(cell: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
-    """(low, high) of a metric: of the repeats, else of the samples within the run, else the value alone."""
-    pooled = cell.get("ranges", {}).get(metric.name)
-    within = metric.interval and _value(cell, metric.interval)
-    low, high = pooled["range"] if pooled else within or [_figure(cell, metric)] * 2
-    return low, high
-
-
-def _has_interval(cell: Mapping[str, Any], metric: Metric) -> bool:
-    """Whether the noise of a metric that has an interval is known: not from fewer than six samples of one run."""
-    return metric.interval is None or metric.name in cell.get("ranges", {}) or bool(_value(cell, metric.interval))
+    return {**worst, "reason": reason, **noise.of_repeats(repeats)}
 
 
 Key = tuple[str, str, str, str]
@@ -326,27 +239,22 @@ def _as_cell(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _value(cell: Mapping[str, Any], path: str) -> Any:
-    value: Any = cell
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
 # -- statuses ---------------------------------------------------------------------------------
 
 
-def _gone(key: Key, before: Mapping[str, Any], rules: Rules) -> Change:
-    lost = before["status"] == statuses.PASSED.name and rules.lost_is_worse
+def _gone(key: Key, before: Mapping[str, Any], tolerances: Tolerances) -> Change:
+    lost = before["status"] == statuses.PASSED.name and tolerances.lost_is_worse
     return Change(WORSE if lost else CHANGED, *key, "cell", before["status"], None, "not in the candidate's matrix")
 
 
-def _statuses(key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules) -> Iterator[Change]:
+def _statuses(
+    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
+) -> Iterator[Change]:
     """What a cell's status, reason and observations say."""
     old, new = before["status"], after["status"]
     reason = after["reason"] or (before["reason"] if old != new else None) or ""
     if old != new:
-        yield Change(_status_kind(old, new, rules), *key, "status", old, new, reason)
+        yield Change(_status_kind(old, new, tolerances), *key, "status", old, new, reason)
     elif _badness(new) > 0 and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
         yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new}")
     elif _both_passed(before, after):
@@ -359,12 +267,12 @@ def _badness(status: str) -> int:
     return statuses.by_name(status).badness
 
 
-def _status_kind(old: str, new: str, rules: Rules) -> str:
+def _status_kind(old: str, new: str, tolerances: Tolerances) -> str:
     before, after = _badness(old), _badness(new)
     if before >= 0 and after >= 0:
         return WORSE if after > before else BETTER if after < before else CHANGED
     if old == statuses.PASSED.name:
-        return WORSE if rules.lost_is_worse else CHANGED
+        return WORSE if tolerances.lost_is_worse else CHANGED
     if new == statuses.PASSED.name:
         return BETTER
     # Not exercised before: what it is now is a new finding, not a worse one; and the other way round.
@@ -385,7 +293,7 @@ def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     """In words, each metric that only one of the two records has: it cannot be compared."""
     only = []
     for metric in METRICS:
-        there = [_is_number(_figure(cell, metric)) for cell in (before, after)]
+        there = [is_number(noise.figure_of(cell, metric)) for cell in (before, after)]
         if there[0] != there[1]:
             only.append(f"{metric.name} is in the {'baseline' if there[0] else 'candidate'} alone")
     return only
@@ -399,25 +307,21 @@ def _both_passed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
 
 
 def _figures(
-    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules
+    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
 ) -> Iterator[tuple[Figure, Change | None]]:
     """Every metric that both records have, where both cells passed."""
     if not _both_passed(before, after):
         return
     why_not = _incomparable(before, after)
     for metric in METRICS:
-        old, new = _figure(before, metric), _figure(after, metric)
-        if not _is_number(old) or not _is_number(new):
+        old, new = noise.figure_of(before, metric), noise.figure_of(after, metric)
+        if not is_number(old) or not is_number(new):
             continue
-        kind, note = ("", why_not) if why_not else _judge(metric, before, after, rules)
+        kind, note = ("", why_not) if why_not else _judge(metric, before, after, tolerances)
         yield (
             Figure(*key, cell_label(after), metric.name, old, new, kind or note),
             Change(kind, *key, metric.name, old, new, note) if kind in (WORSE, BETTER) else None,
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _incomparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -425,27 +329,29 @@ def _incomparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     asked = _moves(before["requested"], after["requested"])
     if asked:
         return "not judged: asked for differently: " + "; ".join(asked)
-    shapes = [_value(cell, "metrics.input_shape") for cell in (before, after)]
+    shapes = [noise.value_of(cell, "metrics.input_shape") for cell in (before, after)]
     return f"not judged: input shape {shapes[0]} -> {shapes[1]}" if shapes[0] != shapes[1] else ""
 
 
-def _judge(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules) -> tuple[str, str]:
+def _judge(
+    metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
+) -> tuple[str, str]:
     """(worse | better | "", why)."""
-    tolerance = rules.tolerance[metric.name]
+    tolerance = tolerances.of_metric[metric.name]
     if tolerance is None:
         return "", "not judged: compare.tolerance says so"
-    if metric.of_machine and not rules.judge_other_machines and _other_machine(before, after):
+    if metric.of_machine and not tolerances.judge_other_machines and _other_machine(before, after):
         return "", OTHER_MACHINE
-    old, new = _figure(before, metric), _figure(after, metric)
+    old, new = noise.figure_of(before, metric), noise.figure_of(after, metric)
     if not _beyond(old, new, tolerance):
         return "", "within its tolerance"
     if metric.of_machine:
-        explained = new * _had_more_of_a_core(metric, before, after) ** (-1 if metric.lower_is_better else 1)
+        explained = new * noise.had_more_of_a_core(metric, before, after) ** (-1 if metric.lower_is_better else 1)
         if not _beyond(old, explained, tolerance) or (explained > old) != (new > old):
             return "", WAITED
-    if not (_has_interval(before, metric) and _has_interval(after, metric)):
+    if not (noise.has_interval(before, metric) and noise.has_interval(after, metric)):
         return "", "not judged: too few samples to know its noise"
-    (low, high), (new_low, new_high) = _interval(before, metric), _interval(after, metric)
+    (low, high), (new_low, new_high) = noise.interval_of(before, metric), noise.interval_of(after, metric)
     if new_low <= high and low <= new_high:
         return "", "within its noise"
     note = f"{low:.4g} to {high:.4g}, now {new_low:.4g} to {new_high:.4g}" if low < high or new_low < new_high else ""
@@ -456,46 +362,6 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
     moved = abs(new - old)
     relative = tolerance.get("relative", 0) * min(abs(old), abs(new))
     return moved > tolerance.get("absolute", 0) and moved > relative
-
-
-def _had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """How many times as much the first cell could compute, for what others took; 1 where they took nothing.
-
-    A process that shares its cores with others waits for them: its times grow as its share shrinks, whatever
-    Paddle does. Of two runs of one Paddle, one on a machine with eight times as much to do as it had cores, the
-    ratios of medians (0.7 to 4.9) and those of the shares (0.7 to 4.4) went together. But a process also has
-    fewer cores where it lost its threads or sleeps on a lock, so it is allowed for no more than others had.
-    """
-    for path in filter(None, (metric.load, STAGE_LOAD)):
-        first, second = _cores(before, path), _cores(after, path)
-        if first and second:
-            if first.own >= second.own:
-                return min(first.own, second.own + second.others) / second.own
-            return first.own / min(second.own, first.own + first.others)
-    return 1.0
-
-
-def _cores(cell: Mapping[str, Any], path: str = STAGE_LOAD) -> Cores | None:
-    """Of a load in a record; None on a GPU, where the CPU tells nothing, or where it is not recorded."""
-    if "cores" in cell:
-        merged: Cores | None = cell["cores"].get(path)
-        return merged
-    if (cell.get("effective") or {}).get("device") != "cpu":
-        return None
-    load = _value(cell, path)
-    own = load.get("own_cores") if isinstance(load, Mapping) else None
-    if path == STAGE_LOAD:
-        measured = _is_number(cell.get("cpu_s")) and _is_number(cell.get("wall_s")) and cell["wall_s"] > 0
-        own = cell["cpu_s"] / cell["wall_s"] if measured else None
-    return Cores(own, _taken(cell, load)) if own else None
-
-
-def _taken(cell: Mapping[str, Any], load: Any) -> float:
-    """Cores that others had of the machine, or the hypervisor; 0 where that was not measured or did not count."""
-    if not isinstance(load, Mapping) or not load.get("noticed"):
-        return 0.0
-    stolen = (load.get("steal_share") or 0.0) * ((cell.get("env") or {}).get("cpu_cores") or 1)
-    return float((load.get("other_cores") or 0.0) + stolen)
 
 
 def _other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -524,7 +390,7 @@ def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
     ran = [cell for cell in conclusions["cells"] if cell.get("env")]
     paddles = dict.fromkeys(f"{cell['env'].get('paddle')} ({cell['env'].get('paddle_commit')})" for cell in ran)
     started = sorted(cell["started"] for cell in ran)
-    shares = [cores.own for cell in ran if cell["stage"] == "infer" and (cores := _cores(cell))]
+    shares = [cores.own for cell in ran if cell["stage"] == "infer" and (cores := noise.cores_of(cell))]
     return {
         "runs": conclusions.get("runs", 1),
         "paddle": ", ".join(paddles) or None,
@@ -598,145 +464,3 @@ def cell_label(cell: Mapping[str, Any]) -> str:
         return " ".join(filter(None, (cell["stage"], cell.get("train_cell"))))
     threads = f"{asked.get('threads')} thr." if asked.get("device") == "cpu" else "gpu"
     return f"{asked.get('engine')} {precision_label(asked)}, {threads}, batch {asked.get('batch_size')}"
-
-
-# -- as text ----------------------------------------------------------------------------------
-
-
-def summary(comparison: Comparison) -> str:
-    """A few lines for a terminal: the verdict, and what got worse."""
-    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
-    lines = [f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}"]
-    lines += [f"  worse: {_where(change)}: {_in_words(change)}" for change in comparison.of_kind(WORSE)]
-    lines.append("REGRESSED" if comparison.regressed else "no regression")
-    return "\n".join(line if len(line) < 300 else line[:297] + "..." for line in lines)
-
-
-def markdown(comparison: Comparison) -> str:
-    """compare.md."""
-    verdict = "regressed" if comparison.regressed else "no regression"
-    parts = [f"# Comparison, mode {comparison.mode}: {verdict}"]
-    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
-    parts.append(f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}.")
-    sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
-    rows = [
-        [
-            name,
-            run["runs"],
-            run["paddle"],
-            run["cpu"],
-            run["core_share"],
-            run["started"],
-            ", ".join(f"{n} {s}" for s, n in run["counts"].items()),
-        ]
-        for name, run in sides
-    ]
-    parts.append(_table(rows, ["", "runs", "Paddle", "CPU", "of a core", "started", "cells"]))
-    parts += _environment_text(comparison)
-    for kind, title in ((WORSE, "Worse"), (BETTER, "Better"), (CHANGED, "Changed"), (APPEARED, "New")):
-        parts += _changes_text(title, comparison.of_kind(kind))
-    parts += _figures_text(comparison)
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: list[list[Any]], head: list[str]) -> str:
-    escaped = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in row] for row in rows]
-    return tabulate(escaped, head, "pipe", floatfmt=".4g", missingval="")
-
-
-ASIDES = {
-    OTHER_MACHINE: " (times tell of the machine; `compare: {judge_other_machines: true}` judges them all the same)"
-}
-
-
-def _environment_text(comparison: Comparison) -> list[str]:
-    parts = ["## What differs between the runs"]
-    rows = [[row["field"], row["baseline"], row["candidate"]] for row in comparison.environment]
-    parts.append(_table(rows, ["", "baseline", "candidate"]) if rows else "The environments are equal.")
-    if comparison.inputs:
-        parts.append(
-            "Files that both read, with other content: " + ", ".join(f"`{path}`" for path in comparison.inputs)
-        )
-    for reason, count in Counter(f.judged for f in comparison.figures if f.judged.startswith("not judged")).items():
-        parts.append(f"**{count} figures are listed and {reason}**{ASIDES.get(reason, '')}.")
-    waited = sum(figure.judged == WAITED for figure in comparison.figures)
-    if waited:
-        parts.append(
-            f"**{waited} times moved beyond their tolerance and are no findings**: the processes' shares of a core "
-            "moved with them, by no more than what others were seen to compute on the machine."
-        )
-    return parts
-
-
-def _changes_text(title: str, changes: list[Change]) -> list[str]:
-    if not changes:
-        return []
-    of_status = [change for change in changes if change.what not in BY_NAME]
-    of_figures = [change for change in changes if change.what in BY_NAME]
-    parts = [f"## {title}"]
-    groups: dict[tuple[str, str], list[Change]] = {}
-    for change in of_status:
-        groups.setdefault((_in_words(change), change.note), []).append(change)
-    lines = []
-    for (words, note), group in groups.items():
-        lines.append(f"- {words}: {len(group)} cell{'s'[: len(group) > 1]}{': ' + note if note else ''}")
-        lines += [f"  - {_where(change)}" for change in group]
-    parts += ["\n".join(lines)] if lines else []
-    rows = [
-        [c.model, f"{c.stage} `{c.cell}`", BY_NAME[c.what].label, c.before, c.after, c.ratio, c.note]
-        for c in of_figures
-    ]
-    head = ["model", "cell", "figure", "baseline", "candidate", "ratio", ""]
-    parts += [_table(rows, head)] if rows else []
-    return parts
-
-
-def _figures_text(comparison: Comparison) -> list[str]:
-    parts = ["## Figures, candidate / baseline"]
-    rows = [
-        [BY_NAME[row["metric"]].label, row["cells"], row["min"], row["median"], row["max"]]
-        for row in overall(comparison)
-    ]
-    parts.append(_table(rows, ["", "cells", "smallest", "median", "largest"]) if rows else "No cell passed in both.")
-    for metric in METRICS:
-        figures = [figure for figure in comparison.figures if figure.metric == metric.name]
-        if figures:
-            parts += [f"### {metric.label}", _ratios(figures)]
-    parts.append("A ratio in **bold** is judged worse, in *italics* better; the others are within tolerance or noise.")
-    return parts
-
-
-def _ratios(figures: list[Figure]) -> str:
-    """A row per model and checkpoint, a column per kind of cell."""
-    columns = list(dict.fromkeys(_column(figure) for figure in figures))
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for figure in figures:
-        rows.setdefault((figure.model, figure.train_cell), {})[_column(figure)] = _marked(figure)
-    body = [[*row, *(cells.get(column, "") for column in columns)] for row, cells in rows.items()]
-    return tabulate(body, ["model", "checkpoint", *columns], "pipe", disable_numparse=True)
-
-
-def _column(figure: Figure) -> str:
-    return figure.label if figure.stage == "infer" else figure.stage
-
-
-def _marked(figure: Figure) -> str:
-    text = f"{figure.before:.4g} -> {figure.after:.4g}" if figure.ratio is None else f"{figure.ratio:.3g}"
-    return {WORSE: f"**{text}**", BETTER: f"*{text}*"}.get(figure.judged, text)
-
-
-def _where(change: Change) -> str:
-    return " ".join(filter(None, (change.model, change.stage, change.train_cell, f"`{change.cell}`")))
-
-
-def _in_words(change: Change) -> str:
-    if change.what in BY_NAME:
-        ratio = f" (x {change.ratio:.3g})" if change.ratio else ""
-        return f"{BY_NAME[change.what].label} {change.before:.4g} -> {change.after:.4g}{ratio}"
-    if change.what == "cell":
-        return f"new, {change.after}" if change.before is None else f"gone, was {change.before}"
-    if change.what == "reason":
-        return f"another reason: {change.before} -> {change.after}"
-    if change.what == "observed":
-        return "observed"
-    return f"{change.before} -> {change.after}"

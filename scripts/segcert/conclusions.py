@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, certificates, record, schedulers, statuses
+from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, statuses
 from segcert.cells import Cell, CellTable
 from segcert.masking import masked
 from segcert.sections import per_model
@@ -187,11 +187,11 @@ def _judge(
         if status.stops and status.holds_up:
             held = statuses.by_name(status.holds_up)
             return held, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
-    attempts = record.attempts(cell.record)
+    left = attempts.left_behind(cell.record)
     if lost:  # the workflow knows that it is over; we do not, of one on another machine
-        attempts += record.running(cell.record)
-    if lost or attempts:
-        attempt = attempts[-1][1] if attempts else {}
+        left += attempts.running(cell.record)
+    if lost or left:
+        attempt = left[-1][1] if left else {}
         said = (
             schedulers.verdict(attempt.get("scheduler_job", {})) or "killed, its machine went down, or it never started"
         )
@@ -208,7 +208,7 @@ def _judge(
         return statuses.NOT_RUN, reason, {"record_file": found["record_file"]}
     status, reason = statuses.by_name(found["status"]), found["reason"]
     if status is statuses.PASSED:
-        problems = record.unproven(found)
+        problems = proof.unproven(found)
         if problems:
             return statuses.FAILED, f"its record says passed and does not prove it: {'; '.join(problems)}", found
     if status is statuses.FAILED and (ended := schedulers.verdict(found.get("scheduler_job", {}))):

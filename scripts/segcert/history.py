@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import record
+from segcert.files import sha256
+from segcert.numbers import finite
 
 
 def read(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
@@ -18,11 +19,11 @@ def read(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None
     """
     path = Path(cell["record"]).with_name("history.csv")
     digest = (cell.get("outputs") or {}).get(path.as_posix())
-    if digest is None or not path.is_file() or record.sha256(path) != digest:
+    if digest is None or not path.is_file() or sha256(path) != digest:
         return None
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        return [int(row["iter"]) for row in rows], [record.finite(float(row["loss"])) for row in rows]
+        return [int(row["iter"]) for row in rows], [finite(float(row["loss"])) for row in rows]
     except (KeyError, TypeError, ValueError):
         return None

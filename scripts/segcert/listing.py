@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from segcert import offers
-from segcert.cells import TIPC_ENGINES, Cell, CellTable
+from segcert import engines, offers
+from segcert.cells import Cell, CellTable
+from segcert.engines import CPU, GPU
 
 RUN = "run"
 
@@ -32,10 +33,10 @@ def _engines(table: CellTable) -> list[str]:
     """What TIPC's names of the engines stand for, of those that the table has."""
     asked = {(cell.requested["device"], cell.requested["engine"]) for cell in table.cells if cell.stage == "infer"}
     return [
-        f"{said} is {engine}"
-        for device, names in TIPC_ENGINES.items()
-        for engine, said in names.items()
-        if (device, engine) in asked
+        f"{kind.tipc[device]} is {kind.name}"
+        for device in (CPU, GPU)
+        for kind in engines.ALL
+        if device in kind.tipc and (device, kind.name) in asked
     ] or ["none"]
 
 

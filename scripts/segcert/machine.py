@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, util
@@ -46,7 +46,7 @@ class Hardware:
         gpus: GPUs of the best machine that are shared out to jobs; 0 plans no GPU work.
         source: the setting that said so: `auto`, `cpu` or `gpu`.
         bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
-        lacks: library (paddle, onnxruntime) or type (float16, bfloat16) -> why it does not compute on those GPUs.
+        lacks: library (of GPU_LIBRARIES) or type (float16, bfloat16) -> why it does not compute on those GPUs.
         software: what the stages are to run on, by its name in a record's env; nothing where that is not known.
         told: why there are not more GPUs.
         cores: CPU cores that a job may use; None where that is not known.
@@ -105,8 +105,7 @@ def hardware(
         return Hardware(count, setting, bf16, {}, runs_on, told, has)
     found = listing.behind(shared.devices)
     lacks = {
-        "paddle": why_paddle_has_no_gpu(paddle_build(python), found),
-        "onnxruntime": why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
+        **{library: why_not(python, found) for library, why_not in GPU_LIBRARIES.items()},
         **{dtype: gpus.lacks_dtype(found, dtype) for dtype in gpus.LEAST_CAPABILITY},
     }
     lacking = {name: why for name, why in lacks.items() if why}
@@ -293,6 +292,13 @@ def paddle_build(python: str = sys.executable) -> dict[str, Any]:
                 value = ast.literal_eval(node.value)
                 constants |= {target.id: value for target in node.targets if isinstance(target, ast.Name)}
     return constants
+
+
+# Library -> why its build in an interpreter's environment does not compute on these GPUs; None where it does.
+GPU_LIBRARIES: dict[str, Callable[[str, Sequence[Mapping[str, Any]]], str | None]] = {
+    "paddle": lambda python, found: why_paddle_has_no_gpu(paddle_build(python), found),
+    "onnxruntime": lambda python, found: why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
+}
 
 
 def paddle_is(specifier: str) -> bool:

@@ -7,7 +7,9 @@ really offers, says otherwise.
 
 from __future__ import annotations
 
-CPU, GPU = "cpu", "gpu"
+from segcert import engines
+from segcert.engines import CPU
+
 RULES = {
     "tipc": {
         "C1": "CPU: a quantised model without oneDNN is left out",
@@ -29,16 +31,6 @@ RULES = {
         "G3": "GPU: a quantised model without TensorRT, or in another precision than int8, is left out",
     },
 }
-# What each engine computes in, as far as that is known beforehand; int8 is only for quantised models.
-OFFERED = {
-    (CPU, "native"): ("fp32",),
-    (CPU, "onednn"): ("fp32", "bf16"),
-    (CPU, "onnxruntime"): ("fp32",),
-    (CPU, "openvino"): ("fp32", "bf16"),
-    (GPU, "native"): ("fp32", "fp16"),
-    (GPU, "tensorrt"): ("fp32", "fp16"),
-    (GPU, "onnxruntime"): ("fp32",),
-}
 
 
 def left_out(rules: str, device: str, engine: str, precision: str, quant: bool = False) -> str | None:
@@ -51,7 +43,7 @@ def left_out(rules: str, device: str, engine: str, precision: str, quant: bool =
     rule = (_tipc if rules == "tipc" else _strict)(device, engine, precision, quant)
     if rule is None:
         return None
-    offered = ", ".join(OFFERED[device, engine])
+    offered = ", ".join(engines.by_name(engine).offers[device])
     told = rule in ("E1", "G2", "C2") and (rules == "strict" or rule == "E1")
     why = f" ({engine} on {device} is offered in {offered} here, not in {precision})" if told else ""
     return f"{rule}: {RULES[rules][rule]}{why}"
@@ -71,13 +63,13 @@ def _tipc(device: str, engine: str, precision: str, quant: bool) -> str | None:
             "G1": not quant and precision == "int8",
             "G2": precision in ("fp16", "int8") and not tensorrt,
             "G3": quant and (not tensorrt or precision == "int8"),
-            "E1": not quant and precision not in OFFERED[device, engine],
+            "E1": not quant and precision not in engines.by_name(engine).offers[device],
         }
     return next((rule for rule, holds in tried.items() if holds), None)
 
 
 def _strict(device: str, engine: str, precision: str, quant: bool) -> str | None:
-    offered = precision in OFFERED[device, engine]
+    offered = precision in engines.by_name(engine).offers[device]
     if device == CPU:
         tried = {
             "C1": quant and engine != "onednn",

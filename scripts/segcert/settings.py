@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from segcert import engines
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
@@ -129,6 +130,15 @@ def _reread(value: Any) -> Any:
     return value
 
 
+def whole_schema() -> dict[str, Any]:
+    """The schema of a configuration, with the engines that there are: in its file they stand for editors."""
+    read: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    for device in (engines.CPU, engines.GPU):
+        entry = read["$defs"]["infer"]["properties"][device]["items"]["properties"]
+        entry["engine"]["enum"] = engines.on(device)
+    return read
+
+
 def _errors(settings: Mapping[str, Any]) -> list[Any]:
     from jsonschema import Draft202012Validator, validators
 
@@ -141,8 +151,7 @@ def _errors(settings: Mapping[str, Any]) -> list[Any]:
         }
     )
     validator = validators.extend(Draft202012Validator, type_checker=kinds)
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    return sorted(validator(schema).iter_errors(settings), key=lambda error: list(map(str, error.path)))
+    return sorted(validator(whole_schema()).iter_errors(settings), key=lambda error: list(map(str, error.path)))
 
 
 def _check(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
@@ -182,8 +191,7 @@ def _meant(name: Any, known: Iterable[str]) -> str:
 def _allowed(schema: Any) -> str:
     """In words, what a part of the schema admits."""
     if "$ref" in schema:
-        root = json.loads(SCHEMA.read_text(encoding="utf-8"))
-        return _allowed(root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+        return _allowed(whole_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]])
     if "description" in schema:
         return str(schema["description"])
     for key in ("anyOf", "oneOf"):

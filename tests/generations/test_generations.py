@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from conftest import ROOT, copy_project, snakemake
 
-from segcert import machine, record
+from segcert import machine, proof
 
 OLD = ROOT / ".venv-paddle-2.6/bin/python"
 CONFIG = {
@@ -92,7 +92,7 @@ def test_every_stage_ran_on_that_paddle(chains, generation):
         for cell in cells:
             assert cell["env"]["paddle"].startswith(f"{generation}.")
             assert cell["command"].split()[0] == (sys.executable if generation == "3.2" else str(OLD))
-            assert record.differences(cell["requested"], cell["effective"]) == []
+            assert proof.differences(cell["requested"], cell["effective"]) == []
             assert cell["reason"] is None
 
 

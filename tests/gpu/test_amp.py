@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 from amp_standin import PEAK_BYTES, Watch
 from amp_training import BATCH, BF16, FP32, O1, O2, SEED, Killed, PlantedLoss, config, fresh_process, ours
 
-from segcert import record
+from segcert import proof
 from segcert.compute import components, training
 from segcert.compute.training import NonFiniteLoss
+from segcert.files import sha256
 
 GROUPS = [{"name": "conv_bn0", "lr_mult": 0.1}, {"name": "_batch_norm", "weight_decay_mult": 0.0}]
 CLIP_NORM = 0.01
@@ -246,7 +247,7 @@ def test_a_snapshot_that_does_not_fit_is_set_aside_and_told(dataset, tmp_path, s
     spoil(state)
     paddle.save(state, str(file))
     content = json.loads(told.read_text())
-    told.write_text(json.dumps({**content, "files": {file.name: record.sha256(file)}}))
+    told.write_text(json.dumps({**content, "files": {file.name: sha256(file)}}))
     capfd.readouterr()
     with pytest.raises(Killed):
         watched(tmp_path, dataset, path, O2, 6, every=4)
@@ -304,7 +305,7 @@ def test_a_training_that_skips_every_step_ends_long_before_its_last(dataset, tmp
 
 def test_a_training_that_skipped_most_steps_does_not_pass(dataset, tmp_path):
     result = ours(tmp_path, dataset, config(tmp_path, gradient=[1, 2, 3]), O1, 5)
-    assert record.broken(result.gates) == [
+    assert proof.broken(result.gates) == [
         "3 of 5 steps were left out because gradients overflowed in float16, a share of at most 0.5 is allowed; "
         "train for longer, or in bfloat16"
     ]
@@ -324,7 +325,7 @@ def test_a_record_tells_what_was_trained_and_its_checkpoint_is_float32(dataset, 
     requested = {"precision": precision.name, "level": precision.level, "dtype": precision.dtype, "iters": 4}
     metrics = {**result.metrics, "gates": result.gates}
     content = {"stage": "train", "requested": requested, "effective": effective, "metrics": metrics}
-    assert record.unproven(content) == []
+    assert proof.unproven(content) == []
     checkpoint = paddle.load(str(tmp_path / "model.pdparams"))
     assert {weight.dtype for weight in checkpoint.values()} == {paddle.float32}
     model = components.load_model(components.load_config(path, str(dataset)), str(tmp_path / "model.pdparams"))

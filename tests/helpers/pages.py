@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from segcert import machine, record, statuses
+from segcert import machine, statuses
 from segcert.conclusions import Conclusions
+from segcert.files import sha256
 
 EVIL = (
     """<script>window.pwned=1</script>'"><img src=x onerror="window.pwned=2">"""
@@ -54,7 +55,7 @@ def history(train, losses):
     """Lay the history of a training beside its record, as its record names it."""
     path = Path(train["record"]).with_name("history.csv")
     path.write_text("iter,loss\n" + "".join(f"{index},{loss}\n" for index, loss in enumerate(losses, 1)))
-    train["outputs"][path.as_posix()] = record.sha256(path)
+    train["outputs"][path.as_posix()] = sha256(path)
     return path
 
 

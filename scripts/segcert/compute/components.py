@@ -23,7 +23,7 @@ from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
 from segcert.errors import StageError
-from segcert.stage import supervisor as stage
+from segcert.stage.worker import tell
 
 SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
 
@@ -242,7 +242,7 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
         try:
             return self._sample(index)
         except StageError as error:
-            stage.tell(error)
+            tell(error)
             raise
 
     def _sample(self, index: int) -> dict[str, Any]:

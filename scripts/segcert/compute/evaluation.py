@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import inference
 
-from segcert import record
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -20,8 +19,9 @@ from segcert.compute.preprocess import Preprocess, require_size
 from segcert.data import layouts
 from segcert.data.images import read_label, write_label
 from segcert.errors import StageError
+from segcert.files import write_json
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def evaluate(
@@ -119,5 +119,5 @@ def _write_reference(
         if truth:
             confusion.add_undone(label, preprocess.done[0], read_label(Path(dataset) / truth), truth)
     miou = confusion.miou()
-    record.write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
+    write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

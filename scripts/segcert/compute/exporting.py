@@ -16,9 +16,9 @@ from paddleseg.deploy.export import WrappedModel
 
 from segcert.compute import components
 from segcert.errors import StageError
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.stage.progress import say
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 
 
 def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input_size: list[int] | None) -> Result:

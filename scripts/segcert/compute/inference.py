@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import gpus, machine, record
-from segcert.compute import engines, metrics, stats
+from segcert import gpus, machine, proof
+from segcert.compute import metrics, stats
+from segcert.compute.engines import library
+from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config, input_size
 from segcert.data import layouts
 from segcert.data.images import read_label, write_label
 from segcert.errors import StageError, Unverified
-from segcert.record import finite
+from segcert.numbers import finite
 from segcert.stage.load import OtherLoad
-from segcert.stage.supervisor import Result
+from segcert.stage.worker import Result
 from segcert.tipc import benchlog
 
 PHASES = ("preprocess", "inference", "postprocess")
@@ -63,7 +65,7 @@ class Gates:
         weak = self.weakness(compared)
         worst = ", ".join(f"{item['image']} {item['agreement']:.5f}" for item in compared["worst_images"])
         gates = [
-            record.gate(
+            proof.gate(
                 "pixel_agreement",
                 agreement,
                 "at least",
@@ -76,7 +78,7 @@ class Gates:
         ]
         if drop is not None:
             gates.append(
-                record.gate(
+                proof.gate(
                     "miou_drop",
                     drop,
                     "at most",
@@ -178,10 +180,10 @@ def infer(
 
 def _load(
     engine: str, export: Path, program: str, device: str, precision: str, threads: int, exported_by: str | None
-) -> engines.Engine:
+) -> Engine:
     """The engine; StageError says so where it does not load the model that another Paddle has exported."""
     try:
-        return engines.create(engine, export, program, device, precision, threads)
+        return library.create(engine, export, program, device, precision, threads)
     except (StageError, Unverified):
         raise
     except Exception as error:
@@ -200,7 +202,7 @@ def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
 
 
 def _predict(
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -255,7 +257,7 @@ def _predict(
     }
 
 
-def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
+def _warm_up(runner: Engine, batch: NDArray[np.float32], timing: Timing) -> dict[str, Any]:
     """Run a batch until its times are steady, at most so often."""
     spans: list[float] = []
     while len(spans) < timing.warmup or (len(spans) < timing.max_warmup and not stats.is_steady(spans)):
@@ -266,7 +268,7 @@ def _warm_up(runner: engines.Engine, batch: NDArray[np.float32], timing: Timing)
 
 
 def _time(
-    runner: engines.Engine,
+    runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
@@ -304,7 +306,7 @@ def _time(
 
 
 def _own_log(
-    runner: engines.Engine,
+    runner: Engine,
     summary: dict[str, Any],
     model: str,
     precision: str,
@@ -334,7 +336,7 @@ def _own_log(
     return benchlog.format_log(fields, datetime.now())
 
 
-def _gpu_memory(runner: engines.Engine) -> dict[str, Any]:
+def _gpu_memory(runner: Engine) -> dict[str, Any]:
     """Of this process, in MiB, as the driver counts it; None on a CPU."""
     if runner.device != "gpu":
         return {"gpu_rss(MB)": None, "gpu_util": None}
@@ -357,7 +359,7 @@ class _AutoLog:
         return "".join(self._lines)
 
 
-def _auto_log(runner: engines.Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
+def _auto_log(runner: Engine, model: str, precision: str, batch_size: int) -> _AutoLog:
     try:
         import auto_log
     except ImportError as error:

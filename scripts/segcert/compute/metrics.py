@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segcert.compute.preprocess import Done, undone
 from segcert.errors import StageError
-from segcert.record import finite
+from segcert.numbers import finite
 
 ClassMap = NDArray[np.integer[Any]]  # class numbers; engines give them as int32 or int64, files as uint8
 IGNORED = 255

@@ -18,7 +18,7 @@ from typing import Any
 
 import paddle
 
-from segcert import record
+from segcert.files import sha256, write_json
 from segcert.stage.progress import say
 
 TOLD = "snapshot.json"
@@ -70,9 +70,9 @@ class Snapshots:
         paddle.save(dict(state), str(partial / self._file(self.rank)))
         self.barrier()
         if self.rank == 0:
-            files = {self._file(rank): record.sha256(partial / self._file(rank)) for rank in range(self.ranks)}
+            files = {self._file(rank): sha256(partial / self._file(rank)) for rank in range(self.ranks)}
             told = {"identity": self.identity, "iteration": iteration, "files": files}
-            record.write_json(partial / TOLD, told)
+            write_json(partial / TOLD, told)
             older = list(self.folder.iterdir())
             partial.rename(self.folder / str(iteration))
             for path in older:
@@ -92,7 +92,7 @@ class Snapshots:
             if len(files) != self.ranks:
                 continue
             try:
-                other = [name for name, path in files.items() if record.sha256(path) != told["files"][name]]
+                other = [name for name, path in files.items() if sha256(path) != told["files"][name]]
                 if other:
                     raise ValueError(f"{other[0]} is not what was written")
                 found = told["iteration"], paddle.load(str(files[self._file(self.rank)]))

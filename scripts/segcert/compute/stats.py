@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segcert.record import finite
+from segcert.numbers import finite
 
 MIN_SAMPLES_P99 = 100
 STEADY_WINDOW = 3  # batches whose median is compared with that of as many before them

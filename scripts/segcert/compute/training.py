@@ -22,14 +22,15 @@ import paddle.distributed as dist
 from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
-from segcert import record
+from segcert import proof
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.snapshots import BROKEN, Snapshots
 from segcert.errors import StageError
+from segcert.numbers import finite
 from segcert.stage.progress import progress, say
-from segcert.stage.supervisor import Result, die_with_parent
+from segcert.stage.worker import Result, die_with_parent
 
 HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips", "loss_scale", "skipped")
 # PaddleSeg's own lists for mixed precision: these run in low precision as well, that one never.
@@ -470,15 +471,15 @@ def _metrics(rows: list[dict[str, Any]], scale: float, wall: float, model: Any) 
     steady = rows[1:] or rows
     busy = sum(row["batch_cost_s"] for row in steady)
     scales = [*(row["loss_scale"] for row in rows), scale]
-    finite = [row["loss"] for row in rows if math.isfinite(row["loss"])]
+    losses = [row["loss"] for row in rows if math.isfinite(row["loss"])]
     return {
-        "first_loss": record.finite(rows[0]["loss"]),
-        "last_loss": record.finite(rows[-1]["loss"]),
-        "min_loss": record.finite(min(finite, default=None)),
-        "ips": record.finite(sum(row["ips"] * row["batch_cost_s"] for row in steady) / busy),
-        "batch_cost_s": record.finite(busy / len(steady)),
-        "reader_share": record.finite(sum(row["reader_cost_s"] for row in steady) / busy),
-        "train_s": record.finite(wall),
+        "first_loss": finite(rows[0]["loss"]),
+        "last_loss": finite(rows[-1]["loss"]),
+        "min_loss": finite(min(losses, default=None)),
+        "ips": finite(sum(row["ips"] * row["batch_cost_s"] for row in steady) / busy),
+        "batch_cost_s": finite(busy / len(steady)),
+        "reader_share": finite(sum(row["reader_cost_s"] for row in steady) / busy),
+        "train_s": finite(wall),
         "parameters": int(sum(p.size for p in model.parameters())),
         "loss_scale": {
             "first": scales[0],
@@ -487,7 +488,7 @@ def _metrics(rows: list[dict[str, Any]], scale: float, wall: float, model: Any) 
             "decreases": sum(after < before for before, after in itertools.pairwise(scales)),
         },
         "skipped_steps": sum(row["skipped"] for row in rows),
-        "nonfinite_losses": len(rows) - len(finite),
+        "nonfinite_losses": len(rows) - len(losses),
     }
 
 
@@ -501,9 +502,9 @@ def _require_finite_weights(model: Any) -> None:
 def _rank_gate(model: Any) -> dict[str, Any]:
     """Data parallel training averages gradients, so ranks that started equal must end equal."""
     difference = _rank_difference(model)
-    return record.gate(
+    return proof.gate(
         "rank_weight_difference",
-        record.finite(difference),
+        finite(difference),
         "at most",
         RANK_TOLERANCE,
         f"ranks ended with different weights: sums of absolute values differ by {difference:g}, "
@@ -514,7 +515,7 @@ def _rank_gate(model: Any) -> dict[str, Any]:
 def _skip_gate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A training whose steps were left out moved no weights, and its loss tells nothing of them."""
     skipped = sum(row["skipped"] for row in rows)
-    return record.gate(
+    return proof.gate(
         "skipped_share",
         skipped / len(rows),
         "at most",

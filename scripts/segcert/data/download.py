@@ -23,9 +23,9 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from segcert import record
 from segcert.data import archives
 from segcert.errors import StageError
+from segcert.files import sha256, write_json, write_text
 from segcert.masking import bare, masked
 from segcert.stage.progress import progress, say
 
@@ -150,7 +150,7 @@ class Checksums:
                     "first_seen": datetime.now(UTC).isoformat(timespec="seconds"),
                     "fetched_from": file.fetched_from,
                 }
-                record.write_text(self.path, HEADER + yaml.safe_dump(found))
+                write_text(self.path, HEADER + yaml.safe_dump(found))
 
 
 def _expected(args: argparse.Namespace, checksums: Checksums) -> tuple[str | None, str]:
@@ -166,22 +166,22 @@ def _expected(args: argparse.Namespace, checksums: Checksums) -> tuple[str | Non
     return None, ""
 
 
-def _checked(path: Path, name: str, sha256: str | None, length: int | None, says: str) -> str:
+def _checked(path: Path, name: str, expected: str | None, length: int | None, says: str) -> str:
     """The sha256 of a file that is as long as it must be and hashes to what it must."""
     if length is not None and path.stat().st_size != length:
         raise StageError(f"{name}: has {path.stat().st_size} bytes, the configuration says {length}; it is refused")
-    found = record.sha256(path)
-    if sha256 and found != sha256:
-        raise StageError(f"{name}: its sha256 is {found}; {says} {sha256}; it is refused")
+    found = sha256(path)
+    if expected and found != expected:
+        raise StageError(f"{name}: its sha256 is {found}; {says} {expected}; it is refused")
     return found
 
 
 def _kept(target: Path, args: argparse.Namespace, checksums: Checksums) -> File:
     """What was fetched, or put there, before."""
-    sha256, says = _expected(args, checksums)
+    expected, says = _expected(args, checksums)
     say(f"{args.location}: taken from {target}")
     try:
-        return File(target, _checked(target, f"{target} ({args.location})", sha256, args.bytes, says))
+        return File(target, _checked(target, f"{target} ({args.location})", expected, args.bytes, says))
     except StageError as error:
         raise StageError(f"{error}. Delete it to fetch it again") from None
 
@@ -193,7 +193,7 @@ def _fetched(target: Path, args: argparse.Namespace, checksums: Checksums) -> Fi
             f"{args.location}: `offline: true` in the configuration, so it is not fetched. Fetch it where there is a "
             f"network and put it at {target}, or name the file as `source: path` in the configuration"
         )
-    sha256, says = _expected(args, checksums)
+    expected, says = _expected(args, checksums)
     addresses = json.loads(os.environ.get(MIRRORS, "{}")).get(args.location, [args.location])
     problems = []
     for url in addresses:
@@ -201,7 +201,7 @@ def _fetched(target: Path, args: argparse.Namespace, checksums: Checksums) -> Fi
         try:
             fetch(url, part, args.bytes)
             try:
-                file = File(target, _checked(part, url, sha256, args.bytes, says), masked(url))
+                file = File(target, _checked(part, url, expected, args.bytes, says), masked(url))
             except StageError:
                 _discard(part)
                 raise
@@ -295,7 +295,7 @@ def _go_on(session: Any, url: str, part: Path, length: int | None) -> None:
         if (total or 0) > most or (length is not None and total not in (None, length)):
             _discard(part)
             raise StageError(f"{url}: the server has {total} bytes, expected are {length or f'at most {most}'}.")
-        record.write_json(_notes(part), {"url": bare(url), "validator": _validator(answer), "bytes": total})
+        write_json(_notes(part), {"url": bare(url), "validator": _validator(answer), "bytes": total})
         try:
             with part.open("ab" if start else "wb") as out:
                 _pour(answer, out, start, total, most, url)

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import record
 from segcert.data import images, layouts
 from segcert.errors import StageError
+from segcert.files import sha256
 from segcert.stage.progress import progress
 
 CHUNK = 32  # files of a thread between two looks at what the decoders printed
@@ -137,7 +137,7 @@ def look_at_image(path: Path) -> Seen:
     """Decode an image as the stages do, and see what is odd about it."""
     import cv2
 
-    seen = Seen(record.sha256(path))
+    seen = Seen(sha256(path))
     head = _Head.of(path)
     if head.refused:
         seen.problem = head.refused
@@ -233,7 +233,7 @@ def look_at_label(path: Path) -> Seen:
     """Read a label as the stages do, and count its numbers."""
     from PIL import Image
 
-    seen = Seen(record.sha256(path))
+    seen = Seen(sha256(path))
     try:
         label = images.read_label(path)
         with Image.open(path) as opened:

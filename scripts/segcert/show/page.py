@@ -25,8 +25,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
-from segcert import record, statuses
+from segcert import statuses
 from segcert.conclusions import Conclusions
+from segcert.files import write_text
 from segcert.show import logs, pictures, plots
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
@@ -93,7 +94,7 @@ def write(conclusions_json: Path, run_config: Path, page: Path) -> int:
     conclusions = load(conclusions_json)
     configuration = run_config.read_text(encoding="utf-8") if run_config.is_file() else ""
     text = render(conclusions, configuration, page.parent)
-    record.write_text(page, text)
+    write_text(page, text)
     return len(text.encode())
 
 

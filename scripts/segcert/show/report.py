@@ -10,8 +10,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from segcert import conclusions as concluded
-from segcert import record, statuses
+from segcert import statuses
 from segcert.conclusions import Conclusions
+from segcert.files import write_json, write_text
 from segcert.show import junit, logs
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,12 +24,12 @@ WEAK = "†"
 
 def write(conclusions: Conclusions, folder: Path) -> None:
     """Write conclusions.{md,csv,json}, conclusions.zh.md, junit.xml and results_python.log."""
-    record.write_text(folder / "conclusions.md", markdown(conclusions))
-    record.write_text(folder / "conclusions.zh.md", chinese(conclusions))
-    record.write_text(folder / "conclusions.csv", cells_frame(conclusions).to_csv(index=False))
-    record.write_text(folder / "results_python.log", concluded.status_lines(conclusions))
-    record.write_text(folder / "junit.xml", junit.junit(conclusions))
-    record.write_json(folder / "conclusions.json", conclusions.as_json())  # last: its presence says that all is there
+    write_text(folder / "conclusions.md", markdown(conclusions))
+    write_text(folder / "conclusions.zh.md", chinese(conclusions))
+    write_text(folder / "conclusions.csv", cells_frame(conclusions).to_csv(index=False))
+    write_text(folder / "results_python.log", concluded.status_lines(conclusions))
+    write_text(folder / "junit.xml", junit.junit(conclusions))
+    write_json(folder / "conclusions.json", conclusions.as_json())  # last: its presence says that all is there
 
 
 # -- tables -----------------------------------------------------------------------------------

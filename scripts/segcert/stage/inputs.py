@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from segcert import record
+from segcert.files import files_of, hashes, sha256
 
 Stamp = tuple[int, int, int]
 
@@ -22,7 +22,7 @@ class Inputs:
     def __init__(self, paths: Iterable[Path | str]) -> None:
         self._paths = [path for path in map(Path, paths) if path.exists()]
         self._stamps = self._look()  # before the hashes: what is written meanwhile shows afterwards
-        self.hashes = record.hashes(self._paths)
+        self.hashes = hashes(self._paths)
 
     def changed(self) -> str | None:
         """In words, what is not as it was; None where all is.
@@ -44,9 +44,9 @@ class Inputs:
         """Those of an input's files that do not hold what they held."""
         known = self.hashes.get(path.as_posix())
         if known:
-            return [] if record.sha256(path) == known else files
+            return [] if sha256(path) == known else files
         told = _manifest(path)
-        return [file for file in files if record.sha256(file) != self.hashes.get(file.as_posix(), told.get(file))]
+        return [file for file in files if sha256(file) != self.hashes.get(file.as_posix(), told.get(file))]
 
     def _look(self) -> dict[Path, dict[Path, Stamp]]:
         return {path: dict(_stamps(path)) for path in self._paths}
@@ -54,7 +54,7 @@ class Inputs:
 
 def _stamps(path: Path) -> Iterator[tuple[Path, Stamp]]:
     """(file, what changes when it is written) of a file, or of all files of a folder that count for its hash."""
-    for file in record.files(path) if path.is_dir() else [path]:
+    for file in files_of(path) if path.is_dir() else [path]:
         with contextlib.suppress(OSError):  # gone: not among what is there
             stat = file.stat()
             yield file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)

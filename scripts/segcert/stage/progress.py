@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from segcert.masking import masked
-from segcert.stage.supervisor import PROGRESS_FD
+from segcert.stage.worker import PROGRESS_FD
 
 
 def progress(total: int | None, description: str, **more: Any) -> Any:

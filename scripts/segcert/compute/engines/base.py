@@ -1,0 +1,78 @@
+"""What every inference engine has: how it is built, run, and seen to be what it was asked to be.
+
+Every engine takes N x 3 x H x W float32 and gives N x H x W label maps. `observe` runs one batch and
+returns what really computed it, read from the engine itself: oneDNN's own trace of the primitives
+that it executed, OpenVINO's compiled graph, ONNX Runtime's providers. A setting that was merely
+passed on proves nothing: engines fall back in silence.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Engine(ABC):
+    """One engine on one exported model, built as it is made.
+
+    Args:
+        folder: an exported model's folder.
+        program: the file in it that the engine reads.
+        device: cpu | gpu.
+        precision: fp32 | fp16 | bf16 | int8.
+        threads: CPU threads to compute with.
+
+    Attributes:
+        name: the engine's in the configuration.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
+        self.folder, self.program = folder, program
+        self.device, self.precision, self.threads = device, precision, threads
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Load the model, so that batches can be run.
+
+        Raises:
+            Unverified: this machine or its software lacks what the engine needs.
+        """
+
+    @abstractmethod
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
+        """Label maps of a batch."""
+
+    @abstractmethod
+    def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What was seen to compute a batch (under the names of a request), and the evidence for it."""
+
+    def conf(self) -> dict[str, Any]:
+        """The Conf block of the benchmark log: AutoLog's keys, and the engine, which they cannot tell."""
+        return {
+            "runtime_device": self.device,
+            "ir_optim": True,
+            "enable_memory_optim": False,
+            "enable_tensorrt": False,
+            "enable_mkldnn": False,
+            "cpu_math_library_num_threads": self.threads,
+            "engine": self.name,
+        }
+
+
+def precision_of(counted: Mapping[str, int], names: Mapping[str, str]) -> str:
+    """The precision that more than half computed in; `unknown` where that is none of those known.
+
+    Args:
+        counted: how many operations there were by dtype, as the engine names it.
+        names: dtype, as the engine names it -> precision.
+    """
+    total = sum(counted.values())
+    return next((name for dtype, name in names.items() if counted.get(dtype, 0) > total / 2), "unknown")

@@ -1,0 +1,159 @@
+"""What a record must show before it may say `passed`: what was observed, its gates, its raw timings."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from segcert.numbers import is_number
+
+# What a stage must have observed of itself before a record of it may say `passed`.
+PROOF = {
+    "train": ("device", "devices", "precision", "iters", "batch_size"),
+    "released": ("weights",),
+    "eval": ("device", "precision", "transforms"),
+    "export": ("device", "precision", "onnx", "opset"),
+    "infer": ("device", "engine", "precision", "batch_size"),
+    "data": (),
+}
+
+
+def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+    """In words, each field that was asked for and observed to be something else.
+
+    A field that was not observed does not count here; a request of None asks for nothing.
+    """
+    return [
+        f"{key}: {want} requested, {effective[key]} observed"
+        for key, want in requested.items()
+        if want is not None and key in effective and effective[key] != want
+    ]
+
+
+def _unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+    """In words, each field that a stage must have observed and did not."""
+    taken = stage == "train" and "weights" in requested  # not trained: weights that somebody released
+    return [f"{key} was not observed" for key in PROOF["released" if taken else stage] if key not in effective]
+
+
+def gate(name: str, value: float | None, bound: str, threshold: float, sentence: str) -> dict[str, Any]:
+    """A numerical gate: `value` must be "at least" or "at most" (the bound) the threshold.
+
+    Args:
+        value: None where it is not a number: then the gate does not hold.
+        sentence: what is wrong where it does not hold, with the numbers.
+    """
+    made = {"name": name, "value": value, "bound": bound, "threshold": threshold}
+    return {**made, "holds": _holds(made), "sentence": sentence}
+
+
+def _holds(gate: Mapping[str, Any]) -> bool:
+    value, threshold, bound = gate.get("value"), gate.get("threshold"), gate.get("bound")
+    if not (is_number(value) and is_number(threshold) and bound in ("at least", "at most")):
+        return False
+    return bool(value >= threshold if bound == "at least" else value <= threshold)
+
+
+def broken(gates: Any) -> list[str]:
+    """In words, each gate that does not hold: by its numbers, whatever it says of itself."""
+    if not isinstance(gates, list):
+        return ["its gates are no list"]
+    found = []
+    for item in gates:
+        if not (isinstance(item, Mapping) and isinstance(item.get("name"), str)):
+            found.append("one of its gates is none")
+        elif not _holds(item) and item.get("holds") is True:
+            numbers = f"{item.get('value')}, {item.get('bound')} {item.get('threshold')} is asked"
+            found.append(f"the gate {item.get('name')} is said to hold and does not: {numbers}")
+        elif item.get("holds") is not True:
+            found.append(str(item.get("sentence")))
+    return found
+
+
+def unproven(content: Mapping[str, Any]) -> list[str]:
+    """In words, what a record lacks for `passed`: an empty list where it proves what was asked for."""
+    effective, metrics = content["effective"], content["metrics"]
+    problems = _unobserved(content["stage"], content["requested"], effective)
+    problems += differences(content["requested"], effective)
+    problems += broken(metrics.get("gates", []))
+    if not problems:
+        problems += _without_gates(content["stage"], effective, metrics)
+    if content["stage"] == "infer":
+        problems += _unlike_samples(content.get("samples_ms"), metrics)
+    if content["stage"] == "eval":
+        problems += _not_evaluated(content["requested"], metrics)
+    return problems
+
+
+def _without_gates(stage: str, effective: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """In words, each gate that a stage must have been held against and was not, or with another number."""
+    needed = {
+        "pixel_agreement": (stage == "infer", "no gate was held against its label maps"),
+        "rank_weight_difference": (
+            stage == "train" and effective.get("devices") not in (None, 1),
+            "its ranks' weights were not compared",
+        ),
+        "skipped_share": (
+            stage == "train" and effective.get("dtype") == "float16",
+            "the steps that it left out were not counted",
+        ),
+    }
+    held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
+    problems = [words for name, (asked, words) in needed.items() if asked and name not in held]
+    return problems + [
+        f"the gate {name} was held against {value}, and {metrics[name]} is its metric"
+        for name, value in held.items()
+        if name in metrics and metrics[name] != value
+    ]
+
+
+def _unlike_samples(samples: Any, metrics: Mapping[str, Any]) -> list[str]:
+    """In words, what of an inference cell's statistics does not follow from its raw timings."""
+    phases = samples if isinstance(samples, Mapping) else {}
+    if not phases.get("inference"):
+        return ["it has no timed samples"]
+    problems = []
+    for phase, values in phases.items():
+        if not (isinstance(values, list) and values and all(is_number(value) for value in values)):
+            problems.append(f"its samples of {phase} are no numbers")
+            continue
+        told = metrics.get(f"{phase}_ms")
+        told = told if isinstance(told, Mapping) else {}
+        found = {
+            "count": len(values),
+            "p50": statistics.median(values),
+            "mean": statistics.fmean(values),
+            "min": min(values),
+            "max": max(values),
+        }
+        wrong = [
+            f"{name} {told.get(name)}, not {value:g}"
+            for name, value in found.items()
+            if not _close(told.get(name), value)
+        ]
+        if wrong:
+            problems.append(f"its statistics are not those of its {len(values)} samples of {phase}: {', '.join(wrong)}")
+    return problems
+
+
+def _close(told: Any, value: float) -> bool:
+    """Whether a statistic is a number but for rounding: samples to 4 decimals, statistics to 6 digits."""
+    return is_number(told) and math.isclose(told, value, rel_tol=1e-5, abs_tol=1e-4)
+
+
+def _not_evaluated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """In words, what an evaluation lacks that would be worth its name."""
+    problems = []
+    if not (is_number(metrics.get("miou")) and 0 <= metrics["miou"] <= 1):
+        problems.append(f"its mIoU is {metrics.get('miou')}")
+    for name, there in (("images", "val_images"), ("reference_images", "inference_images")):
+        available = metrics.get(there)
+        if not is_number(available) or available < 1:
+            problems.append(f"{there} is {available}")
+            continue
+        asked = min(requested[name], available) if is_number(requested.get(name)) else available
+        if metrics.get(name) != asked:
+            problems.append(f"{name} is {metrics.get(name)}, not {asked}")
+    return problems
