@@ -16,7 +16,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
 from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings
-from segcert.data import sources
+from segcert.data import classes, sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
@@ -70,6 +70,11 @@ os.environ.update(
     **{supervisor.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
+    **classes.environment(
+        (TABLE.dataset(name), name, str(file))
+        for name, file in zip(SETTINGS["models"], model_files)
+        if any(cell.model == name for cell in PLANNED)
+    ),
 )
 ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"

@@ -53,7 +53,7 @@ def evaluate(
     count = min(images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
-    notes = feeding.hold({"val": validation}, dataset, told="val,test")
+    notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
     sizes = set()
@@ -78,8 +78,8 @@ def evaluate(
     probe.remove()
     if not confusion.counted:
         raise StageError(
-            f"{dataset}: no pixel of the labels of {count} validation images is counted: all are {validation.ignore_index}, "
-            "which is ignored, so nothing was judged; raise evaluate.images"
+            f"{dataset}: no pixel of the labels of {count} validation images is counted: all are "
+            f"{validation.ignore_index}, which is ignored, so nothing was judged; raise evaluate.images"
         )
     metrics = {**confusion.metrics(), "val_images": len(validation), "notes": notes}
     say(

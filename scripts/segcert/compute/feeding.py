@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from segcert.data.images import read_label
 from segcert.errors import StageError
 
 
-def hold(datasets: Mapping[str, Any], folder: str, told: str) -> list[str]:
+def hold(datasets: Mapping[str, Any], folder: str, told: Collection[str]) -> list[str]:
     """Hold PaddleSeg's data sets against the manifest, and have them read labels as all else does here.
 
     Args:
         datasets: split -> data set; that of val stands for the labels of test as well, which PaddleSeg never reads.
         folder: of the data set, with its manifest.
-        told: the splits to make notes of, in words of `SPLITS` with commas between.
+        told: the splits to make notes of.
 
     Returns:
         In words, what is odd and not refused.
@@ -36,11 +36,10 @@ def hold(datasets: Mapping[str, Any], folder: str, told: str) -> list[str]:
         notes += _require_listed(dataset, manifest, split, folder)
         if not isinstance(dataset.transforms, ReadingLabels):
             dataset.transforms = ReadingLabels(dataset.transforms)
-    of_split = {split: datasets[split] for split in datasets} | ({"test": datasets["val"]} if "val" in datasets else {})
-    for split, dataset in of_split.items():
+    for split, dataset in {**datasets, "test": datasets["val"]}.items():
         meant = classes.Classes(dataset.num_classes, dataset.ignore_index)
         faults += classes.faults(Path(folder), manifest, split, meant, None)
-        if not faults and split in told.split(","):
+        if not faults and split in told:
             notes += classes.notes(manifest, split, meant)
     if faults:
         raise StageError.of(folder, list(dict.fromkeys(faults)))
@@ -81,14 +80,13 @@ def _require_listed(dataset: Any, manifest: Mapping[str, Any], split: str, folde
     if isinstance(dataset, Cityscapes) and same_images:
         dataset.file_list = [[image, label_of[image]] for image, _ in held]
         return [
-            f"{split}: PaddleSeg's {kind} would give {len(swapped)} of {len(held)} images the label of another, because it "
-            f"pairs by sorted order (such as {swapped[0][0]} with {swapped[0][1]}); they were given those of their names"
+            f"{split}: PaddleSeg's {kind} would give {len(swapped)} of {len(held)} images the label of another, "
+            f"because it pairs by sorted order (such as {swapped[0][0]} with {swapped[0][1]}); each was given its own"
         ]
     only = list((Counter(held) - Counter(listed)).elements()) or list((Counter(listed) - Counter(held)).elements())
     where = "it holds" if Counter(held) - Counter(listed) else "it does not hold"
     raise StageError(
-        f"{folder}: PaddleSeg's {kind} holds {len(held)} pairs of {split}, manifest.json lists {len(listed)}, and they are "
-        f"not the same: {where} {only[0][0]} with {only[0][1]}; do the lists that the model's configuration names say the "
-        "same as train.txt and val.txt?"
+        f"{folder}: PaddleSeg's {kind} holds {len(held)} pairs of {split}, manifest.json lists {len(listed)}, and they "
+        f"are not the same: {where} {only[0][0]} with {only[0][1]}; do the lists that the model's configuration names "
+        "say the same as train.txt and val.txt?"
     )
-

@@ -122,9 +122,9 @@ def require_size(image: str, fed: tuple[int, int], taken: tuple[int, int]) -> No
     """Raise StageError where an image is fed in another size, (width, height), than the exported model takes."""
     if fed != taken:
         raise StageError(
-            f"{image}: is fed as {fed[0]}x{fed[1]}, the exported model takes {taken[0]}x{taken[1]}: export.transforms of "
-            "the model's configuration must end in one size for all images, that of its Resize (target_size, without "
-            "keep_ratio, and no Padding after it)"
+            f"{image}: is fed as {fed[0]}x{fed[1]}, the exported model takes {taken[0]}x{taken[1]}: export.transforms "
+            "of the model's configuration must end in one size for all images, that of its Resize (target_size, "
+            "without keep_ratio, and no Padding after it)"
         )
 
 

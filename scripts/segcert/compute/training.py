@@ -26,6 +26,7 @@ from segcert import proof
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
+from segcert.compute.preprocess import Preprocess
 from segcert.compute.snapshots import BROKEN, Snapshots
 from segcert.errors import StageError
 from segcert.numbers import finite
@@ -118,6 +119,7 @@ def train(
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
+    notes: list[str] = []
     saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
 
     def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
@@ -125,6 +127,8 @@ def train(
         rows = list(content["rows"]) if content else []
         config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
         build = components.builder(config)
+        notes[:] = feeding.hold({"train": build.train_dataset, "val": build.val_dataset}, dataset, told=("train",))
+        _require_exportable_size(config, build.val_dataset)
         batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
         components.seed_all(seed)  # the same on every rank: they must start from equal weights
         build.model = _over_ranks(build.model, device, ranks)
@@ -180,7 +184,7 @@ def train(
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = {**_metrics(rows, _Scaling.of(scaler).scale, wall, model), "resumed_at": resumed_at}
+    metrics = {**_metrics(rows, _Scaling.of(scaler).scale, wall, model), "resumed_at": resumed_at, "notes": notes}
     gates = [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
@@ -199,6 +203,12 @@ def train(
         "batch_norms": _batch_norms(model, ranks),
     }
     return Result(effective, metrics, gates)
+
+
+def _require_exportable_size(config: Any, validation: Any) -> None:
+    """Before hours of training: prepare an image as for the exported model, and see whether it comes to its size."""
+    image, _ = validation.file_list[0]
+    Preprocess(config.dic["export"]["transforms"], components.export_size(config))(image)
 
 
 class _State:

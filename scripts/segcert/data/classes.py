@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ MOST = 256  # label maps are kept in 8 bits
 FIXED = {"Cityscapes": (19, 255)}
 
 
-class Classes(NamedTuple):
+@dataclass(frozen=True)
+class Classes:
     """Classes 0 to `count` - 1, and the number in a label that does not count."""
 
     count: int
@@ -81,8 +83,8 @@ def faults(
     needed = split in layouts.LABELLED or (held.labels and manifest["layout"] != "cityscapes")
     if needed and not held.counted:
         yield (
-            f"{split}: none of the {held.pixels} pixels of its {held.labels} labels is counted: all are {classes.ignored}, "
-            f"which is ignored, so nothing can be {'learnt' if split == 'train' else 'judged'} from them"
+            f"{split}: none of the {held.pixels} pixels of its {held.labels} labels is counted: all are "
+            f"{classes.ignored}, which is ignored, so nothing can be {'learnt' if split == 'train' else 'judged'}"
         )
 
 
@@ -117,16 +119,19 @@ def notes(manifest: Mapping[str, Any], split: str, classes: Classes) -> Iterator
         share = 100 * (held.pixels - held.counted) / held.pixels
         yield (
             f"{split}: {'class' if len(held.absent) == 1 else 'classes'} {which} of 0 to {classes.count - 1} "
-            f"{'has' if len(held.absent) == 1 else 'have'} no pixel; {share:.1f} % of the pixels are {classes.ignored}, "
-            "which is ignored"
+            f"{'has' if len(held.absent) == 1 else 'have'} no pixel; {share:.1f} % of the pixels are "
+            f"{classes.ignored}, which is ignored"
         )
 
 
 # -- at the unpacking -------------------------------------------------------------------------
 
 
-def environment(models: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """What the unpacking of data sets is told of the models: data set -> model -> its configuration."""
+def environment(planned: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """What the unpacking of data sets is told of the models that are planned: (data set, model, its configuration)."""
+    models: dict[str, dict[str, str]] = {}
+    for dataset, model, config in planned:
+        models.setdefault(dataset, {})[model] = config
     return {MODELS: json.dumps(models)}
 
 

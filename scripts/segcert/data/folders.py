@@ -52,12 +52,12 @@ def _contents(folder: Path, layout: str, lists: Mapping[str, str]) -> Iterator[t
                 if not any(part.startswith(".") for part in Path(name).parts):  # what a Mac puts beside the files
                     yield name, _inside(folder, name)
         return
-    found = {split: path for split in layouts.SPLITS if (path := _list(folder, split, lists))}
+    found = {split: listed for split in layouts.SPLITS if (listed := _list(folder, split, lists))}
     yield from _list_files(folder, found, lists)
     seen: set[str] = set()
-    for split, path in found.items():
-        name = path.relative_to(folder.resolve()).as_posix()
-        pairs, faults = layouts.read_list(path.read_bytes(), name, labelled=split in layouts.LABELLED)
+    for split, listed in found.items():
+        name = listed.relative_to(folder.resolve()).as_posix()
+        pairs, faults = layouts.read_list(listed.read_bytes(), name, labelled=split in layouts.LABELLED)
         if faults:
             raise StageError.of(str(folder), faults)
         for index, file in ((index, file) for index, pair in pairs.items() for file in pair if file):

@@ -70,7 +70,9 @@ def _changed(image: Any) -> str | None:
         raw = str(words[0])
         if bits := re.match(r"L;([24])", raw):
             one = 255 // (2 ** int(bits[1]) - 1)
-            return f"is grey of {bits[1]} bits a pixel (mode {raw}), which Pillow stretches to 8: 1 would be read as {one}"
+            return (
+                f"is grey of {bits[1]} bits a pixel (mode {raw}), which Pillow stretches to 8: 1 would be read as {one}"
+            )
         if image.format == "PPM" and len(words) == 2 and words[1] not in WHOLE:
             return f"is a PGM file whose largest number is {words[1]}, which Pillow stretches to 255 or 65535"
         if raw in ("1;I", "L;I"):

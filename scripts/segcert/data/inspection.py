@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ EIGHT_BITS = ("JPEG", "MPO", "WEBP")
 TELLS = ("JPEG", "MPO", "PNG")
 # What a decoder says of notes beside the picture, such as a colour profile: all pixels are what they were.
 BESIDE = re.compile(
-    r"libpng warning: (?!.*CRC error)(iCCP|cHRM|gAMA|sRGB|sBIT|pHYs|tIME|bKGD|[tiz]TXt|tEXt|eXIf|hIST|sPLT|oFFs|tRNS): .*"
+    r"libpng warning: (?!.*CRC error)"
+    r"(iCCP|cHRM|gAMA|sRGB|sBIT|pHYs|tIME|bKGD|tEXt|zTXt|iTXt|eXIf|hIST|sPLT|oFFs|tRNS): .*"
     r"|Invalid SOS parameters for sequential JPEG"
     r"|Warning: unknown JFIF revision number .*"
 )
@@ -63,8 +65,8 @@ class Seen:
 
 
 REMARKS = {
-    "turned": "turned or mirrored by their EXIF orientation, as OpenCV does: their labels must be drawn on the image as "
-    "it is shown, and nothing here can see whether they are",
+    "turned": "turned or mirrored by their EXIF orientation, as OpenCV does: their labels must be drawn on the image "
+    "as it is shown, and nothing here can see whether they are",
     "deep": "of 16 bits a channel, of which OpenCV, and so PaddleSeg, keeps the upper 8",
     "frames": "of several pictures, of which OpenCV, and so PaddleSeg, reads the first",
     "beside": "with notes beside the picture that their decoder does not understand, such as a colour profile; the "
@@ -73,34 +75,31 @@ REMARKS = {
 
 
 class Inspected(NamedTuple):
-    """What the files of a data set hold.
+    """What a data set holds.
 
     Attributes:
-        counts: of each split `images`, `labels`, `pixels` of the labels, and `values`: number in the label -> pixels.
+        manifest: what is written down of it. Its `counts` are of each split `images`, `labels`, `pixels` of the labels,
+            and `values`: number in the label -> pixels.
         values: of each label the numbers in it.
-        hashes: of each image and label.
         notes: in words, what is odd and not refused.
     """
 
-    counts: dict[str, dict[str, Any]]
+    manifest: dict[str, Any]
     values: dict[str, Mapping[int, int]]
-    hashes: dict[str, str]
     notes: list[str]
 
 
-def inspect(
-    root: Path, splits: Mapping[str, layouts.Pairs], layout: str, threads: int = 1, name: str | None = None
-) -> Inspected:
-    """Decode every image and label once.
+def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
+    """Read a data set's lists, and decode every image and label once.
 
     Args:
-        name: what to call the data set in messages, if not as its folder is called.
+        name: of the data set.
 
     Raises:
-        StageError: with all files that cannot be used, by list and line: damaged, or no label map, or a label of
-            another size than its image.
+        StageError: with all lines of the lists, or else all files, that cannot be used, by list and line: damaged, or
+            no label map, or a label of another size than its image.
     """
-    name = name or root.name
+    splits = layouts.splits(root, layout, name)
     pairs = [
         (layouts.place(layout, split, index), pair)
         for split in layouts.SPLITS
@@ -108,8 +107,8 @@ def inspect(
     ]
     photos = dict.fromkeys(image for _, (image, _) in pairs)
     labels = dict.fromkeys(label for _, (_, label) in pairs if label)
-    jobs: list[Callable[[], Seen]] = [lambda path=path: look_at_image(root / path) for path in photos]  # type: ignore[misc]
-    jobs += [lambda path=path: look_at_label(root / path) for path in labels]  # type: ignore[misc]
+    jobs = [partial(look_at_image, root / path) for path in photos]
+    jobs += [partial(look_at_label, root / path) for path in labels]
     found = list(_looked(jobs, threads, f"look at {name}"))
     seen_images = dict(zip(photos, found, strict=False))
     seen_labels = dict(zip(labels, found[len(photos) :], strict=True))
@@ -119,15 +118,41 @@ def inspect(
     for split, counted in counts.items():
         if len(counted["values"]) > MOST_VALUES:
             raise StageError(
-                f"{name}: the labels of {split} hold {len(counted['values'])} different numbers, more than {MOST_VALUES}: "
-                "are they numbers of things, not of classes?"
+                f"{name}: the labels of {split} hold {len(counted['values'])} different numbers, more than "
+                f"{MOST_VALUES}: are they numbers of things, not of classes?"
             )
+    hashes = {path: seen.sha256 for path, seen in (seen_images | seen_labels).items()}
+    files = _files(root, name, hashes)
     return Inspected(
-        counts,
+        {"dataset": name, "layout": layout, "splits": splits, "counts": counts, "files": files},
         {path: seen.values for path, seen in seen_labels.items()},
-        {path: seen.sha256 for path, seen in (seen_images | seen_labels).items()},
         [*_shared(splits, seen_images), *_remarks(seen_images)],
     )
+
+
+def _files(root: Path, name: str, hashes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Path, size and hash of every file, but for a manifest that the data set brought along.
+
+    Args:
+        hashes: those that are known.
+
+    Raises:
+        StageError: with the names that cannot be written down.
+    """
+    found, faults = [], []
+    for file in sorted(root.rglob("*")):
+        path = file.relative_to(root).as_posix()
+        if not file.is_file() or path == "manifest.json":
+            continue
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            faults.append(f"{path!a} is no name in UTF-8; rename the file")
+            continue
+        found.append({"path": path, "bytes": file.stat().st_size, "sha256": hashes.get(path) or sha256(file)})
+    if faults:
+        raise StageError.of(name, faults)
+    return found
 
 
 # -- one file ---------------------------------------------------------------------------------
@@ -348,16 +373,16 @@ def _faults(
         if own.sha256 == its_label.sha256:
             yield f"{place}: {label}: is its own image, byte for byte"
         elif own.size and its_label.size and own.size != its_label.size:
-            size = f"{own.size[0]}x{own.size[1]}{_turned(own)}"
-            yield f"{place}: {label}: is {its_label.size[0]}x{its_label.size[1]}, its image is {size}; they must be equal"
+            sizes = f"is {its_label.size[0]}x{its_label.size[1]}, its image is {own.size[0]}x{own.size[1]}"
+            yield f"{place}: {label}: {sizes}{_turned(own)}; they must be equal"
 
 
 def _turned(image: Seen) -> str:
     if image.orientation is None:
         return ""
     return (
-        f" as every decoder here shows it, turned by its EXIF orientation {image.orientation} (save the label as the image "
-        "is shown, or take the orientation out of the image)"
+        f" as every decoder here shows it, turned by its EXIF orientation {image.orientation} (save the label as the "
+        "image is shown, or take the orientation out of the image)"
     )
 
 

@@ -80,7 +80,9 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
         raise StageError.of(name, faults)
     for split in LABELLED:
         if not found[split]:
-            raise StageError(f"{name}: the split {split} is empty; an evaluation needs train and val images with labels")
+            raise StageError(
+                f"{name}: the split {split} is empty; an evaluation needs train and val images with labels"
+            )
     inference_list({"splits": found})
     return found
 
@@ -127,11 +129,11 @@ def meant(root: Path, path: str) -> str:
     own = PurePosixPath(path).name
     for other in sorted(there):
         if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", own):
-            return f" ({ascii(own)} is listed, {ascii(other)} is there: another spelling of the same letters in Unicode)"
+            return f" ({own!a} is listed, {other!a} is there: another spelling of the same letters in Unicode)"
         if other.casefold() == own.casefold():
             return f" ({other} is: upper and lower case differ)"
     hidden = [character for character in path if unicodedata.category(character) in ("Cf", "Cc", "Zs", "Zl", "Zp")]
-    return f" (it holds U+{ord(hidden[0]):04X}, which does not show: {ascii(path)})" if hidden else ""
+    return f" (it holds U+{ord(hidden[0]):04X}, which does not show: {path!a})" if hidden else ""
 
 
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
@@ -189,9 +191,9 @@ def _listed(root: Path, split: str) -> tuple[dict[int, Pair], list[str]]:
 
 
 def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
-    """The pairs of a list by the number of their line less 1, and in words what of it PaddleSeg would not read, or read otherwise.
+    """The pairs of a list by their line, counted from 0, and in words what PaddleSeg would not read, or read otherwise.
 
-    PaddleSeg's `Dataset` strips each line and splits it at every blank: two parts are image and label. A line of
+    Its `Dataset` strips each line and splits it at every blank: two parts are image and label. A line of
     any other number is an error to it, or, where labels are not needed, an image without one.
 
     Args:
