@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings
+from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings, stages
 from segcert.data import classes, sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
@@ -53,7 +53,7 @@ try:
         # As many GPU jobs at a time as there are GPUs, counted as the plan and the leases count them.
         workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)
-    PLANNED = TABLE.planned("train", "eval", "export", "infer")
+    PLANNED = TABLE.planned()
     model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]
     code.require_past(
         [*ROOT.glob("scripts/**/*.py"), *(f for m in model_files for f in modelconfig.config_chain(m))]

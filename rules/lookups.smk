@@ -13,7 +13,7 @@ def code_of(script, *folders):
 
 def planned_cell(stage_name, wildcards):
     """The planned cell that the wildcards name."""
-    name = wildcards.cell if stage_name == "infer" else None
+    name = wildcards.get("cell")
     try:
         return TABLE.find(stage_name, wildcards.model, wildcards.train_cell, name)
     except KeyError:
@@ -31,6 +31,7 @@ def signed(function):
 
 def of_cell(stage_name, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
+    stages.by_name(stage_name)  # as this is read, and not when the first job is looked up
     return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: trained here, or, in mode whole_infer, the released ones.
+"""Checkpoints: trained here, or the released ones, as `train.checkpoints` says.
 
 Inputs: the model's configuration, its data set, its backbone's weights where they are asked for.
 Outputs: model.pdparams, train.json and history.csv in results/<mode>/<model>/<train cell>/.

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from segcert import stages
 from segcert.data import archives, layouts
 from segcert.files import write_json
 from segcert.stage import entry
@@ -34,7 +35,7 @@ def main() -> int:
     options.add_argument("--dataset", required=True, help="the folder to make")
     options.add_argument("--threads", type=int, default=1, help="files to look at at a time")
     args = parse(options)
-    plan = Plan("data", {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
+    plan = Plan(stages.DATA.name, {"layout": args.layout}, [args.tarball], {"dataset": args.dataset}, work)
     return entry.run(args, plan)
 
 

@@ -52,6 +52,11 @@ WRONG = [
         ["infer.from_precision", '"amp"', "auto, all, or of train.precisions: fp32"],
     ),
     (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression"]),
+    (
+        known(match={"stage": "evaluate"}),
+        ["known_failures.0.match.stage", '"evaluate"', "of train, eval, export, infer"],
+    ),
+    (known(match={"stage": ["eval", "moon"]}), ["known_failures.0.match.stage", '"moon"']),
     (known(link=""), ["known_failures.0.link", "not empty"]),
     (known(id="a b"), ["known_failures.0.id", "a b"]),
     ({"datasets": {"x y": {"layout": "cityscapes", "source": "path", "path": "a"}}}, ["datasets", "x y"]),

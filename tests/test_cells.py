@@ -1,11 +1,13 @@
 """The cell table: PaddleSeg's matrix in every mode, on every hardware."""
 
+import dataclasses
+import re
 from collections import Counter
 
 import pytest
 import yaml
 
-from segcert import cells, machine, sections, settings
+from segcert import cells, conclusions, machine, sections, settings
 from segcert.machine import Hardware
 
 CPU = Hardware(0, "auto", bf16=True)
@@ -41,7 +43,7 @@ def test_the_seeds_models_are_all_there(table):
 
 
 def test_seed_matrix_on_gpus(table):
-    planned = table(GPU).planned("train", "eval", "export", "infer")
+    planned = table(GPU).planned()
     amp = [c for c in planned if c.stage == "train" and c.requested["precision"] == "amp"]
     assert Counter((c.model, c.topology) for c in amp) == {(m, t): 1 for m in EIGHT for t in ("single", "multi")}
     assert {(c.requested["level"], c.requested["device"]) for c in amp} == {("O1", "gpu")}
@@ -132,6 +134,43 @@ def test_whole_infer_needs_no_training(table):
     assert {cell.reason for cell in without} == {"no released weights"}
 
 
+MINE = {"modes": {"mine": {"train": {"checkpoints": "released"}}}, "mode": "mine"}
+RELEASED = {"settings": {"train": {"checkpoints": "released"}}}
+
+
+def test_a_mode_of_any_name_takes_released_weights(table):
+    """Each cell is that of whole_infer, but for the mode's name."""
+    quiet = {"infer": {"images": None, "min_samples": 100}}
+    mine, whole = (table(GPU, **quiet, **mode) for mode in (MINE, {"mode": "whole_infer"}))
+    assert {cell.train_name for cell in mine.cells} == {"released"} and mine.planned("train", "eval", "export", "infer")
+    changed = [dataclasses.replace(cell, mode="whole_infer") for cell in mine.cells]
+    assert changed == list(whole.cells)
+
+
+def test_a_mode_called_whole_infer_trains_where_it_is_told_to(table):
+    trained = table(CPU, mode="whole_infer", models=["pp_humanseg_lite"], train={"checkpoints": "trained"})
+    assert {cell.topology for cell in trained.planned("train", "eval", "export")} == {"single", "multi"}
+
+
+def test_one_models_released_weights_stand_beside_others_that_are_trained(table):
+    both = table(CPU, mode="smoke", models=EIGHT[2:4], model_zoo={EIGHT[2]: RELEASED})
+    found = {(cell.model, cell.train_name) for cell in both.planned("train")}
+    assert found == {(EIGHT[2], "released"), (EIGHT[3], "single_fp32"), (EIGHT[3], "multi_fp32")}
+    assert {cell.train_name for cell in both.planned("infer") if cell.model == EIGHT[2]} == {"released"}
+    assert conclusions.scope_of(both)["iterations"] == [30, 30]  # those of the model that is trained
+    mode = {"mode": "whole_infer", "model_zoo": {EIGHT[3]: {"settings": {"train": {"checkpoints": "trained"}}}}}
+    turned = table(CPU, models=EIGHT[2:4], **mode)
+    assert {cell.train_name for cell in turned.planned("export")} == {"released", "single_fp32", "multi_fp32"}
+    assert {cell.train_name for cell in turned.cells if cell.model == EIGHT[2]} == {"released"}
+
+
+def test_the_name_whole_infer_stands_where_tipc_reads_it_alone(root):
+    """Whatever else a mode does is in its keys."""
+    files = [*root.glob("scripts/**/*.py"), *root.glob("rules/*.smk"), root / "Snakefile"]
+    quoted = re.compile(r"[\"']whole_infer\b")
+    assert [file.name for file in files if quoted.search(file.read_text(encoding="utf-8"))] == ["params.py"]
+
+
 def test_unsupported_precision_is_skipped_in_words(table):
     odd = table(CPU, infer={"cpu": [{"engine": "native", "precision": "int8"}]})
     skipped = [cell for cell in odd.cells if cell.status == "skipped"]
@@ -162,30 +201,3 @@ def test_doubled_cells_are_refused(table):
     doubled.settings["infer"]["batch_sizes"] = [1, 1]
     with pytest.raises(ValueError, match="share the record"):
         doubled.cells  # noqa: B018
-
-
-def test_scripts_request_what_the_table_requests(table, root, monkeypatch):
-    """The record's `requested` is the table's: otherwise the conclusions would call every record stale."""
-    import importlib
-    import sys
-
-    from segcert.stage import entry
-
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    plans = {}
-    monkeypatch.setattr(entry, "run", lambda args, plan: plans.update(latest=plan) or 0)
-    extra = {
-        "train": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h"],
-        "eval": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--reference", "r"],
-        "export": ["--config", "c", "--checkpoint", "x", "--export", "e"],
-        "infer": ["--export", "e", "--dataset", "d", "--reference", "r", "--benchmark-log", "b", "--predictions", "p"],
-    }
-    scripts = {"train": "train", "eval": "evaluate", "export": "export", "infer": "infer"}
-    for hardware in (CPU, GPU):
-        for mode in ("smoke", "lite_train_lite_infer", "whole_train_whole_infer"):
-            for cell in table(hardware, mode=mode).planned("train", "eval", "export", "infer"):
-                arguments = [scripts[cell.stage], *cell.options, *extra[cell.stage], "--record", "r.json", "--log", "l"]
-                monkeypatch.setattr(sys, "argv", arguments)
-                importlib.import_module(scripts[cell.stage]).main()
-                assert plans["latest"].requested == cell.requested, cell.record
-                assert plans["latest"].stage == cell.stage

@@ -8,7 +8,7 @@ import yaml
 from branching import Branching
 from conftest import ROOT
 
-from segcert import modelconfig
+from segcert import modelconfig, modelkeys, transforms
 from segcert.compute import components, metrics, preprocess
 from segcert.data import images
 from segcert.errors import StageError
@@ -39,8 +39,8 @@ def test_paddleseg_reads_the_configuration_and_it_holds_tipcs_hyperparameters(pa
     assert [item["type"] for item in content["loss"]["types"]] == [loss] * losses
     assert content["lr_scheduler"] == {"type": "PolynomialDecay", "learning_rate": lr, "power": 0.9, "end_lr": 0}
     assert content["optimizer"] == {"type": "SGD", "momentum": 0.9, "weight_decay": decay}
-    sized = next(t for t in content["train_dataset"]["transforms"] if t["type"] in components.SIZED)
-    assert sized[components.SIZED[sized["type"]]] == crop
+    sized = next(t for t in content["train_dataset"]["transforms"] if t["type"] in transforms.SIZED)
+    assert sized[transforms.SIZED[sized["type"]]] == crop
     assert list(components.export_size(components.load_config(str(path)))) == export
 
 
@@ -65,7 +65,9 @@ def test_a_configuration_without_a_size_or_without_a_backbone_is_refused_where_i
         {"type": "Normalize"},
     ], "before what else is done"
     with pytest.raises(StageError, match=r"own\.yml: model\.backbone: there is none to load b\.pdparams into"):
-        components.load_config(str(own), input_size=[64, 32], backbone_weights="b.pdparams")
+        components.load_config(
+            str(own), input_size=[64, 32], start=components.Start({modelkeys.BACKBONE: "b.pdparams"})
+        )
 
 
 def test_a_checkpoint_of_another_model_is_named(tmp_path):

@@ -24,7 +24,7 @@ from http_server import Answer, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segcert import record
+from segcert import record, sections
 from segcert.data import archives, checkpoints, download, sources, synthetic
 from segcert.errors import StageError
 from segcert.files import write_json
@@ -438,6 +438,18 @@ def test_every_source_says_what_is_known_of_it(shipped):
     assert {section + name for section in ("datasets", "weights") for name in shipped[section]} == {
         section + name for section, name in used
     }, "every entry is used, and every use has an entry"
+
+
+def test_released_weights_are_used_by_the_modes_that_do_not_train(shipped):
+    key = ("weights", "pphumanseg_lite_generic")
+    assert sources.users(shipped)[key] == ["pp_humanseg_lite (mode whole_infer)"]
+    released = {"train": {"checkpoints": "released"}}
+    mine = sections.merge(shipped, {"modes": {"mine": released}})
+    assert sources.users(mine)[key] == ["pp_humanseg_lite (modes whole_infer, mine)"]
+    one = {"model_zoo": {"pp_humanseg_lite": {"settings": released}}}
+    assert "smoke, lite_train_lite_infer" in sources.users(sections.merge(shipped, one))[key][0]
+    none = sections.merge(shipped, {"modes": {"whole_infer": {"train": {"checkpoints": "trained"}}}})
+    assert key not in sources.users(none)
 
 
 def test_what_a_file_must_be_is_told_to_its_stage(shipped):

@@ -19,6 +19,8 @@ from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.data import images
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
+from segcert.requests.infer import Infer
+from segcert.requests.request import Request
 
 PATCHED = """
 import sys
@@ -271,7 +273,7 @@ OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
 def test_agreement_is_weak_where_one_class_everywhere_would_pass(classes, constant, weak):
     compared = {"pixel_agreement": 1.0, "miou_drop": None, "worst_images": []}
     compared |= {"classes_reference": classes, "constant_agreement": constant}
-    (gate,) = inference.Gates(0.999, 0.001).judge(compared)
+    (gate,) = inference.judge(Infer(min_agreement=0.999, max_miou_drop=0.001), compared)
     assert gate["holds"] and gate["weak"] is (weak is not None) and (weak or "agree") in gate["sentence"]
 
 
@@ -414,7 +416,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     """Seen from the plan: there is no GPU here."""
     plans = []
     module = importlib.import_module(script.removesuffix(".py"))
-    monkeypatch.setattr(module.stage, "main", lambda args, plan: plans.append(plan))
+    monkeypatch.setattr(module.entry, "run", lambda args, plan: plans.append(plan))
     options = {
         "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
         "evaluate.py": "--config c --dataset d --checkpoint c --reference r",
@@ -446,7 +448,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     ],
 )
 def test_a_record_that_does_not_say_what_it_was_made_from_is_not_believed(stage, parent, made, read):
-    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", {})
+    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", Request())
     above = [{"stage": parent, "outputs": {made: "1" * 64}}]
     found = {"model": "model", "mode": "m", "stage": stage, "cell": "c", "requested": {}, "status": "passed"}
     found["command"] = " ".join(["python", *cell.options])
@@ -476,7 +478,8 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     from segcert.compute import device
 
     def load(kind):
-        return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
+        request = Infer(device="gpu", engine=kind, precision=precision, min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     for kind in ("native", "tensorrt"):
         with pytest.raises(Unverified):
@@ -499,7 +502,8 @@ def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeyp
     from segcert.compute.engines import onnxruntime as engine
 
     def load(device="gpu"):
-        return inference._load("onnxruntime", exported / "export", "model.json", device, "fp32", 1, None)
+        request = Infer(device=device, engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     with pytest.raises(Unverified, match="has no CUDAExecutionProvider"):
         load()
@@ -546,11 +550,12 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
     """A stand-in for the driver."""
     runner = library.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
-    counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
+    request = Infer(engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+    counted = [request, runner, {phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", 1.0, 100.0]
     monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] is None
     runner.device = "gpu"
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] == 612.0
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] == 612.0
 
 
 def operators(*rows):

@@ -563,7 +563,7 @@ def test_what_is_not_done_is_a_skipped_cell_with_its_reason(tmp_path, resolve, c
     for hardware in (CPU, GPU):
         cell = skipped(resolved, hardware)[name]
         assert words in cell.reason and cell.reason.endswith(f"(train_infer_python.txt:{line})")
-        assert all(c.planned for c in table_of(resolved, hardware).planned("train", "eval", "export", "infer"))
+        assert all(c.planned for c in table_of(resolved, hardware).planned())
 
 
 def test_to_static_is_a_trainer_of_the_tail(tmp_path, resolve):
@@ -625,13 +625,36 @@ def test_released_weights(paddleseg, resolve):
     assert not table_of(none).planned("train", "eval", "infer")
 
 
+def test_whether_a_file_is_trained_is_said_by_a_key_and_not_by_the_modes_name(paddleseg, resolve):
+    known = tipc_files.write(paddleseg / "t/train_infer_python.txt")
+    other = tipc_files.write(paddleseg / "t/train_b_infer_python.txt", model_name="fcn_hrnetw18_small")
+    released = {"train": {"checkpoints": "released"}}
+
+    def trained(**overrides):
+        return {cell.model: cell.train_name for cell in table_of(resolve(known, other, **overrides)).planned("train")}
+
+    both, rows = {"pp_humanseg_lite", "pp_humanseg_mobile"}, {"single_fp32", "multi_fp32"}
+    for overrides in ({"modes": {"mine": released}, "mode": "mine"}, released):
+        assert trained(**overrides) == dict.fromkeys(both, "released")
+    one = trained(model_zoo={"pp_humanseg_lite": {"settings": released}})
+    assert one["pp_humanseg_lite"] == "released" and one["pp_humanseg_mobile"] in rows
+    told = trained(mode="whole_infer", train={"checkpoints": "trained"})
+    assert told.keys() == both and set(told.values()) <= rows
+    # only the files that the run's own commands name are looked for
+    gone = {"infer_export": "tools/export.py --config gone.yml", "model_name": "mine"}
+    file = tipc_files.write(paddleseg / "t/gone.txt", **gone)
+    resolve(file, mode="whole_train_whole_infer")
+    with pytest.raises(ConfigError, match=r"--config gone\.yml is not there"):
+        resolve(file, modes={"mine": released}, mode="mine")
+
+
 def test_released_weights_without_their_data_set_are_skipped(paddleseg, resolve):
     """Once, also where their export is left out already."""
     (paddleseg / "configs/base.yml").write_text(BASE.replace("type: Dataset", "type: ADE20K"))
     file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
     found = skipped(resolve(file, mode="whole_infer"))
     assert "train_dataset.type ADE20K" in found["released"].reason
-    assert not table_of(resolve(file, mode="whole_infer")).planned("train", "eval", "export", "infer")
+    assert not table_of(resolve(file, mode="whole_infer")).planned()
 
 
 # -- PaddleSeg's own files --------------------------------------------------------------------

@@ -14,7 +14,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from PIL import Image
 
 from segcert import conclusions as work
-from segcert import statuses
+from segcert import stages, statuses
 from segcert.conclusions import Conclusions
 from segcert.show import logs, page, pictures, plots, report
 
@@ -529,7 +529,8 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     every.cells.append({**pages.cell(tmp_path, "d", "data", "d", "failed"), "model": None, "train_cell": None})
     for train_cell in ("multi_fp32", "released"):
         every.cells.append(pages.cell(tmp_path, "m", "train", train_cell, "passed", train_cell=train_cell))
-    every.cells.append(pages.cell(tmp_path, "m", "export", "single_fp32", "passed"))
+    for name in stages.OF_CELLS:
+        every.cells.append(pages.cell(tmp_path, "m", name, "single_fp32", "passed"))
     every.cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
     every.cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
     every.cells[3] |= {"record_file": every.cells[3]["record"], "set_aside": {"predictions": str(tmp_path)}}

@@ -33,6 +33,25 @@ def test_mode_goes_over_the_file_and_the_user_over_the_mode(config):
     assert mine["train"]["workers"] == config["modes"]["smoke"]["train"]["workers"]
 
 
+def test_each_layer_goes_over_the_one_before(config):
+    """The file, the mode, the file's settings of a model, the user's of all models, the user's of that model."""
+    name, found = "pp_humanseg_lite", []
+
+    def iters(resolved):
+        return sections.per_model(sections.of_model(resolved, name, "train")["iters"], name)
+
+    found.append(iters(resolve(config, models=[name])))
+    config["modes"]["mine"] = {"train": {"iters": 51}}
+    found.append(iters(resolve(config, mode="mine")))
+    config["model_zoo"][name]["settings"] = {"train": {"iters": 52, "workers": 9}}
+    found.append(iters(resolve(config, mode="mine")))
+    found.append(iters(resolve(config, mode="mine", train={"iters": 53})))
+    own = {name: {"settings": {"train": {"iters": 54}}}}
+    found.append(iters(last := resolve(config, mode="mine", train={"iters": 53}, model_zoo=own)))
+    assert found == [50, 51, 52, 53, 54]
+    assert sections.of_model(last, name, "train")["workers"] == 9, "what nobody else says stays the file's"
+
+
 def test_aliases_name_models(config):
     assert resolve(config, models=["fcn_hrnetw18_small", "pphumanseg_lite"])["models"] == [
         "pp_humanseg_mobile",
@@ -67,9 +86,31 @@ WRONG = [
     ({"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}}, ["train.precisions.0.level"]),
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
     ({"gates": {"pixel_agreement": {"fp32": 2}}}, ["gates.pixel_agreement.fp32", "at most 1"]),
+    ({"train": {"checkpoints": "mine"}}, ["train.checkpoints", '"mine"', "trained, released"]),
+    ({"modes": {"mine": {"train": {"checkpoints": 1}}}}, ["modes.mine.train.checkpoints: 1", "trained, released"]),
     ({"speed": 1}, ["speed", "no such key"]),
     ({"models": 3}, ["models: 3 is refused; allowed: all, the name of a model, or a list of names"]),
 ]
+
+
+def test_what_is_exported_is_among_what_is_trained_where_something_is(config):
+    """Of released weights nothing is: no topology and no precision of a training that is not done is refused."""
+    odd = {"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["multi"], "from_precision": "amp"}}
+    odd["train"]["precisions"] = [{"precision": "fp32"}]
+    released = {"settings": {"train": {"checkpoints": "released"}}}
+    for words in ("infer.from_topologies", "infer.from_precision"):
+        with pytest.raises(ConfigError, match=words):
+            resolve(config, **odd)
+    resolve(config, **odd, mode="whole_infer")
+    resolve(config, **odd, mode="mine", modes={"mine": released["settings"]})
+    one = {"infer": odd["infer"], "train": {"topologies": ["single"], "precisions": [{"precision": "fp32"}]}}
+    one["train"]["checkpoints"] = "released"
+    resolve(config, models=["pp_humanseg_lite"], model_zoo={"pp_humanseg_lite": {"settings": one}})
+    one["train"]["checkpoints"] = "trained"
+    with pytest.raises(ConfigError, match=r"model_zoo.pp_humanseg_lite.settings.infer.from_topologies"):
+        resolve(
+            config, mode="whole_infer", models=["pp_humanseg_lite"], model_zoo={"pp_humanseg_lite": {"settings": one}}
+        )
 
 
 @pytest.mark.parametrize(("overrides", "words"), WRONG, ids=[str(case[0])[:60] for case in WRONG])

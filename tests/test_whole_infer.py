@@ -1,4 +1,6 @@
-"""Mode whole_infer for real: released weights and a data set over HTTP, then everything but training.
+"""No training, for real: released weights and a data set over HTTP, then everything else.
+
+In mode whole_infer, and in a mode of a user's own that says so by its key; the engines are shared out between them.
 
 The weights are trained here for three iterations and served as the original serves its own: a zip with
 a folder that holds model.pdparams. The data set comes as a zip in mini_supervisely's layout.
@@ -20,9 +22,12 @@ from segcert.data import synthetic
 
 MODEL = "pp_humanseg_lite"
 IMAGES = {"train": 6, "val": 2, "test": 7}  # more to infer on than a lite mode would take
-ENGINES = 6
-PASSED = ENGINES if machine.cpu_has_bf16() else ENGINES - 2
-FOLDER = f"results/whole_infer/{MODEL}/released"
+# Mode -> what is run in it: each way from a checkpoint once.
+ENGINES = {
+    "whole_infer": [("native", "fp32"), ("onednn", "bf16")],
+    "mine": [("onnxruntime", "fp32"), ("openvino", "bf16")],
+}
+PASSED = 2 if machine.cpu_has_bf16() else 1
 TINY = {
     "hardware": "cpu",
     "models": [MODEL],
@@ -42,6 +47,13 @@ TINY = {
 }
 
 
+def modes():
+    """What a user writes of the two: of the shipped one only the engines."""
+    cpu = {mode: [dict(zip(("engine", "precision"), pair, strict=True)) for pair in ENGINES[mode]] for mode in ENGINES}
+    mine = {"train": {"checkpoints": "released"}, "infer": {"images": None, "cpu": cpu["mine"]}}
+    return {"whole_infer": {"infer": {"cpu": cpu["whole_infer"]}}, "mine": mine}
+
+
 def zipped(tar, wrapper, target):
     with tarfile.open(tar) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
         for member in source:
@@ -51,7 +63,7 @@ def zipped(tar, wrapper, target):
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """A project after a whole run of mode whole_infer, the site that it fetched from, and what it printed."""
+    """A project after a whole run of each mode, the site that they fetched from, and the jobs of each run."""
     home = tmp_path_factory.mktemp("whole")
     folder = copy_project(home / "project")
     images = {"mini_supervisely_synthetic": {"images": IMAGES}}
@@ -68,65 +80,78 @@ def whole(tmp_path_factory):
         site.misbehave("/d/mini_supervisely.zip", Answer(status=503), Answer(cut=10_000))
         mine = {
             **TINY,
+            "modes": modes(),
             "weights": {"pphumanseg_lite_generic": {"url": weights}},
             "datasets": {"mini_supervisely": {"url": data}},
         }
         (folder / "mine.yaml").write_text(yaml.safe_dump(mine))
         planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "--config", "mode=whole_infer")
         assert site.requests == [], "a plan fetches nothing"
-        done = snakemake(folder, "--configfile", "mine.yaml", "--config", "mode=whole_infer")
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield folder, site, planned.stdout + planned.stderr
+        jobs = {}
+        for mode in ENGINES:
+            done = snakemake(folder, "--configfile", "mine.yaml", "--config", f"mode={mode}")
+            assert done.returncode == 0, done.stdout + done.stderr
+            jobs[mode] = planned_jobs(done.stdout + done.stderr)
+        assert jobs["whole_infer"] == planned_jobs(planned.stdout + planned.stderr)
+        yield folder, site, jobs
 
 
-def test_nothing_is_trained(whole):
-    folder, _, plan = whole
-    assert planned_jobs(plan) == {
-        "make_tarball": 1,
-        "unpack_dataset": 1,
+each_mode = pytest.mark.parametrize("mode", ENGINES)
+
+
+@each_mode
+def test_nothing_is_trained(whole, mode):
+    folder, _, jobs = whole
+    data = {"make_tarball": 1, "unpack_dataset": 1} if mode == "whole_infer" else {}  # the other finds them made
+    assert jobs[mode] == data | {
         "take_released_weights": 1,
         "evaluate": 1,
         "export": 1,
-        "infer": ENGINES,
+        "infer": len(ENGINES[mode]),
         "write_run_config": 1,
         "conclude": 1,
         "page": 1,
     }
-    assert not list((folder / "results/whole_infer").rglob("history.csv"))
+    assert not list((folder / f"results/{mode}").rglob("history.csv"))
 
 
-def test_conclusions_are_green_and_say_what_ran(whole):
+@each_mode
+def test_conclusions_are_green_and_say_what_ran(whole, mode):
     folder, site, _ = whole
-    found = json.loads((folder / "results/whole_infer/conclusions.json").read_text(encoding="utf-8"))
-    assert found["red"] is False and found["mode"] == "whole_infer"
+    found = json.loads((folder / f"results/{mode}/conclusions.json").read_text(encoding="utf-8"))
+    assert found["red"] is False and found["mode"] == mode and found["scope"]["iterations"] is None
     ran = [cell for cell in found["cells"] if cell["status"] == "passed"]
     assert len(ran) == 3 + PASSED
     assert {cell["status"] for cell in found["cells"]} == {"passed", "unverified"}
     taken = next(cell for cell in ran if cell["stage"] == "train")
     assert taken["requested"]["weights"] == "pphumanseg_lite_generic"
     assert taken["metrics"]["member"] == "pphumanseg_lite_generic_192x192/model.pdparams"
-    assert taken["metrics"]["fetched_from"].startswith(site.url)
+    if mode == "whole_infer":  # the other takes what was fetched
+        assert taken["metrics"]["fetched_from"].startswith(site.url)
     evaluated = next(cell for cell in ran if cell["stage"] == "eval")
     assert 0 <= evaluated["metrics"]["miou"] <= 1
     for name in ("conclusions.md", "conclusions.zh.md", "conclusions.csv"):
-        assert MODEL in (folder / "results/whole_infer" / name).read_text(encoding="utf-8")
+        assert MODEL in (folder / "results" / mode / name).read_text(encoding="utf-8")
 
 
-def test_inference_takes_the_whole_test_list(whole):
+@each_mode
+def test_inference_takes_the_whole_test_list(whole, mode):
     folder, _, _ = whole
     listed = (folder / "results/data/mini_supervisely/test.txt").read_text().split("\n")
     names = sorted(line.split()[0].removeprefix("Images/").removesuffix(".jpg") for line in listed if line)
     assert len(names) == IMAGES["test"]
-    cells_run = [path for path in (folder / FOLDER / "infer").iterdir() if path.is_dir()]
-    assert len(cells_run) == ENGINES
-    for cell in (*cells_run, folder / FOLDER / "reference"):
+    released = folder / "results" / mode / MODEL / "released"
+    cells_run = [path for path in (released / "infer").iterdir() if path.is_dir()]
+    assert len(cells_run) == len(ENGINES[mode])
+    for cell in (*cells_run, released / "reference"):
         assert sorted(path.stem for path in cell.glob("*.png")) == names
 
 
-def test_status_lines_have_the_originals_form(whole):
+@each_mode
+def test_status_lines_have_the_originals_form(whole, mode):
     folder, _, _ = whole
-    text = (folder / "results/whole_infer/results_python.log").read_text(encoding="utf-8")
-    assert text.splitlines()[0] == f"{'-' * 24} whole_infer {'-' * 24}"
+    text = (folder / f"results/{mode}/results_python.log").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == f"{'-' * 24} {mode} {'-' * 24}"
     form = re.compile(rf"\033\[33m Run successfully with command - {MODEL} - .+ - \S+\.log  \033\[0m")
     lines = text.splitlines()[1:]
     assert lines and all(form.fullmatch(line) for line in lines)
@@ -143,7 +168,7 @@ def test_status_lines_have_the_originals_form(whole):
 def test_every_byte_is_fetched_once_although_the_server_failed(whole):
     folder, site, _ = whole
     for path, content in site.files.items():
-        assert sum(request.sent for request in site.asked(path)) == len(content)
+        assert sum(request.sent for request in site.asked(path)) == len(content), "also where two modes need it"
     recorded = yaml.safe_load((folder / "results/checksums.yaml").read_text())
     assert set(recorded) == {site.url + path for path in site.files}
 
@@ -160,12 +185,15 @@ def test_offline_afterwards_nothing_is_to_do_and_nothing_is_missed(whole):
     assert len(site.requests) == asked
 
 
-@pytest.mark.parametrize("mode", ["lite_train_lite_infer", "lite_train_whole_infer", "whole_train_whole_infer"])
-def test_the_other_modes_train_and_take_no_released_weights(whole, mode):
+def test_one_model_is_trained_beside_anothers_released_weights(whole):
     folder, _, _ = whole
-    planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "--config", f"mode={mode}")
+    models = [MODEL, "pp_humanseg_mobile"]
+    one = {"models": models, "model_zoo": {MODEL: {"settings": {"train": {"checkpoints": "released"}}}}}
+    (folder / "one.yaml").write_text(yaml.safe_dump(one))
+    planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "one.yaml", "--config", "mode=smoke")
     jobs = planned_jobs(planned.stdout + planned.stderr)
-    assert jobs["train"] == 1 and "take_released_weights" not in jobs and "fetch_weights" not in jobs
+    kinds = ("train", "take_released_weights", "evaluate", "export", "infer")
+    assert [jobs[kind] for kind in kinds] == [1, 1, 2, 2, 2 * 6]
 
 
 MODES = {  # iterations of training, images of inference (None: the whole list), data set of street scenes
@@ -186,7 +214,7 @@ def test_modes_do_what_the_originals_do(root, mode):
     assert table.dataset("ocrnet_hrnetw18") == dataset
     found = {cell.requested.get("iters") for cell in table.planned("train")}
     assert found == {iters}
-    flags = [list(cell.flags) for cell in table.planned("infer")]
+    flags = [cell.options for cell in table.planned("infer")]
     assert flags
     for words in flags:
         assert (int(words[words.index("--images") + 1]) if "--images" in words else None) == images

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, statuses
+from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, stages, statuses
 from segcert.cells import Cell, CellTable
 from segcert.masking import masked
 from segcert.sections import per_model
 
 RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS, "record_file")
-# The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
-READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
+UNREAD = (".tar", ".csv")  # a tar and a history are read by no stage that is made from theirs
 # The scope of conclusions that do not tell of it, as those of an earlier version.
 NOTHING_SAID = {
     "models": [],
@@ -81,6 +80,9 @@ class Conclusions:
         }
 
     def select(self, **fields: Any) -> list[dict[str, Any]]:
+        """The cells with these fields, of themselves or of what they request."""
+        if "stage" in fields:
+            stages.by_name(fields["stage"])
         return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
 
 
@@ -125,7 +127,7 @@ def scope_of(table: CellTable) -> dict[str, Any]:
     settings = table.settings
     asked = settings["models"]
     sources = {settings["datasets"][table.dataset(model)]["source"] for model in asked}
-    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked] if table.trains else []
+    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked if table.trains(model)]
     return {
         "models": list(asked),
         "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],
@@ -139,7 +141,8 @@ def _source(path: str, lost: bool) -> dict[str, Any]:
     """What a data set's or a weight file's record comes to, in the form of a cell."""
     name = Path(path).name.removesuffix(".json")
     base: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None, "stage": "data", "cell": name,
+        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None,
+        "stage": stages.DATA.name, "cell": name,
         "train_cell": None, "topology": None, "reason": None, "requested": {}, "record": path,
     }  # fmt: skip
     try:
@@ -257,7 +260,7 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
 
 
 def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:
-    return parent["stage"] in READ[cell.stage] and Path(path).suffix not in (".tar", ".csv")
+    return parent["stage"] in cell.definition.reads and Path(path).suffix not in UNREAD
 
 
 def _holds(words: list[str], part: list[str]) -> bool:
@@ -273,7 +276,7 @@ def title(cell: Mapping[str, Any]) -> str:
     requested = cell["requested"]
     if cell["stage"] == "infer":
         threads = f" · {requested['threads']}T" if requested.get("device") != "gpu" and "threads" in requested else ""
-        return f"{requested.get('engine')} {requested.get('precision')}{threads}"
+        return f"{requested.get('engine')} {precision_label(requested)}{threads}"
     return str(cell["cell"])
 
 
@@ -285,9 +288,10 @@ def full_title(cell: Mapping[str, Any]) -> str:
 
 
 def precision_label(requested: Mapping[str, Any]) -> str:
+    """The precision, or in its place what is asked for that has none: weights, or what is not done here."""
     if requested.get("precision") == "amp":
         return f"AMP {requested['level']} {requested['dtype']}"
-    return str(requested.get("precision", "released weights"))
+    return str(requested.get("precision") or requested.get("what") or "released weights")
 
 
 def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:

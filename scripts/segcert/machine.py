@@ -297,7 +297,7 @@ def paddle_build(python: str = sys.executable) -> dict[str, Any]:
 # Library -> why its build in an interpreter's environment does not compute on these GPUs; None where it does.
 GPU_LIBRARIES: dict[str, Callable[[str, Sequence[Mapping[str, Any]]], str | None]] = {
     "paddle": lambda python, found: why_paddle_has_no_gpu(paddle_build(python), found),
-    "onnxruntime": lambda python, found: why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
+    "onnxruntime": lambda python, _: why_onnxruntime_has_no_gpu(package_folder("onnxruntime", python)),
 }
 
 

@@ -11,37 +11,24 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines
+from segcert import engines, stages
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
-from segcert.sections import merge, of_model, only, without
+from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
-MODE_SECTIONS = (
-    "models",
-    "seed",
-    "data",
-    "input_size",
-    "train",
-    "evaluate",
-    "export",
-    "infer",
-    "evidence",
-    "gates",
-    "benchmark",
-    "compare",
-)
+MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "evidence", "benchmark", "compare")
 
 
 def completed(
@@ -74,30 +61,46 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     """
     config = _typed(config, overrides)
     _check(config, overrides, source)
-    modes = config["modes"]
-    mode = config["mode"]
-    if mode not in modes:
-        raise ConfigError(
-            _message(source, overrides, ["mode"], mode, f"one of {', '.join(modes)}{_meant(mode, modes)}")
-        )
-    own = {key: only(config[key], overrides[key]) for key in MODE_SECTIONS if key in overrides}
-    chosen: dict[str, Any] = {}
+    mode = _mode(config, overrides, source)
+    # What the user gave stands in `config` already. It is laid on once more over each layer that it wins over.
+    given = {key: only(config[key], overrides[key]) for key in overrides if key in config}
+    over_mode = {key: value for key, value in given.items() if key in MODE_SECTIONS}
+    layers: list[Mapping[str, Any]] = [config, mode, over_mode]
     said: dict[str, Any] = {}
     if config["params_file"]:
-        made, said["params"] = layer.layer(config, merge(config, modes[mode], own))
-        mine = {key: only(config[key], overrides[key]) for key in overrides if key in config}
-        config = merge(config, made, mine)
-        chosen = {"models": made["models"]}
-    settings = merge(config, modes[mode], chosen, own)
-    for name, entry in settings["model_zoo"].items():
-        if "settings" in entry:
-            user = overrides.get("model_zoo", {}).get(name, {}).get("settings", {})
-            entry["settings"] = merge(without(entry["settings"], own), only(entry["settings"], user))
+        made, said["params"] = layer.layer(config, _laid(layers, given))
+        # A mode's `models` are not those of the files, whose other keys are a model's own and so go over the mode.
+        layers = [config, made, given, mode, {"models": made["models"]}, over_mode]
+    settings = _laid(layers, given)
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
     settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
     return {**settings, **said}
+
+
+def _mode(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """What the chosen mode changes."""
+    modes, name = config["modes"], config["mode"]
+    if name not in modes:
+        allowed = f"one of {', '.join(modes)}{_meant(name, modes)}"
+        raise ConfigError(_message(source, overrides, ["mode"], name, allowed))
+    changes: Mapping[str, Any] = modes[name]
+    return changes
+
+
+def _laid(layers: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers, later ones over earlier ones; and a model's `settings` less what the user gave for all models.
+
+    The user's own settings of a model go over that in turn.
+    """
+    settings = merge(*layers)
+    for_all = {key: given[key] for key in MODEL_SECTIONS if key in given}
+    for name, entry in settings["model_zoo"].items():
+        if "settings" in entry:
+            users = given.get("model_zoo", {}).get(name, {}).get("settings", {})
+            entry["settings"] = merge(without(entry["settings"], for_all), only(entry["settings"], users))
+    return settings
 
 
 def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,9 +148,9 @@ def _errors(settings: Mapping[str, Any]) -> list[Any]:
     # JSON knows no infinity, takes 50.0 for an integer, and text with a zero byte for text, which no command takes.
     kinds = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
-            "number": lambda checker, value: type(value) in (int, float) and math.isfinite(value),
-            "string": lambda checker, value: isinstance(value, str) and "\0" not in value,
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+            "string": lambda _, value: isinstance(value, str) and "\0" not in value,
         }
     )
     validator = validators.extend(Draft202012Validator, type_checker=kinds)
@@ -316,6 +319,10 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
             re.compile(known["error"])
         except re.error as error:
             yield ["known_failures", number, "error"], known["error"], f"a regular expression ({error})"
+        asked = known["match"].get("stage", [])
+        for name in [asked] if isinstance(asked, str) else asked:
+            if name not in stages.OF_CELLS:
+                yield ["known_failures", number, "match", "stage"], name, f"of {', '.join(stages.OF_CELLS)}"
     paths = [(["model_zoo", name, "config"], entry["config"]) for name, entry in settings["model_zoo"].items()]
     for section in ("datasets", "weights"):
         paths += [([section, name, "path"], entry.get("path") or "") for name, entry in settings[section].items()]
@@ -346,11 +353,12 @@ def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[st
     train, infer = (of_model(settings, model, key) if model else settings[key] for key in ("train", "infer"))
     place = ["model_zoo", model, "settings"] if model else []
     missing = [topology for topology in infer["from_topologies"] if topology not in train["topologies"]]
-    if missing and settings["mode"] != "whole_infer":
+    trains = train["checkpoints"] == TRAINED
+    if missing and trains:
         allowed = f"of train.topologies: {', '.join(train['topologies'])}"
         yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
     wanted, trained = infer["from_precision"], [entry["precision"] for entry in train["precisions"]]
-    if infer["from_topologies"] and settings["mode"] != "whole_infer" and wanted not in ("auto", "all", *trained):
+    if infer["from_topologies"] and trains and wanted not in ("auto", "all", *trained):
         allowed = f"auto, all, or of train.precisions: {', '.join(dict.fromkeys(trained))}"
         yield _message(source, overrides, [*place, "infer", "from_precision"], wanted, allowed)
     if infer["max_warmup"] < infer["warmup"]:

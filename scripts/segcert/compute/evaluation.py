@@ -20,37 +20,25 @@ from segcert.data import layouts
 from segcert.data.images import read_label, write_label
 from segcert.errors import StageError
 from segcert.files import write_json
+from segcert.requests.evaluate import Evaluate
 from segcert.stage.progress import progress, say
 from segcert.stage.worker import Result
 
 
-def evaluate(
-    config_path: str,
-    dataset: str,
-    checkpoint: str,
-    reference: Path,
-    *,
-    device: str,
-    as_exported: bool,
-    images: int | None,
-    reference_images: int | None,
-    input_size: list[int] | None,
-) -> Result:
+def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str, reference: Path) -> Result:
     """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
 
     Args:
         reference: folder that gets the fp32 label maps of the inference list, at the model's size:
             what every inference cell of this checkpoint must reproduce.
-        as_exported: evaluate under the exported model's transforms.
-        images: at most so many of the validation split; None: all.
-        reference_images: at most so many of the inference list; None: all.
     """
-    use_device(device)
-    config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
+    use_device(request.device)
+    as_exported = request.transforms == "export"
+    config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
     probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
-    count = min(images or len(validation), len(validation))
+    count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
     notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
@@ -73,7 +61,7 @@ def evaluate(
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, reference_images, confusion.empty())
+        written = _write_reference(model, config, dataset, reference, request.reference_images, confusion.empty())
     bar.close()
     probe.remove()
     if not confusion.counted:

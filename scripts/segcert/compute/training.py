@@ -22,14 +22,14 @@ import paddle.distributed as dist
 from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
-from segcert import proof
+from segcert import modelkeys, proof
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
-from segcert.compute.preprocess import Preprocess
 from segcert.compute.snapshots import BROKEN, Snapshots
 from segcert.errors import StageError
 from segcert.numbers import finite
+from segcert.requests.train import Train
 from segcert.stage.progress import progress, say
 from segcert.stage.worker import Result, die_with_parent
 
@@ -51,12 +51,29 @@ class NonFiniteLoss(StageError):
     """The loss became NaN or infinite, in a step that was taken or in too many that were not."""
 
 
-class SnapshotPlan(NamedTuple):
-    """Folder of a training's snapshots, what it is the training of, and the iterations between two."""
+class Files(NamedTuple):
+    """What a training reads and makes.
+
+    Attributes:
+        config: PaddleSeg configuration of the model.
+        dataset: folder of the data set.
+        checkpoint: file for the weights (`paddle.save` of the state dict).
+        history: CSV file, a row per iteration: HISTORY. Losses are rank 0's; ips counts all ranks' images.
+        backbone_weights: of the backbone, to start from; None: from scratch.
+    """
+
+    config: str
+    dataset: str
+    checkpoint: Path
+    history: Path
+    backbone_weights: str | None = None
+
+
+class Kept(NamedTuple):
+    """Folder of a training's snapshots, and what it is the training of."""
 
     folder: Path
     identity: str
-    every: int
 
 
 @dataclass(frozen=True)
@@ -79,34 +96,11 @@ class Precision:
         )
 
 
-def train(
-    config_path: str,
-    dataset: str,
-    checkpoint: Path,
-    history: Path,
-    *,
-    device: str,
-    precision: Precision,
-    iters: int,
-    batch_size: int,
-    seed: int,
-    workers: int,
-    log_iters: int,
-    input_size: list[int] | None = None,
-    backbone_weights: str | None = None,
-    snapshots: SnapshotPlan | None = None,
-) -> Result:
+def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     """Train a model and write its checkpoint and its history (on rank 0).
 
     Args:
-        config_path: PaddleSeg configuration of the model.
-        dataset: folder of the data set.
-        checkpoint: file for the weights (`paddle.save` of the state dict).
-        history: CSV file, a row per iteration: HISTORY. Losses are rank 0's; ips counts all ranks' images.
-        batch_size: per rank.
-        workers: data loader processes per rank.
-        input_size: [width, height] of the crops, if not the configuration's.
-        snapshots: where to go on from and how often to save; None: start anew and save nothing.
+        kept: snapshots to go on from, and to save; None: start anew and save nothing.
 
     Raises:
         NonFiniteLoss: at the first loss that is not a number. Where the loss is scaled (float16) such a step is left
@@ -115,24 +109,29 @@ def train(
         Unverified: the device is not to be had here.
     """
     ranks = dist.ParallelEnv().nranks
+    device, iters, batch_size = request.device, request.iters, request.batch_size
+    precision = Precision(request.precision, request.level, request.dtype)
     use_device(device, ranks, precision.dtype)
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
     notes: list[str] = []
-    saved = snapshots and Snapshots(*snapshots, rank, ranks, dist.barrier if ranks > 1 else lambda: None)
+    barrier = dist.barrier if ranks > 1 else lambda: None
+    saved = kept and Snapshots(kept.folder, kept.identity, request.snapshot_iters, rank, ranks, barrier)
 
     def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
         """The rows so far, the batches from there on, and what is trained; from a snapshot's content or anew."""
         rows = list(content["rows"]) if content else []
-        config = components.load_config(config_path, dataset, input_size, iters, batch_size, backbone_weights)
+        start = components.Start({modelkeys.BACKBONE: files.backbone_weights} if files.backbone_weights else {})
+        config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
         build = components.builder(config)
-        notes[:] = feeding.hold({"train": build.train_dataset, "val": build.val_dataset}, dataset, told=("train",))
-        _require_exportable_size(config, build.val_dataset)
-        batches = _batches(components.CheckedDataset(build.train_dataset), batch_size, workers, seed, len(rows))
-        components.seed_all(seed)  # the same on every rank: they must start from equal weights
+        held = {"train": build.train_dataset, "val": build.val_dataset}
+        notes[:] = feeding.hold(held, files.dataset, told=("train",))
+        dataset = components.CheckedDataset(build.train_dataset)
+        batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
+        components.seed_all(request.seed)  # the same on every rank: they must start from equal weights
         build.model = _over_ranks(build.model, device, ranks)
-        components.seed_all(seed + rank)
+        components.seed_all(request.seed + rank)
         return rows, batches, _State(build, precision, content and content["state"])
 
     found, resumed_at = saved.latest() if saved else None, []
@@ -153,7 +152,7 @@ def train(
     parallel = paddle.DataParallel(model) if ranks > 1 else model
     first = len(rows) + 1
     shape: list[int] = []
-    bar = progress(iters if rank == 0 else 0, Path(config_path).stem)
+    bar = progress(iters if rank == 0 else 0, Path(files.config).stem)
     started = time.perf_counter()
     for iteration in range(first, iters + 1):
         begun = time.perf_counter()
@@ -173,12 +172,12 @@ def train(
         rows.append(dict(zip(HISTORY, values, strict=True)))
         bar.update()
         if problem := _problem(rows, iters):
-            _write_history(history, rows, rank)
+            _write_history(files.history, rows, rank)
             raise NonFiniteLoss(
                 f"{problem} (lr {lr:g}, loss scale {scaling.scale:g}); the log has the iterations before"
             )
-        if iteration % log_iters == 0 or iteration == iters:
-            say(_line(rows[-log_iters:], iters))
+        if iteration % request.log_iters == 0 or iteration == iters:
+            say(_line(rows[-request.log_iters :], iters))
         if saved and saved.due(iteration, iters):
             saved.save(iteration, {"rows": rows, "state": state.content(), "resumed_at": resumed_at})
     bar.close()
@@ -190,8 +189,8 @@ def train(
     if device == "gpu":
         metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
     if rank == 0:
-        paddle.save(model.state_dict(), str(checkpoint))
-        _write_history(history, rows, rank)
+        paddle.save(model.state_dict(), str(files.checkpoint))
+        _write_history(files.history, rows, rank)
     effective = {
         "device": paddle.get_device().split(":")[0],
         "devices": ranks,
@@ -203,12 +202,6 @@ def train(
         "batch_norms": _batch_norms(model, ranks),
     }
     return Result(effective, metrics, gates)
-
-
-def _require_exportable_size(config: Any, validation: Any) -> None:
-    """Before hours of training: prepare an image as for the exported model, and see whether it comes to its size."""
-    image, _ = validation.file_list[0]
-    Preprocess(config.dic["export"]["transforms"], components.export_size(config))(image)
 
 
 class _State:
@@ -348,7 +341,7 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int =
     sampler = _Batches(dataset, batch_size, done)
     seeded = _Seeded(dataset, seed)
 
-    def start_worker(worker: int) -> None:
+    def start_worker(_worker: int) -> None:
         die_with_parent()  # it may wait in a full queue and never notice
         cv2.setNumThreads(1)
 

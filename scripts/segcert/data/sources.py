@@ -12,7 +12,7 @@ from typing import Any
 
 from segcert.data.download import MIRRORS, OFFLINE
 from segcert.masking import bare, masked
-from segcert.sections import merge
+from segcert.sections import RELEASED, merge, of_model
 
 Settings = Mapping[str, Any]
 
@@ -88,10 +88,21 @@ def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
             by_modes.setdefault(", ".join(modes), []).append(model)
         words[key] = [f"{', '.join(models)} (modes {modes})" for modes, models in by_modes.items()]
     for model, entry in settings["model_zoo"].items():
-        for field, purpose in (("backbone_weights", "backbone"), ("released_weights", "mode whole_infer")):
-            if entry.get(field):
+        modes = _taking_released(settings, model)
+        released = f"mode{'s' if len(modes) > 1 else ''} {', '.join(modes)}" if modes else None
+        for field, purpose in (("backbone_weights", "backbone"), ("released_weights", released)):
+            if entry.get(field) and purpose:
                 words.setdefault(("weights", entry[field]), []).append(f"{model} ({purpose})")
     return words
+
+
+def _taking_released(settings: Settings, model: str) -> list[str]:
+    """The modes that take the model's released weights and do not train it."""
+    return [
+        mode
+        for mode, changes in settings["modes"].items()
+        if of_model(merge(settings, changes), model, "train")["checkpoints"] == RELEASED
+    ]
 
 
 def table(settings: Settings) -> str:

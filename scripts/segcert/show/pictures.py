@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segcert import statuses
+from segcert import stages, statuses
 from segcert.conclusions import precision_label
 from segcert.data import layouts
 from segcert.data.images import read_label
@@ -88,7 +88,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
         requested = cell["requested"]
         distinct.setdefault((requested.get("device"), requested.get("engine"), precision_label(requested)), cell)
     chosen = list(distinct.values())[:MOST_ENGINES]
-    reference = _labels_or_none(Path(worst["record"]).parent.parent / "reference" / name)
+    reference = _labels_or_none(Path(stages.INFER.folder(worst["record"], worst["cell"]), stages.REFERENCE, name))
     predicted = [(cell, _labels_or_none(folders[id(cell)] / name)) for cell in chosen]
     fitted = _fit(*size)
     maps = [labels for labels in (truth, reference, *(labels for _, labels in predicted)) if labels is not None]

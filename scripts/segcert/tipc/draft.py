@@ -12,10 +12,11 @@ from segcert.tipc.params import Meaning
 
 @dataclass
 class Model:
-    """An entry of `model_zoo` in the making."""
+    """An entry of `model_zoo` in the making; `trains`: whether this run trains it, or takes its released weights."""
 
     path: Path
     meaning: Meaning
+    trains: bool
     entry: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     skipped: list[dict[str, Any]] = field(default_factory=list)

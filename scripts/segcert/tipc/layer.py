@@ -15,14 +15,13 @@ from typing import Any
 
 from segcert import modelconfig
 from segcert.errors import ConfigError
-from segcert.sections import per_model
+from segcert.sections import TRAINED, of_model, per_model
 from segcert.tipc import params, planned, support
 from segcert.tipc.draft import Model, slug
 from segcert.tipc.params import Command, Devices, Meaning, ParamsError, Problem, Trainer
 from segcert.tipc.support import CPU_VALUES, GPU_VALUES
 
 PATTERN = "train_*infer_python*.txt"
-WHOLE_INFER = "whole_infer"
 
 
 def files(named: str | list[str] | None) -> list[tuple[Path, bool]]:
@@ -45,14 +44,17 @@ def files(named: str | list[str] | None) -> list[tuple[Path, bool]]:
 
 
 def lint(
-    named: str | list[str], config: Mapping[str, Any], root: str | None = None, mode: str | None = None
+    named: str | list[str],
+    config: Mapping[str, Any],
+    root: str | None = None,
+    effective: Mapping[str, Any] | None = None,
 ) -> tuple[list[tuple[Path, Meaning]], list[Problem]]:
     """What params files ask for, and everything that is wrong with them.
 
     Args:
         config: a configuration, for the models that it knows (`model_zoo`).
         root: PaddleSeg's folder, if it is not to be found from the files.
-        mode: look only for the files of commands that this mode runs; None: of all.
+        effective: a run's settings: look only for the files of commands that it runs; None: of all.
     """
     meanings: list[tuple[Path, Meaning]] = []
     problems: list[Problem] = []
@@ -70,17 +72,17 @@ def lint(
             continue
         problems += found
         if meaning:
-            problems += _missing_files(path, meaning, config, root, mode)
+            problems += _missing_files(path, meaning, config, root, effective)
             meanings.append((path, meaning))
     return meanings, problems
 
 
 def _missing_files(
-    path: Path, meaning: Meaning, config: Mapping[str, Any], root: str | None, mode: str | None
+    path: Path, meaning: Meaning, config: Mapping[str, Any], root: str | None, effective: Mapping[str, Any] | None
 ) -> Iterator[Problem]:
     """Model configurations that cannot be found; a warning where the model is a known one."""
     known = canonical(config, meaning.model)
-    for command in _commands(meaning, mode):
+    for command in _commands(meaning, _trains(effective, known or meaning.model) if effective else None):
         name = command.option("--config")
         if name is None:
             yield Problem(str(path), command.line, f"{command.script}: no --config", error=known is None)
@@ -97,10 +99,17 @@ def _missing_files(
             yield Problem(str(path), command.line, str(error))
 
 
-def _commands(meaning: Meaning, mode: str | None) -> list[Command]:
-    """The commands whose configuration is read, each line once."""
-    trainers = [] if mode == WHOLE_INFER else meaning.trainers
-    released = meaning.released if mode in (None, WHOLE_INFER) else []
+def _trains(effective: Mapping[str, Any], name: str) -> bool:
+    """Whether a run trains a model, which may be one that its configuration does not know."""
+    known = name in effective["model_zoo"]
+    checkpoints: str = (of_model(effective, name, "train") if known else effective["train"])["checkpoints"]
+    return checkpoints == TRAINED
+
+
+def _commands(meaning: Meaning, trains: bool | None) -> list[Command]:
+    """The commands whose configuration is read, each line once; None: those of trainings and of released weights."""
+    trainers = [] if trains is False else meaning.trainers
+    released = [] if trains else meaning.released
     chosen = [trainer.command for trainer in trainers if support.unsupported_training(trainer) is None]
     chosen += [item.export for item in released if support.unsupported_release(item) is None]
     unique = {(command.line, command.option("--config")): command for command in chosen if command}
@@ -124,13 +133,13 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
 
     Args:
         config: the configuration with the user's values laid over it.
-        effective: the same with the mode's changes.
+        effective: the settings of the run but for what the params files say: the same with the mode's changes.
 
     Raises:
         ParamsError: with every error of every file.
     """
     root = config["paddleseg_root"]
-    meanings, problems = lint(config["params_file"], config, root, config["mode"])
+    meanings, problems = lint(config["params_file"], config, root, effective)
     if any(problem.error for problem in problems):
         raise ParamsError(problem for problem in problems if problem.error)
     known_files = {str(path) for path, _ in meanings}
@@ -138,9 +147,9 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
     said["notes"] += [f"{p.file}:{p.line}: {p.text}" for p in problems]
     made: dict[str, Any] = {"models": [], "model_zoo": {}, "data": {}, "datasets": {}, "weights": {}}
     for path, meaning in meanings:
-        model = Model(path, meaning)
         known = canonical(config, meaning.model)
         name = _unused(known or meaning.model, path, made["models"])
+        model = Model(path, meaning, _trains(effective, name))
         _translate(model, name, known, config, effective, root)
         made["models"].append(name)
         made["model_zoo"][name] = {**model.entry, "settings": model.settings, "skipped": model.skipped}
@@ -172,7 +181,6 @@ def _translate(
     root: str | None,
 ) -> None:
     """Fill in the entry, its settings and what is skipped."""
-    mode = config["mode"]
     existing = config["model_zoo"].get(known, {})
     model.entry.update(existing)
     model.entry.pop("settings", None)
@@ -181,18 +189,18 @@ def _translate(
     if known and name != known:
         model.note("model_name", f"a second file of {known}: it is planned as {name}")
         model.settings["input_size"] = per_model(effective["input_size"], known)
-    command = _released(model, effective) if mode == WHOLE_INFER else _training(model, name, mode, effective)
+    command = _training(model, name, config["mode"], effective) if model.trains else _released(model, effective)
     reason = planned.place(model, command, known, config, effective, root)
     if reason:
-        _skip_everything(model, effective, reason)
+        _skip_everything(model, reason)
     _evaluation(model, command)
     _inference(model)
     _remarks(model)
 
 
-def _skip_everything(model: Model, effective: Mapping[str, Any], reason: str) -> None:
+def _skip_everything(model: Model, reason: str) -> None:
     """Every row that was to run, skipped for one reason."""
-    if effective["mode"] == WHOLE_INFER:
+    if not model.trains:
         if not any(item["name"] == "released" for item in model.skipped):
             model.skip("train", "released", "released", "released weights", reason)
         return
@@ -316,7 +324,7 @@ def _precision(command: Command) -> dict[str, str]:
 
 
 def _released(model: Model, effective: Mapping[str, Any]) -> Command | None:
-    """Mode whole_infer: the released weights that are exported; the command of their export."""
+    """In place of a training: the released weights that are exported; the command of their export."""
     model.settings["train"] = {}
     command = None
     for number, released in enumerate(model.meaning.released):
@@ -343,7 +351,7 @@ def _released(model: Model, effective: Mapping[str, Any]) -> Command | None:
 def _evaluation(model: Model, training: Command | None) -> None:
     """Every checkpoint is evaluated, whether the file says so or not; options that change it are skipped."""
     command = model.meaning.evaluation
-    if command is None or training is None or model.settings["train"] == {}:
+    if command is None or training is None or not model.trains:
         return
     reason = support.unsupported_command("eval", command)
     other = command.option("--config")
