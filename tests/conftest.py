@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers"), str(ROOT / "tests/corpus")]
 
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report", "README.md")
 

@@ -172,7 +172,7 @@ def manifest(folder: Path | str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         counted = content["counts"].keys() >= set(SPLITS)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageError(f"{path}: is not the manifest of a data set: {error!r}; unpack it again") from None
     if not counted:
         raise StageError(f"{path}: does not say what its labels hold; unpack it again")
