@@ -182,6 +182,17 @@ def oriented(orientation: int, kind: str = "JPEG") -> Callable[[bytes], bytes]:
     return change
 
 
+def grey_oriented(orientation: int) -> Callable[[bytes], bytes]:
+    """A label with an EXIF orientation in its PNG."""
+
+    def change(content: bytes) -> bytes:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return saved(picture(content), "PNG", exif=exif)
+
+    return change
+
+
 def as_shown(orientation: int) -> Callable[[bytes], bytes]:
     """A label turned as a picture of that orientation is shown."""
 

@@ -33,6 +33,7 @@ CHUNK = 32  # files of a thread between two looks at what the decoders printed
 MOST_VALUES = 65536  # different numbers in the labels of a split
 ORIENTATION = 0x0112  # of EXIF
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
+TURNED = ("JPEG", "MPO", "PNG")  # by OpenCV, as their EXIF orientation says
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
 TELLS = ("JPEG", "MPO", "PNG")
 # What a decoder says of notes beside the picture, such as a colour profile: all pixels are what they were.
@@ -51,7 +52,7 @@ class Seen:
     Attributes:
         size: [width, height] as decoded; None where it could not be.
         problem: in words, why it is refused.
-        orientation: of an image that OpenCV turned or mirrored, as its EXIF says; else None.
+        orientation: of EXIF, where it says that the picture is to be turned or mirrored; else None.
         notes: keys of REMARKS.
         values: of a label: class -> pixels.
     """
@@ -67,6 +68,10 @@ class Seen:
 REMARKS = {
     "turned": "turned or mirrored by their EXIF orientation, as OpenCV does: their labels must be drawn on the image "
     "as it is shown, and nothing here can see whether they are",
+    "not turned": "used as they are stored, because OpenCV does not turn their format by its EXIF orientation: their "
+    "labels must be drawn on the image as it is stored, and nothing here can see whether they are",
+    "label turned": "turned or mirrored by their orientation, as Pillow, and so PaddleSeg, does with labels in TIFF",
+    "label not turned": "used as they are stored, whatever their EXIF orientation says: PaddleSeg turns no labels",
     "deep": "of 16 bits a channel, of which OpenCV, and so PaddleSeg, keeps the upper 8",
     "frames": "of several pictures, of which OpenCV, and so PaddleSeg, reads the first",
     "beside": "with notes beside the picture that their decoder does not understand, such as a colour profile; the "
@@ -126,7 +131,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     return Inspected(
         {"dataset": name, "layout": layout, "splits": splits, "counts": counts, "files": files},
         {path: seen.values for path, seen in seen_labels.items()},
-        [*_shared(splits, seen_images), *_remarks(seen_images)],
+        [*_shared(splits, seen_images), *_remarks("images", seen_images), *_remarks("labels", seen_labels)],
     )
 
 
@@ -173,11 +178,9 @@ def look_at_image(path: Path) -> Seen:
         return seen
     seen.size = (image.shape[1], image.shape[0])
     notes = ["frames"] if head.frames > 1 and head.kind != "MPO" else []
-    if head.orientation not in (None, 1):
-        stored = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if stored is not None and (stored.shape != image.shape or not np.array_equal(stored, image)):
-            seen.orientation = head.orientation
-            notes.append("turned")
+    if head.orientation:
+        seen.orientation = head.orientation
+        notes.append("turned" if head.kind in TURNED else "not turned")
     if head.kind not in EIGHT_BITS:
         depth = _depth(path, head)
         if depth.kind == "f":
@@ -195,6 +198,7 @@ class _Head(NamedTuple):
 
     Attributes:
         kind: the format; None where Pillow knows none.
+        orientation: of EXIF, or of a TIFF, where it is not the usual one.
         refused: in words, why nobody should decode it.
     """
 
@@ -213,9 +217,9 @@ class _Head(NamedTuple):
                 raw = " ".join(str(tile[3]) for tile in opened.tile[:1])
                 # Of a PNG, Pillow decodes all of it to see whether there is one behind the picture.
                 exif = {} if opened.format == "PNG" and b"eXIf" not in path.read_bytes() else opened.getexif()
-                orientation = exif.get(ORIENTATION)
+                turn = exif.get(ORIENTATION)
                 frames = getattr(opened, "n_frames", 1)
-                return cls(opened.format, orientation if isinstance(orientation, int) else None, frames, raw)
+                return cls(opened.format, turn if turn in range(2, 9) else None, frames, raw)
         except Image.DecompressionBombError as error:
             return cls(refused=f"is too large to be decoded: {error}")
         except Exception:  # Pillow's readers raise nearly anything: OpenCV, which is used, may know better
@@ -270,6 +274,10 @@ def look_at_label(path: Path) -> Seen:
     else:
         seen.size = (label.shape[1], label.shape[0])
         seen.values = histogram(label)
+        head = _Head.of(path)
+        if head.orientation:
+            seen.orientation = head.orientation
+            seen.notes = ("label turned" if head.kind == "TIFF" else "label not turned",)
     return seen
 
 
@@ -374,16 +382,20 @@ def _faults(
             yield f"{place}: {label}: is its own image, byte for byte"
         elif own.size and its_label.size and own.size != its_label.size:
             sizes = f"is {its_label.size[0]}x{its_label.size[1]}, its image is {own.size[0]}x{own.size[1]}"
-            yield f"{place}: {label}: {sizes}{_turned(own)}; they must be equal"
+            yield f"{place}: {label}: {sizes}{_turned(own, its_label)}; they must be equal"
 
 
-def _turned(image: Seen) -> str:
-    if image.orientation is None:
-        return ""
-    return (
-        f" as every decoder here shows it, turned by its EXIF orientation {image.orientation} (save the label as the "
-        "image is shown, or take the orientation out of the image)"
-    )
+def _turned(image: Seen, label: Seen) -> str:
+    """What an EXIF orientation has to do with it, to go behind the sizes."""
+    told = []
+    if image.orientation:
+        applied = "is applied to it" if "turned" in image.notes else "is not applied to it"
+        told.append(f"the image's EXIF orientation {image.orientation} {applied} by OpenCV")
+    if label.orientation:
+        applied = "is applied to it" if "label turned" in label.notes else "is not applied to it"
+        told.append(f"the label's EXIF orientation {label.orientation} {applied} by Pillow")
+    fit = "draw the label on the image as it is read, or take the orientation out of the file"
+    return f" ({'; '.join(told)}: {fit})" if told else ""
 
 
 def _counts(pairs: layouts.Pairs, seen_labels: Mapping[str, Seen]) -> dict[str, Any]:
@@ -417,8 +429,8 @@ def _shared(splits: Mapping[str, layouts.Pairs], seen_images: Mapping[str, Seen]
                 )
 
 
-def _remarks(seen_images: Mapping[str, Seen]) -> Iterator[str]:
+def _remarks(what: str, files: Mapping[str, Seen]) -> Iterator[str]:
     for key, words in REMARKS.items():
-        which = [path for path, seen in seen_images.items() if key in seen.notes]
+        which = [path for path, seen in files.items() if key in seen.notes]
         if which:
-            yield f"{len(which)} of the {len(seen_images)} images are {words} (such as {which[0]})"
+            yield f"{len(which)} of the {len(files)} {what} are {words} (such as {which[0]})"
