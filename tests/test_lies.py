@@ -321,6 +321,7 @@ def test_an_evaluation_without_proof_is_not_believed(trained):
     assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
+    assert "no pixel of its labels was counted" in lies(classes_present=0)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
