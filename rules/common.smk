@@ -29,7 +29,7 @@ from segcert import (
     settings,
     stages,
 )
-from segcert.data import sources
+from segcert.data import classes, sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
@@ -92,6 +92,11 @@ os.environ.update(
     **{supervisor.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
+    **classes.environment(
+        (TABLE.dataset(name), name, str(file))
+        for name, file in zip(SETTINGS["models"], model_files)
+        if any(cell.model == name for cell in PLANNED)
+    ),
 )
 ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"

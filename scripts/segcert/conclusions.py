@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ class Conclusions:
 
     Attributes:
         scope: what a reader must know of how much was asked for: see `scope_of`.
+        notes: what is odd about the data and was not refused: see `notes_of`.
     """
 
     mode: str
     cells: list[dict[str, Any]]
     certificates: list[dict[str, Any]] = field(default_factory=list)
     scope: dict[str, Any] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scope = {**NOTHING_SAID, **self.scope}
@@ -74,6 +76,7 @@ class Conclusions:
             "mode": self.mode,
             "red": self.red,
             "scope": self.scope,
+            "notes": self.notes,
             "counts": self.counts,
             "certificates": self.certificates,
             "cells": self.cells,
@@ -115,7 +118,27 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
             [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
         )
     ]
-    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table))
+    notes = notes_of(table, list(sources.values()), entries)
+    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table), notes)
+
+
+def notes_of(
+    table: CellTable, sources: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the records tell of the data: each note once, as `data` (set), `note` and the `models` that it is told of.
+
+    A note of the data set itself is told of no model.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for source in sources:
+        for note in (source.get("metrics") or {}).get("notes") or []:
+            found.setdefault((source["cell"], note), [])
+    for entry in entries:
+        for note in (entry.get("metrics") or {}).get("notes") or []:
+            models = found.setdefault((table.dataset(entry["model"]), note), [])
+            if entry["model"] not in models:
+                models.append(entry["model"])
+    return [{"data": data, "note": note, "models": models} for (data, note), models in found.items()]
 
 
 def scope_of(table: CellTable) -> dict[str, Any]:
