@@ -15,8 +15,21 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = os.path.relpath(ROOT / "scripts")
 
-from segcert import cells, code, files, gpus, locks, machine, modelconfig, processes, record, settings, stages
-from segcert.data import sources
+from segcert import (
+    cells,
+    code,
+    files,
+    gpus,
+    locks,
+    machine,
+    modelconfig,
+    modelkeys,
+    processes,
+    record,
+    settings,
+    stages,
+)
+from segcert.data import classes, sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
@@ -49,15 +62,24 @@ try:
     HARDWARE = machine.hardware(
         SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value
     )
-    if HERE and limit is None and HARDWARE.source == "auto" and HARDWARE.gpus:
+    if HERE and limit is None and HARDWARE.setting == "auto" and HARDWARE.gpus:
         # As many GPU jobs at a time as there are GPUs, counted as the plan and the leases count them.
         workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)
     PLANNED = TABLE.planned()
-    model_files = [shipped(SETTINGS["model_zoo"][name]["config"]) for name in SETTINGS["models"]]
+    # Of models of which nothing runs, nobody reads the configuration: a params file may have named none.
+    MODEL_FILES = {
+        name: shipped(SETTINGS["model_zoo"][name]["config"])
+        for name in dict.fromkeys(cell.model for cell in PLANNED)
+    }
     code.require_past(
-        [*ROOT.glob("scripts/**/*.py"), *(f for m in model_files for f in modelconfig.config_chain(m))]
+        [
+            *ROOT.glob("scripts/**/*.py"),
+            *(f for path in MODEL_FILES.values() for f in modelconfig.config_chain(path)),
+        ]
     )
+    if workflow.is_main_process:
+        TOLD = modelkeys.require((name, path, TABLE.decided(name)) for name, path in MODEL_FILES.items())
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -70,6 +92,11 @@ os.environ.update(
     **{supervisor.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
+    **classes.environment(
+        (TABLE.dataset(name), name, str(file))
+        for name, file in zip(SETTINGS["models"], model_files)
+        if any(cell.model == name for cell in PLANNED)
+    ),
 )
 ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"

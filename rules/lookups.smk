@@ -1,5 +1,6 @@
 """What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
 
+import functools
 import inspect
 
 
@@ -60,31 +61,51 @@ def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"
 
 
-def backbone_weights(wildcards):
-    """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.backbone(wildcards.model)
-    return [f"results/weights/{name}.pdparams"] if name else []
+@functools.cache
+def content_of(model):
+    """What a model's configuration holds, with what it inherits."""
+    return modelconfig.content(shipped(SETTINGS["model_zoo"][model]["config"]))
 
 
-def backbone_options(wildcards):
-    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+def fetched_weights(wildcards):
+    """Option -> file of the weights that a training starts from, of those that the run's configuration names."""
+    return {
+        f"--{kind.replace('_', '-')}": f"results/weights/{name}.pdparams"
+        for kind, name in TABLE.starts(wildcards.model).items()
+    }
+
+
+def starting_weights(wildcards):
+    """All files of weights that a training starts from, with those that the model's configuration names itself."""
+    own = modelkeys.files(content_of(wildcards.model), TABLE.decided(wildcards.model))
+    return list(dict.fromkeys([*fetched_weights(wildcards).values(), *own]))
+
+
+def starting_options(wildcards):
+    """What a training is told of them; nothing where there are none."""
+    words = [word for pair in fetched_weights(wildcards).items() for word in pair]
+    if starting_weights(wildcards):
+        share = TABLE.section(wildcards.model, "gates")["pretrained_share"]
+        words += ["--min-pretrained-share", str(share)]
+    left_out = modelkeys.left_out(content_of(wildcards.model), TABLE.decided(wildcards.model))
+    return words + [word for key in left_out for word in ("--leave-out", key)]
 
 
 def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
 
 
-def conclude_words(script, run_config, conclusions):
+def conclude_command(script, run_config, conclusions):
     """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
     return [script, "--run-config", run_config, "--json", conclusions]
 
 
-def page_words(script, run_config, conclusions, page):
+def page_command(script, run_config, conclusions, page):
     """The command line that makes the page, likewise."""
     return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
 
 
-def evidence_words(script, run_config, pack):
+def evidence_command(script, run_config, pack):
     """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
     return [script, "--run-config", run_config, "--but", f"results/{MODE}/evidence.log", "--pack", pack]
 

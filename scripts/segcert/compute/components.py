@@ -193,7 +193,7 @@ def _require_doable(
         input_size=input_size,
         export_size=input_size,
         transforms="export" if as_exported else "val",
-        entries={modelkeys.ENTRIES[key]: file for key, file in given.files.items()},
+        entries={modelkeys.ENTRIES[key]: given.files.get(key, "") for key in (*given.files, *given.left_out)},
         fetches=not given.left_out,
         strict=False,
     )
@@ -303,7 +303,7 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
         try:
             sample: dict[str, Any] = self._dataset[index]
         except StageError as error:
-            raise StageError(f"{label}: {error}") from None
+            raise StageError(str(error) if label in str(error) else f"{label}: {error}") from None
         except Exception as error:  # OpenCV answers None where it cannot decode, others raise
             raise StageError(
                 f"{image}: cannot be made into a training sample with {label}: {type(error).__name__}: {error}; "
