@@ -15,15 +15,16 @@ deferred.defer()
 import paddle  # noqa: E402
 
 from segcert.compute import components, exporting  # noqa: E402
+from segcert.requests.export import Export  # noqa: E402
 
 
 def main(path: str, width: str, height: str, folder: str) -> None:
-    size = [int(width), int(height)]
+    size = int(width), int(height)
     components.seed_all(1)
     model = components.builder(components.load_config(path, input_size=size)).model
     checkpoint = Path(folder) / "model.pdparams"
     paddle.save(model.state_dict(), str(checkpoint))
-    result = exporting.export(path, str(checkpoint), Path(folder) / "export", opset=13, input_size=size)
+    result = exporting.export(Export(input_size=size), path, str(checkpoint), Path(folder) / "export")
     (Path(folder) / "multiply_adds").write_text(str(result.metrics["multiply_adds"]), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-from segcert import cells, code, ending, locks, modelconfig
+from segcert import cells, code, ending, locks, stages
 from segcert.data import sources
 from segcert.errors import ConfigError
 from segcert.run import Run, Start

@@ -19,15 +19,15 @@ def signed(function):
 
 def planned_cell(stage_name, wildcards):
     """The planned cell that the wildcards name."""
-    name = wildcards.cell if stage_name == "infer" else None
     try:
-        return RUN.cell(stage_name, wildcards.model, wildcards.train_cell, name)
+        return RUN.cell(stage_name, wildcards.model, wildcards.train_cell, wildcards.get("cell"))
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
 
 def of_cell(stage_name, attribute):
     """A function of the wildcards: an attribute of the planned cell that they name."""
+    stages.by_name(stage_name)  # as this is read, and not when the first job is looked up
     return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
 
 
@@ -43,7 +43,7 @@ def model_config(wildcards):
 
 def model_config_bases(wildcards):
     """The files that the model's configuration inherits from."""
-    return [str(path) for path in modelconfig.config_chain(RUN.model_config(wildcards.model))[1:]]
+    return RUN.model_config_bases(wildcards.model)
 
 
 @signed
@@ -51,14 +51,14 @@ def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"
 
 
-def backbone_weights(wildcards):
-    """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.backbone(wildcards.model)
-    return [f"results/weights/{name}.pdparams"] if name else []
+def starting_weights(wildcards):
+    """All files of weights that a training starts from."""
+    return RUN.starting_weights(wildcards.model)
 
 
-def backbone_options(wildcards):
-    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+def starting_options(wildcards):
+    """What a training is told of them; nothing where there are none."""
+    return RUN.starting_options(wildcards.model)
 
 
 def released_weights(wildcards):

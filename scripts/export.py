@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from segcert import modelconfig
+from segcert import modelconfig, stages
+from segcert.requests.export import Export
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
 from segcert.stage.worker import Result, Staging
@@ -12,21 +13,23 @@ from segcert.stage.worker import Result, Staging
 def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import exporting
 
-    return exporting.export(
-        args.config, args.checkpoint, staging.path("export"), opset=args.opset, input_size=args.input_size
-    )
+    return exporting.export(Export.of(args), args.config, args.checkpoint, staging.path("export"))
 
 
 def main() -> int:
     options = parser(__doc__)
     options.add_argument("--config", required=True, help="PaddleSeg configuration of the model")
     options.add_argument("--checkpoint", required=True)
-    options.add_argument("--input-size", nargs=2, type=int, metavar=("W", "H"))
-    options.add_argument("--opset", type=int, default=13, help="ONNX operator set")
+    Export.add_to(options)
     options.add_argument("--export", required=True, help="the folder to make")
     args = parse(options)
-    requested = {"device": "cpu", "precision": "fp32", "input_size": args.input_size, "onnx": True, "opset": args.opset}
-    plan = Plan("export", requested, [*modelconfig.inputs(args.config), args.checkpoint], {"export": args.export}, work)
+    plan = Plan(
+        stages.EXPORT.name,
+        Export.of(args).requested,
+        [*modelconfig.inputs(args.config), args.checkpoint],
+        {"export": args.export},
+        work,
+    )
     return entry.run(args, plan)
 
 

@@ -5,8 +5,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from segcert import stages
 from segcert.data import archives, download
 from segcert.errors import StageError
+from segcert.requests.weights import Weights
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
 from segcert.stage.worker import Result, Staging
@@ -54,14 +56,17 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
 def main() -> int:
     options = parser(__doc__)
     options.add_argument(
-        "--stage", choices=["data", "train"], default="data", help="train: these are a model's released weights"
+        "--stage",
+        choices=[stages.DATA.name, stages.RELEASED.name],
+        default=stages.DATA.name,
+        help=f"{stages.RELEASED.name}: these are a model's released weights",
     )
-    options.add_argument("--weights-name", required=True, help="entry of `weights` in the configuration")
+    Weights.add_to(options)
     download.add_options(options)
     options.add_argument("--weights", required=True, help="the file to make")
     args = parse(options)
     inputs = [args.location] if args.source == "path" else []
-    plan = Plan(args.stage, {"device": "cpu", "weights": args.weights_name}, inputs, {"weights": args.weights}, work)
+    plan = Plan(args.stage, Weights.of(args).requested, inputs, {"weights": args.weights}, work)
     return entry.run(args, plan)
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from segcert import stages
 from segcert.data import download
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
@@ -49,7 +50,7 @@ def main() -> int:
     options.add_argument("--tarball", required=True, help="the tar to make")
     args = parse(options)
     plan = Plan(
-        "data",
+        stages.DATA.name,
         {"source": args.source},
         [args.location] if args.source == "path" else [],
         {"tarball": args.tarball},

@@ -26,7 +26,7 @@ def run(command: list[str], lease: leases.Lease) -> int:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return NOT_FOUND
     for number in PASSED_ON:
-        signal.signal(number, lambda received, frame: child.send_signal(received))
+        signal.signal(number, lambda received, _frame: child.send_signal(received))
     code = child.wait()
     return 128 - code if code < 0 else code
 

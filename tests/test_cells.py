@@ -43,7 +43,7 @@ def test_the_seeds_models_are_all_there(table):
 
 
 def test_seed_matrix_on_gpus(table):
-    planned = table(GPU).planned("train", "eval", "export", "infer")
+    planned = table(GPU).planned()
     amp = [c for c in planned if c.stage == "train" and c.requested["precision"] == "amp"]
     assert Counter((c.model, c.topology) for c in amp) == {(m, t): 1 for m in EIGHT for t in ("single", "multi")}
     assert {(c.requested["level"], c.requested["device"]) for c in amp} == {("O1", "gpu")}
@@ -201,30 +201,3 @@ def test_doubled_cells_are_refused(table):
     doubled.settings["infer"]["batch_sizes"] = [1, 1]
     with pytest.raises(ValueError, match="share the record"):
         doubled.cells  # noqa: B018
-
-
-def test_scripts_request_what_the_table_requests(table, root, monkeypatch):
-    """The record's `requested` is the table's: otherwise the conclusions would call every record stale."""
-    import importlib
-    import sys
-
-    from segcert.stage import entry
-
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    plans = {}
-    monkeypatch.setattr(entry, "run", lambda args, plan: plans.update(latest=plan) or 0)
-    extra = {
-        "train": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h"],
-        "eval": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--reference", "r"],
-        "export": ["--config", "c", "--checkpoint", "x", "--export", "e"],
-        "infer": ["--export", "e", "--dataset", "d", "--reference", "r", "--benchmark-log", "b", "--predictions", "p"],
-    }
-    scripts = {"train": "train", "eval": "evaluate", "export": "export", "infer": "infer"}
-    for hardware in (CPU, GPU):
-        for mode in ("smoke", "lite_train_lite_infer", "whole_train_whole_infer"):
-            for cell in table(hardware, mode=mode).planned("train", "eval", "export", "infer"):
-                arguments = [scripts[cell.stage], *cell.options, *extra[cell.stage], "--record", "r.json", "--log", "l"]
-                monkeypatch.setattr(sys, "argv", arguments)
-                importlib.import_module(scripts[cell.stage]).main()
-                assert plans["latest"].requested == cell.requested, cell.record
-                assert plans["latest"].stage == cell.stage

@@ -59,7 +59,8 @@ def test_what_a_person_should_know_at_the_start(plan, tmp_path, monkeypatch):
     assert list(ending.notes(run)) == []
     told = {**run.settings, "params": {"notes": ["a", "b"]}}
     run = replace(run, settings=told, cleared=("PADDLE_X", "RANK"))
-    assert list(ending.notes(run)) == ["a", "b", "set aside for all stages: PADDLE_X, RANK"]
+    run.notes.append("c")
+    assert list(ending.notes(run)) == ["a", "b", "c", "set aside for all stages: PADDLE_X, RANK"]
     for name, value in stand_in_driver.install(tmp_path / "driver", misbehaviour="exit 9").items():
         monkeypatch.setenv(name, value)
     gpus.listed.cache_clear()

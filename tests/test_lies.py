@@ -16,8 +16,11 @@ from conftest import ROOT
 from segcert import cells, certificates, conclusions, engines, proof, record
 from segcert.compute import dtypes, inference, metrics, training
 from segcert.compute.engines import library, onednn_trace, paddle_inference
+from segcert.data import images
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
+from segcert.requests.infer import Infer
+from segcert.requests.request import Request
 
 PATCHED = """
 import sys
@@ -238,7 +241,7 @@ def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, data
     flat = exported / "flat"
     flat.mkdir()
     for file in (exported / "reference").glob("*.png"):
-        metrics.write_label(flat / file.name, np.zeros_like(metrics.read_label(file)))
+        images.write_label(flat / file.name, np.zeros_like(images.read_label(file)))
     told = json.loads((exported / "reference" / metrics.REFERENCE_SUMMARY).read_text())
     (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
     zeros = tmp_path / "zeros.py"
@@ -270,7 +273,7 @@ OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
 def test_agreement_is_weak_where_one_class_everywhere_would_pass(classes, constant, weak):
     compared = {"pixel_agreement": 1.0, "miou_drop": None, "worst_images": []}
     compared |= {"classes_reference": classes, "constant_agreement": constant}
-    (gate,) = inference.Gates(0.999, 0.001).judge(compared)
+    (gate,) = inference.judge(Infer(min_agreement=0.999, max_miou_drop=0.001), compared)
     assert gate["holds"] and gate["weak"] is (weak is not None) and (weak or "agree") in gate["sentence"]
 
 
@@ -318,6 +321,7 @@ def test_an_evaluation_without_proof_is_not_believed(trained):
     assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
+    assert "no pixel of its labels was counted" in lies(classes_present=0)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
@@ -413,7 +417,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     """Seen from the plan: there is no GPU here."""
     plans = []
     module = importlib.import_module(script.removesuffix(".py"))
-    monkeypatch.setattr(module.stage, "main", lambda args, plan: plans.append(plan))
+    monkeypatch.setattr(module.entry, "run", lambda args, plan: plans.append(plan))
     options = {
         "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
         "evaluate.py": "--config c --dataset d --checkpoint c --reference r",
@@ -445,7 +449,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
     ],
 )
 def test_a_record_that_does_not_say_what_it_was_made_from_is_not_believed(stage, parent, made, read):
-    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", {})
+    cell = cells.Cell("m", "model", "A", stage, "c", "c", "single", Request())
     above = [{"stage": parent, "outputs": {made: "1" * 64}}]
     found = {"model": "model", "mode": "m", "stage": stage, "cell": "c", "requested": {}, "status": "passed"}
     found["command"] = " ".join(["python", *cell.options])
@@ -475,7 +479,8 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     from segcert.compute import device
 
     def load(kind):
-        return inference._load(kind, exported / "export", "model.json", "gpu", precision, 1, None)
+        request = Infer(device="gpu", engine=kind, precision=precision, min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     for kind in ("native", "tensorrt"):
         with pytest.raises(Unverified):
@@ -498,7 +503,8 @@ def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeyp
     from segcert.compute.engines import onnxruntime as engine
 
     def load(device="gpu"):
-        return inference._load("onnxruntime", exported / "export", "model.json", device, "fp32", 1, None)
+        request = Infer(device=device, engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+        return inference._load(request, exported / "export", "model.json", None)
 
     with pytest.raises(Unverified, match="has no CUDAExecutionProvider"):
         load()
@@ -545,11 +551,12 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
     """A stand-in for the driver."""
     runner = library.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
-    counted = [{phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", "fp32", 1, 1.0, 100.0]
+    request = Infer(engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+    counted = [request, runner, {phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", 1.0, 100.0]
     monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] is None
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] is None
     runner.device = "gpu"
-    assert tipc_logs.benchmark(inference._own_log(runner, *counted))["perf"]["gpu_rss(MB)"] == 612.0
+    assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] == 612.0
 
 
 def operators(*rows):
@@ -687,10 +694,12 @@ def test_mixed_precision_that_did_not_run_is_certified_by_nothing(pair):
 def test_a_class_that_there_is_not_is_no_prediction():
     """It used to count as the last class, and may have been right by that."""
     truth = np.ones((4, 4), np.uint8)
-    for add in (metrics.Confusion(2).add, metrics.Confusion(2).add_resized):
-        for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
-            with pytest.raises(StageError, match=f"a.png: .* holds the class {wrong}; allowed are 0 to 1"):
-                add(np.full((4, 4), wrong, np.int32), truth, "a.png")
+    for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
+        prediction, words = np.full((4, 4), wrong, np.int32), f"a.png: .* holds the class {wrong}; allowed are 0 to 1"
+        with pytest.raises(StageError, match=words):
+            metrics.Confusion(2).add(prediction, truth, "a.png")
+        with pytest.raises(StageError, match=words):
+            metrics.Confusion(2).add_undone(prediction, [], truth, "a.png")
 
 
 def test_what_the_data_set_ignores_counts_for_nothing():
@@ -706,7 +715,7 @@ def test_what_the_data_set_ignores_counts_for_nothing():
 def test_label_maps_are_compared_at_the_labels_own_size():
     confusion = metrics.Confusion(2)
     truth = np.kron(np.array([[0, 1], [1, 0]], np.uint8), np.ones((4, 4), np.uint8))
-    confusion.add_resized(np.array([[0, 1], [1, 0]], np.int32), truth)
+    confusion.add_undone(np.array([[0, 1], [1, 0]], np.int32), [("resize", (8, 8))], truth)
     assert confusion.metrics()["miou"] == 1
 
 

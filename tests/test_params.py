@@ -563,7 +563,7 @@ def test_what_is_not_done_is_a_skipped_cell_with_its_reason(tmp_path, resolve, c
     for hardware in (CPU, GPU):
         cell = skipped(resolved, hardware)[name]
         assert words in cell.reason and cell.reason.endswith(f"(train_infer_python.txt:{line})")
-        assert all(c.planned for c in table_of(resolved, hardware).planned("train", "eval", "export", "infer"))
+        assert all(c.planned for c in table_of(resolved, hardware).planned())
 
 
 def test_to_static_is_a_trainer_of_the_tail(tmp_path, resolve):
@@ -654,7 +654,7 @@ def test_released_weights_without_their_data_set_are_skipped(paddleseg, resolve)
     file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
     found = skipped(resolve(file, mode="whole_infer"))
     assert "train_dataset.type ADE20K" in found["released"].reason
-    assert not table_of(resolve(file, mode="whole_infer")).planned("train", "eval", "export", "infer")
+    assert not table_of(resolve(file, mode="whole_infer")).planned()
 
 
 # -- PaddleSeg's own files --------------------------------------------------------------------

@@ -3,15 +3,14 @@
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from segcert import files, gpus, machine, processes, record, sections
-from segcert.data import download
+from segcert import files, gpus, machine, modelconfig, processes, record, sections
+from segcert.data import classes, download
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.run import Run, Start
@@ -46,7 +45,7 @@ def test_a_run_knows_what_it_is_of(plan, tmp_path):
     run = plan()
     assert (run.mode, run.folder) == ("smoke", "results/smoke")
     assert run.settings["models"] == [MODEL] and run.settings["train"]["workers"] == 1
-    assert run.hardware.source == "cpu" and run.table.hardware is run.hardware
+    assert run.hardware.setting == "cpu" and run.table.hardware is run.hardware
     assert {cell.stage for cell in run.planned} == {"train", "eval", "export", "infer"}
     assert all(cell.planned for cell in run.planned) and len(run.planned) < len(run.table.cells)
     assert (tmp_path / run.scripts).samefile(ROOT / "scripts")
@@ -132,6 +131,8 @@ def test_the_environment_of_the_jobs(plan):
     named = run.variables
     assert named["STAGE_PYTHON"] == named["WORKFLOW_PYTHON"] == sys.executable
     assert processes.runs(json.loads(named[supervisor.WORKFLOW])) and named["SEGCERT_PROGRESS"] == "0"
+    told = {"mini_supervisely_synthetic": {MODEL: str(run.model_config(MODEL))}}
+    assert json.loads(named[classes.MODELS]) == told
     assert named[download.OFFLINE] == "1" and all(isinstance(value, str) for value in named.values())
 
 
@@ -167,15 +168,50 @@ def test_a_cell_that_is_not_planned_is_refused_in_words(plan):
 
 
 def test_a_cell_that_is_timed_alone_takes_all_cores_or_a_gpus_share(plan):
-    run = plan()
-    cell = replace(
-        next(cell for cell in run.planned if cell.stage == "infer"), requested={"device": "cpu", "threads": 2}
-    )
-    on_gpu = replace(cell, requested={"device": "gpu", "threads": 1})
-    assert run.timed_threads(cell, 8) == 2, "mode smoke times nothing alone"
-    alone = planned_for(plan(infer={"exclusive": True}), Start(), Hardware(3, "auto"))
-    assert [alone.timed_threads(cell, cores) for cores in (None, 1, 8)] == [2, 2, 8]
-    assert [alone.timed_threads(on_gpu, cores) for cores in (None, 1, 8)] == [1, 1, 2]
+    native = [{"engine": "native", "precision": "fp32"}]
+    asked = {"cpu": native, "gpu": native, "cpu_threads": [2]}
+
+    def threads(exclusive):
+        run = plan(infer={**asked, "exclusive": exclusive})
+        run = planned_for(run, Start(), Hardware(3, "gpu"))
+        on = {cell.requested["device"]: cell for cell in run.planned if cell.stage == "infer"}
+        return [[run.timed_threads(on[device], cores) for cores in (None, 1, 8)] for device in ("cpu", "gpu")]
+
+    assert threads(exclusive=True) == [[2, 2, 8], [1, 1, 2]]
+    assert threads(exclusive=False) == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_what_a_training_starts_from(plan, tmp_path):
+    """Weights that the run's configuration names are fetched; those that the model's own names are files."""
+    server = "pp_humanseg_server"
+    run = plan(models=[server], train={"pretrained_backbone": True})
+    (entry,) = [run.settings["model_zoo"][server]["backbone_weights"]]
+    fetched = f"results/weights/{entry}.pdparams"
+    assert run.starting_weights(server) == [fetched]
+    share = str(run.settings["gates"]["pretrained_share"])
+    assert run.starting_options(server) == ["--backbone-weights", fetched, "--min-pretrained-share", share]
+    base = f"_base_: {ROOT}/config/models/{server}.yml\n"
+    (tmp_path / "own.yml").write_text(base + "model: {backbone: {pretrained: w.pdparams}}\n")
+    (tmp_path / "w.pdparams").touch()
+    mine = {"config": "own.yml", "backbone_weights": None}
+    run = plan(models=[server], train={"pretrained_backbone": True}, model_zoo={server: mine})
+    assert run.starting_weights(server) == ["w.pdparams"]
+    assert run.starting_options(server) == ["--min-pretrained-share", share]
+    assert run.model_config_bases(server) == [str(path) for path in modelconfig.config_chain(Path("own.yml"))[1:]]
+    (tmp_path / "own.yml").write_text(base + "model: {backbone: {pretrained: 'https://example.org/w.pdparams'}}\n")
+    run = plan(models=[server], model_zoo={server: mine})
+    assert run.starting_weights(server) == [] and run.starting_options(server)[:1] == ["--leave-out"]
+    assert any("own.yml: " in note and "is not loaded" in note for note in run.notes)
+
+
+def test_what_is_wrong_with_a_models_configuration_is_told_once_a_run(plan, tmp_path):
+    base = f"_base_: {ROOT}/config/models/{MODEL}.yml\n"
+    (tmp_path / "own.yml").write_text(base + "optimizer: null\n")
+    mine = {"model_zoo": {MODEL: {"config": "own.yml"}}}
+    with pytest.raises(ConfigError, match=r"own\.yml: optimizer"):
+        plan(**mine)
+    assert plan(Start(main=False), **mine).models == {MODEL: Path("own.yml")}, "its jobs do not look again"
+    assert plan(train={"checkpoints": "released"}, model_zoo={MODEL: {"released_weights": None}}).models == {}
 
 
 def test_a_file_is_the_one_that_is_named_or_the_shipped_one(plan, tmp_path):

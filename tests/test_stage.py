@@ -286,7 +286,7 @@ def test_memory_of_the_whole_tree_is_measured(script, tmp_path):
 
 
 def test_records_are_strict(tmp_path):
-    good = dict.fromkeys(record.REQUIRED) | {"status": "passed", "metrics": {"x": float("nan")}}
+    good = dict.fromkeys(record.REQUIRED) | {"status": "passed", "stage": "data", "metrics": {"x": float("nan")}}
     with pytest.raises(ValueError, match="JSON"):
         record.write(tmp_path / "r.json", good)
     assert not list(tmp_path.iterdir())

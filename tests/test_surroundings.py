@@ -13,6 +13,7 @@ from gpu import stand_in_driver
 from segcert import engines, gpus, machine, record
 from segcert.compute import inference
 from segcert.errors import Unverified
+from segcert.requests.infer import Infer
 from segcert.stage import leases
 
 SCRIPT = """
@@ -148,25 +149,10 @@ def test_cores_are_those_that_the_control_group_allows(tmp_path, monkeypatch, li
 
 def test_more_threads_than_cores_are_unverified_with_every_engine(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "cores", lambda: 1)
+    files = inference.Files("export", "dataset", "reference", tmp_path / "log", tmp_path / "predictions")
     for engine in engines.on("cpu"):
         with pytest.raises(Unverified, match="needs 2 CPU cores; this process may use 1"):
-            inference.infer(
-                "export",
-                "dataset",
-                "reference",
-                tmp_path / "log",
-                tmp_path / "predictions",
-                model="m",
-                device="cpu",
-                engine=engine,
-                precision="fp32",
-                threads=2,
-                batch_size=1,
-                images=None,
-                timing=inference.Timing(1, 1, 1, 0),
-                gates=inference.Gates(1, 0),
-                logger="builtin",
-            )
+            inference.infer(Infer(engine=engine, threads=2, min_agreement=1, max_miou_drop=0), files, "m")
 
 
 def test_an_option_of_pythons_that_keeps_scripts_from_finding_their_package_reaches_no_job(project, monkeypatch):

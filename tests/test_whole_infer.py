@@ -214,7 +214,7 @@ def test_modes_do_what_the_originals_do(root, mode):
     assert table.dataset("ocrnet_hrnetw18") == dataset
     found = {cell.requested.get("iters") for cell in table.planned("train")}
     assert found == {iters}
-    flags = [list(cell.flags) for cell in table.planned("infer")]
+    flags = [cell.options for cell in table.planned("infer")]
     assert flags
     for words in flags:
         assert (int(words[words.index("--images") + 1]) if "--images" in words else None) == images

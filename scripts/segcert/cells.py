@@ -1,7 +1,8 @@
 """The cell table: every combination that the settings ask for, and whether it can be exercised.
 
 A *train cell* is model x topology x precision; evaluation, export and the *infer cells* hang on it.
-This module is the only place that knows names, paths and options of cells. Nothing parses a name back.
+This module is the one place that makes names and paths of cells, in the form that stages.py gives them; the rules
+repeat that form. Their options are those of the requests that it makes (requests/). Nothing parses a name back.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
-from segcert import engines, offers, record, statuses
-from segcert.engines import CPU, GPU, PADDLE
+from segcert import engines, modelkeys, offers, record, stages, statuses
+from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
+from segcert.requests.evaluate import Evaluate
+from segcert.requests.export import Export
+from segcert.requests.infer import Infer
+from segcert.requests.request import Request
+from segcert.requests.train import Train
+from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
 
-# Software that stages run on, where it is more than Paddle; that of an inference cell is its engine's.
-RUNS_ON = {"export": (*PADDLE, "paddle2onnx")}
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -27,11 +32,11 @@ class Cell:
     """One thing to certify: a stage of a train cell.
 
     Attributes:
-        stage: train | eval | export | infer.
+        stage: its name in stages.py.
         name: of the train cell, or the file name of the infer cell.
         train_name: of the train cell that this belongs to; the folder's name.
         topology: single | multi | released.
-        requested: what the configuration asks for, by field.
+        request: what the configuration asks for.
         status, reason: set where the plan already knows that it cannot or must not run.
         known_failures: the entries of the configuration that match this cell.
         software: what its result may follow from, by its name in a record's env, as far as it is known.
@@ -44,8 +49,7 @@ class Cell:
     name: str
     train_name: str
     topology: str
-    requested: Mapping[str, Any] = field(hash=False)
-    flags: tuple[str, ...] = ()
+    request: Request = field(hash=False)
     timeout_min: int = 60
     status: str | None = None
     reason: str | None = None
@@ -61,20 +65,23 @@ class Cell:
         return f"results/{self.mode}/{self.model}/{self.train_name}"
 
     @property
+    def definition(self) -> stages.Stage:
+        return stages.by_name(self.stage, self.topology)
+
+    @cached_property
+    def requested(self) -> Mapping[str, Any]:
+        """What the configuration asks for, by field, as a record holds it."""
+        return self.request.requested
+
+    @property
     def record(self) -> str:
         """Where the record of this cell stands once it ran."""
-        return f"{self.folder}/infer/{self.name}.json" if self.stage == "infer" else f"{self.folder}/{self.stage}.json"
+        return self._place(self.definition.record)
 
     @property
     def outputs(self) -> list[str]:
         """Every file and folder that the cell's rule makes; a run is complete when all are there."""
-        if self.stage == "infer":
-            stem = self.record.removesuffix(".json")
-            return [self.record, f"{stem}.log", stem]
-        names = {"train": ["model.pdparams", "history.csv"], "eval": ["reference"], "export": ["export"]}[self.stage]
-        if self.topology == "released":
-            names = [name for name in names if name != "history.csv"]
-        return [self.record, *(f"{self.folder}/{name}" for name in names)]
+        return [self.record, *map(self._place, self.definition.makes)]
 
     @property
     def failure(self) -> str:
@@ -84,8 +91,10 @@ class Cell:
     @property
     def log(self) -> str:
         """What the process printed."""
-        stem = self.record.removesuffix(".json")
-        return f"{stem}.process.log" if self.stage == "infer" else f"{stem}.log"
+        return self._place(self.definition.log)
+
+    def _place(self, pattern: str) -> str:
+        return f"{self.folder}/{pattern.format(cell=self.name)}"
 
     @property
     def gpus(self) -> int:
@@ -98,7 +107,7 @@ class Cell:
     def threads(self) -> int:
         """CPU cores that its job takes: its threads, and on GPUs its data loaders, which keep cores busy there."""
         each: int = self.requested.get("threads", 1)
-        if self.stage != "train":
+        if self.stage != stages.TRAIN.name:
             return each
         readers: int = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
         devices: int = self.requested.get("devices", 1)
@@ -118,7 +127,29 @@ class Cell:
             # No option may be empty: Snakemake leaves empty ones out of a command, quoted or not.
             fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", "any"))
             options += ["--known-failure", *fields]
-        return options + list(self.flags)
+        return options + self.request.options()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(Request):
+    """What is asked for and not done, so that no script is: `what` says it in words."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "devices", "what")
+
+    device: str
+    devices: int
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceLeftOut(LeftOut):
+    """The same of an inference, which has a place in the tables of a batch size."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "devices", "engine", "threads", "batch_size", "what")
+
+    engine: str = "native"
+    threads: int = 1
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -132,9 +163,16 @@ class TrainCell:
     named: str | None = None  # a row that is not run has a name of its own
 
     @property
+    def released(self) -> bool:
+        return self.topology == stages.RELEASED.topology
+
+    @property
     def name(self) -> str:
-        precision = None if self.topology == "released" else self.precision
+        precision = None if self.released else self.precision
         return self.named or "_".join(part for part in (self.topology, precision, self.level, self.dtype) if part)
+
+
+RELEASED = TrainCell(str(stages.RELEASED.topology))
 
 
 class CellTable:
@@ -177,13 +215,14 @@ class CellTable:
             seen.add(cell.record)
         return cells
 
-    def planned(self, *stages: str) -> list[Cell]:
-        """The cells of these stages that are to run."""
-        return [cell for cell in self.cells if cell.planned and cell.stage in stages]
+    def planned(self, *of: str) -> list[Cell]:
+        """The cells that are to run: of these stages, or all."""
+        wanted = {stages.by_name(name).name for name in of or stages.OF_CELLS}
+        return [cell for cell in self.cells if cell.planned and cell.stage in wanted]
 
     def find(self, stage: str, model: str, train_cell: str, name: str | None = None) -> Cell:
         """The planned cell at that place; KeyError where there is none."""
-        return self._index[stage, model, train_cell, name or train_cell]
+        return self._index[stages.by_name(stage).name, model, train_cell, name or train_cell]
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, str], Cell]:
@@ -191,48 +230,61 @@ class CellTable:
 
     def parents(self, cell: Cell) -> list[Cell]:
         """What the cell is made from, nearest first: infer <- export, eval <- train."""
-        stages = {"train": (), "eval": ("train",), "export": ("train",), "infer": ("export", "eval", "train")}[
-            cell.stage
-        ]
-        return [
-            self._index[stage, cell.model, cell.train_name, cell.train_name]
-            for stage in stages
-            if (stage, cell.model, cell.train_name, cell.train_name) in self._index
-        ]
+        places = [(stage, cell.model, cell.train_name, cell.train_name) for stage in cell.definition.parents]
+        return [self._index[place] for place in places if place in self._index]
 
     def source_records(self, cell: Cell) -> list[str]:
         """Records of the data set and the weights that a cell is made from first; of no other's.
 
         Training needs the data; released weights need none, so there it is their evaluation.
         """
-        if cell.stage != ("eval" if cell.topology == "released" else "train"):
+        needed = [cell.definition, *(stages.by_name(name, cell.topology) for name in cell.definition.parents)]
+        if [stage for stage in needed if stages.DATA.name in stage.reads] != [cell.definition]:
             return []
         dataset = self.dataset(cell.model)
-        weights = self.backbone(cell.model) if cell.stage == "train" else None
+        weights = self.starts(cell.model).values() if cell.definition is stages.TRAIN else ()
         records = [f"results/data/{dataset}.tar.json", f"results/data/{dataset}.json"]
-        return records + ([f"results/weights/{weights}.json"] if weights else [])
+        return records + [f"results/weights/{name}.json" for name in weights]
 
-    def backbone(self, model: str) -> str | None:
-        """The entry of `weights` that the model's training starts from, if any."""
+    def starts(self, model: str) -> dict[str, str]:
+        """Kind -> entry of `weights` that the model's training starts from (`backbone_weights`, ...)."""
         wanted = self.section(model, "train")["pretrained_backbone"]
-        return self.weights(model, "backbone_weights") if wanted else None
+        return self._named_to_start(model) if wanted else {}
+
+    def _named_to_start(self, model: str) -> dict[str, str]:
+        named = {kind: self.weights(model, kind) for kind in modelkeys.ENTRIES.values()}
+        return {kind: name for kind, name in named.items() if name}
+
+    def decided(self, model: str) -> modelkeys.Run:
+        """What this run decides of a model, as far as the model's own configuration has a say in it."""
+        settings = self.settings
+        return modelkeys.Run(
+            trains=self.trains(model),
+            input_size=self.input_size(model),
+            export_size=self.export_size(model),
+            transforms=self.section(model, "evaluate")["transforms"],
+            layout=settings["datasets"][self.dataset(model)]["layout"],
+            entries=self._named_to_start(model),
+            fetches=self.section(model, "train")["pretrained_backbone"],
+            made=[f"results/weights/{name}.pdparams" for name in settings["weights"]],
+            own_transforms=settings["own_transforms"],
+        )
 
     def dataset(self, model: str) -> str:
         """The entry of `datasets` that the model works on in this mode."""
         name: str = self.settings["data"][self.settings["model_zoo"][model]["data"]]
         return name
 
-    def input_size(self, model: str) -> list[int] | None:
-        size: list[int] | None = per_model(self.section(model, "input_size"), model)
-        return size
+    def input_size(self, model: str) -> tuple[int, int] | None:
+        """(width, height) of the training; None: that of the model's configuration."""
+        return _pair(per_model(self.section(model, "input_size"), model))
 
-    def export_size(self, model: str) -> list[int] | None:
+    def export_size(self, model: str) -> tuple[int, int] | None:
         """The size of the exported model, where it is not that of the training."""
-        size: list[int] | None = self.section(model, "export")["input_size"]
-        return size or self.input_size(model)
+        return _pair(self.section(model, "export")["input_size"]) or self.input_size(model)
 
     def weights(self, model: str, kind: str) -> str | None:
-        """The entry of `weights` that is the model's `backbone_weights` or `released_weights`, if any."""
+        """The entry of `weights` that is the model's of that kind (`backbone_weights`, ...), if any."""
         name: str | None = self.settings["model_zoo"][model].get(kind)
         return name
 
@@ -243,52 +295,72 @@ class CellTable:
         for row, train in rows:
             yield train
             if train.planned:
-                yield self._eval(model, row, train)
+                yield self._eval(model, row)
         for row, train in rows:
             if train.planned and self.is_exported(model, row):
-                export = self._export(model, row, train)
-                yield export
-                yield from self._infer(model, row, export)
+                yield self._export(model, row)
+                yield from self._infer(model, row)
         for item in self._items(model):
             row, left_out = self._left_out(model, item)
-            if item["name"] != "released":
+            if row.name != RELEASED.name:  # that stands where the training would
                 yield left_out
             if item.get("quant"):
-                yield from self._infer(model, row, left_out, quant=True)
+                yield from self._infer(model, row, quant=True)
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
         """What is asked for and not done, of checkpoints such as this run has."""
         items = self.settings["model_zoo"][model].get("skipped", [])
         trains = self.trains(model)
-        return [item for item in items if item["stage"] != "train" or (item["topology"] == "released") != trains]
+        return [
+            item
+            for item in items
+            if item["stage"] != stages.TRAIN.name or TrainCell(item["topology"]).released != trains
+        ]
 
     def _left_out(self, model: str, item: Mapping[str, Any]) -> tuple[TrainCell, Cell]:
         """A cell, and the row that it would stand in, for an item of the model's `skipped`."""
         row = TrainCell(item["topology"], named=item["name"])
-        requested: dict[str, Any] = {"device": self._device(model), "devices": item.get("devices", 1)}
-        if item["stage"] == "infer":
-            requested |= {"engine": "native", "threads": 1, "batch_size": self._batch_sizes(model)[0]}
-        return row, Cell(
-            **self._base(model, row, item["stage"]),
-            name=item["name"],
-            requested={**requested, "precision": item["what"]},
-            status=statuses.SKIPPED.name,
-            reason=item["reason"],
-        )
+        stage = stages.by_name(item["stage"], item["topology"])
+        asked = {"device": self._device(model), "devices": item.get("devices", 1), "what": item["what"]}
+        if stage is stages.INFER:
+            request: Request = InferenceLeftOut(**asked, batch_size=self._batch_sizes(model)[0])
+        else:
+            request = LeftOut(**asked)
+        return row, self._cell(model, row, stage, request, (statuses.SKIPPED, item["reason"]))
 
     def _batch_sizes(self, model: str) -> list[int]:
         sizes: list[int] = self.section(model, "infer")["batch_sizes"]
         return sizes
 
-    def _base(self, model: str, row: TrainCell, stage: str) -> dict[str, Any]:
-        return {
-            "mode": self.mode,
-            "model": model,
-            "algorithm": self.settings["model_zoo"][model]["algorithm"],
-            "stage": stage,
-            "train_name": row.name,
-            "topology": row.topology,
-        }
+    def _cell(
+        self,
+        model: str,
+        row: TrainCell,
+        stage: stages.Stage,
+        request: Request,
+        why_not: tuple[statuses.Status, str] | None = None,
+        name: str | None = None,
+    ) -> Cell:
+        """A cell of a row.
+
+        Args:
+            why_not: the status that it has without running, and why; None: it is to run.
+            name: if it is not the row's.
+        """
+        status, reason = why_not or (None, None)
+        return Cell(
+            mode=self.mode,
+            model=model,
+            algorithm=self.settings["model_zoo"][model]["algorithm"],
+            stage=stage.name,
+            name=name or row.name,
+            train_name=row.name,
+            topology=row.topology,
+            request=request,
+            timeout_min=self.section(model, str(stage.section))["timeout_min"],
+            status=status.name if status else None,
+            reason=reason,
+        )
 
     def _train_rows(self, model: str) -> Iterator[tuple[TrainCell, Cell]]:
         if not self.trains(model):
@@ -303,50 +375,32 @@ class CellTable:
     def _train(self, model: str, row: TrainCell) -> Cell:
         train = self.section(model, "train")
         devices = train["devices"] if row.topology == "multi" else 1
-        status: str | None = None
-        reason: str | None = None
+        why_not: tuple[statuses.Status, str] | None = None
         device = self._device(model)
         if row.precision == "amp" and device == CPU:
             why = self.hardware.why_no_gpu("paddle") or "train.device is cpu"
             device = GPU
-            status, reason = (
-                statuses.UNVERIFIED.name,
+            why_not = (
+                statuses.UNVERIFIED,
                 f"mixed precision needs a GPU (on a CPU Paddle computes in fp32); {why}",
             )
         elif device == GPU and (too_few := self.hardware.why_not_so_many(devices)):
-            status, reason = statuses.UNVERIFIED.name, too_few
+            why_not = statuses.UNVERIFIED, too_few
         elif device == GPU and row.dtype and (lacking := self.hardware.why_no_gpu(row.dtype)):
-            status, reason = statuses.UNVERIFIED.name, f"needs a GPU that computes in {row.dtype}; {lacking}"
-        size = self.input_size(model)
-        requested = {
-            "device": device,
-            "devices": devices,
-            "precision": row.precision,
-            "level": row.level,
-            "dtype": row.dtype,
-            "iters": per_model(train["iters"], model),
-            "batch_size": per_model(train["batch_size"], model),
-            "input_size": size,
-            "seed": self.section(model, "seed"),
-            "workers": train["workers"],
-            "threads": train["threads"],
-        }
-        flags = ["--device", device, "--devices", str(devices), "--precision", row.precision]
-        if row.precision == "amp":
-            flags += ["--amp-level", str(row.level), "--amp-dtype", str(row.dtype)]
-        for key in ("iters", "batch_size", "seed", "workers", "threads"):
-            flags += [f"--{key.replace('_', '-')}", str(requested[key])]
-        flags += ["--log-iters", str(train["log_iters"]), "--snapshot-iters", str(train["snapshot_iters"])]
-        flags += _size_flags(size)
-        return Cell(
-            **self._base(model, row, "train"),
-            name=row.name,
-            requested=requested,
-            flags=tuple(flags),
-            timeout_min=train["timeout_min"],
-            status=status,
-            reason=reason,
+            why_not = statuses.UNVERIFIED, f"needs a GPU that computes in {row.dtype}; {lacking}"
+        request = Train(
+            device=device,
+            devices=devices,
+            precision=row.precision,
+            level=row.level,
+            dtype=row.dtype,
+            iters=per_model(train["iters"], model),
+            batch_size=per_model(train["batch_size"], model),
+            input_size=self.input_size(model),
+            seed=self.section(model, "seed"),
+            **{key: train[key] for key in ("workers", "threads", "log_iters", "snapshot_iters")},
         )
+        return self._cell(model, row, stages.TRAIN, request, why_not)
 
     def _device(self, model: str) -> str:
         """Where the model is trained and evaluated."""
@@ -354,23 +408,15 @@ class CellTable:
 
     def _released(self, model: str) -> tuple[TrainCell, Cell]:
         for item in self._items(model):
-            if item["name"] == "released":
+            if item["name"] == RELEASED.name:
                 return self._left_out(model, item)
-        row = TrainCell("released")
         weights = self.weights(model, "released_weights")
-        known = weights is not None
-        return row, Cell(
-            **self._base(model, row, "train"),
-            name=row.name,
-            requested={"device": CPU, "weights": weights},
-            timeout_min=self.section(model, "export")["timeout_min"],
-            status=None if known else statuses.UNVERIFIED.name,
-            reason=None if known else "no released weights",
-        )
+        why_not = None if weights else (statuses.UNVERIFIED, "no released weights")
+        return RELEASED, self._cell(model, RELEASED, stages.RELEASED, Weights(weights=weights), why_not)
 
     def is_exported(self, model: str, row: TrainCell) -> bool:
         """Whether the model is exported and run from this checkpoint."""
-        if row.topology == "released":
+        if row.released:
             return True
         infer = self.section(model, "infer")
         wanted = infer["from_precision"]
@@ -379,110 +425,59 @@ class CellTable:
             wanted = "amp" if self._device(model) == GPU and "amp" in asked else "fp32"
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
-    def _eval(self, model: str, row: TrainCell, train: Cell) -> Cell:
+    def _eval(self, model: str, row: TrainCell) -> Cell:
         evaluate = self.section(model, "evaluate")
-        device = self._device(model)
-        size = self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model)
-        requested = {
-            "device": device,
-            "precision": "fp32",
-            "transforms": evaluate["transforms"],
-            "images": evaluate["images"],
-            "reference_images": self.section(model, "infer")["images"],
-            "input_size": size,
-            "threads": self.section(model, "train")["threads"],
-        }
-        flags = ["--device", device, "--transforms", evaluate["transforms"], "--threads", str(requested["threads"])]
-        flags += [
-            *_limit_flags("--images", evaluate["images"]),
-            *_limit_flags("--reference-images", requested["reference_images"]),
-        ]
-        return Cell(
-            **self._base(model, row, "eval"),
-            name=row.name,
-            requested=requested,
-            flags=(*flags, *_size_flags(size)),
-            timeout_min=evaluate["timeout_min"],
+        request = Evaluate(
+            device=self._device(model),
+            transforms=evaluate["transforms"],
+            threads=self.section(model, "train")["threads"],
+            images=evaluate["images"],
+            reference_images=self.section(model, "infer")["images"],
+            input_size=self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model),
         )
+        return self._cell(model, row, stages.EVAL, request)
 
-    def _export(self, model: str, row: TrainCell, train: Cell) -> Cell:
-        export = self.section(model, "export")
-        size = self.export_size(model)
-        requested = {"device": CPU, "precision": "fp32", "input_size": size, "onnx": True, "opset": export["opset"]}
-        return Cell(
-            **self._base(model, row, "export"),
-            name=row.name,
-            requested=requested,
-            flags=("--opset", str(export["opset"]), *_size_flags(size)),
-            timeout_min=export["timeout_min"],
-        )
+    def _export(self, model: str, row: TrainCell) -> Cell:
+        request = Export(opset=self.section(model, "export")["opset"], input_size=self.export_size(model))
+        return self._cell(model, row, stages.EXPORT, request)
 
-    def _infer(self, model: str, row: TrainCell, export: Cell, quant: bool = False) -> Iterator[Cell]:
+    def _infer(self, model: str, row: TrainCell, quant: bool = False) -> Iterator[Cell]:
         """The inference matrix of a checkpoint; that of a quantised one is not run."""
-        infer = self.section(model, "infer")
+        infer, gates = self.section(model, "infer"), self.section(model, "gates")
         for batch_size in infer["batch_sizes"]:
-            for entry in infer["cpu"]:
-                for threads in infer["cpu_threads"]:
-                    where = (CPU, entry["engine"], entry["precision"], threads, batch_size)
-                    yield self._infer_cell(model, row, *where, quant)
-            for entry in infer["gpu"]:
-                yield self._infer_cell(model, row, GPU, entry["engine"], entry["precision"], 1, batch_size, quant)
+            asked = [(CPU, entry, threads) for entry in infer["cpu"] for threads in infer["cpu_threads"]]
+            asked += [(GPU, entry, 1) for entry in infer["gpu"]]
+            for device, entry, threads in asked:
+                request = Infer(
+                    device=device,
+                    engine=entry["engine"],
+                    precision=entry["precision"],
+                    threads=threads,
+                    batch_size=batch_size,
+                    **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
+                    min_agreement=gates["pixel_agreement"][entry["precision"]],
+                    max_miou_drop=gates["miou_drop"][entry["precision"]],
+                    logger=self.settings["benchmark"]["logger"],
+                )
+                name = infer_name(device, request.engine, request.precision, threads, batch_size)
+                yield self._cell(model, row, stages.INFER, request, self._why_not(request, quant), name)
 
-    def _infer_cell(
-        self,
-        model: str,
-        row: TrainCell,
-        device: str,
-        engine: str,
-        precision: str,
-        threads: int,
-        batch_size: int,
-        quant: bool = False,
-    ) -> Cell:
-        infer = self.section(model, "infer")
-        status = None
-        reason = offers.left_out(self.settings["rules"], device, engine, precision, quant)
-        if quant and not reason:
-            reason = "quantised models are not done here yet"
-        computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, precision)
-        why_not = self.hardware.why_no_gpu(engines.by_name(engine).gpu_library, computes_in)
+    def _why_not(self, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
+        """The status that an inference cell has without running, and why; None: it is to run."""
+        if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
+            return statuses.SKIPPED, reason
+        if quant:
+            return statuses.SKIPPED, "quantised models are not done here yet"
+        computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
+        library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores
-        if reason:
-            status = statuses.SKIPPED.name
-        elif device == GPU and why_not:
-            status, reason = statuses.UNVERIFIED.name, f"needs a GPU; {why_not}"
-        elif device == CPU and cores is not None and threads > cores:
-            status, reason = statuses.UNVERIFIED.name, f"needs {threads} CPU cores; a job may use {cores} here"
-        elif device == CPU and precision == "bf16" and self.hardware.bf16 is False:
-            status, reason = (
-                statuses.UNVERIFIED.name,
-                "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not",
-            )
-        requested = {
-            "device": device,
-            "engine": engine,
-            "precision": precision,
-            "threads": threads,
-            "batch_size": batch_size,
-        }
-        flags = ["--device", device, "--engine", engine, "--precision", precision]
-        flags += ["--threads", str(threads), "--batch-size", str(batch_size)]
-        for key in ("warmup", "max_warmup", "min_samples", "min_seconds"):
-            flags += [f"--{key.replace('_', '-')}", str(infer[key])]
-        flags += [*_limit_flags("--images", infer["images"])]
-        gates = self.section(model, "gates")
-        flags += ["--min-agreement", str(gates["pixel_agreement"][precision])]
-        flags += ["--max-miou-drop", str(gates["miou_drop"][precision])]
-        flags += ["--logger", self.settings["benchmark"]["logger"]]
-        return Cell(
-            **self._base(model, row, "infer"),
-            name=infer_name(device, engine, precision, threads, batch_size),
-            requested=requested,
-            flags=tuple(flags),
-            timeout_min=infer["timeout_min"],
-            status=status,
-            reason=reason,
-        )
+        if asked.device == GPU and (why_not := self.hardware.why_no_gpu(library, computes_in)):
+            return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
+        if asked.device == CPU and cores is not None and asked.threads > cores:
+            return statuses.UNVERIFIED, f"needs {asked.threads} CPU cores; a job may use {cores} here"
+        if asked.device == CPU and asked.precision == "bf16" and self.hardware.bf16 is False:
+            return statuses.UNVERIFIED, "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not"
+        return None
 
     def _known(self, cell: Cell) -> Cell:
         """The cell with the known failures that match it."""
@@ -500,10 +495,10 @@ class CellTable:
 
     def _on_software(self, cell: Cell) -> Cell:
         """The cell with the software that it is to run on: another version of it makes the cell stale."""
-        if not cell.planned or (cell.topology == "released" and cell.stage == "train"):
-            return cell  # not run, or a file that was taken as it is
-        of_stage = RUNS_ON.get(cell.stage, PADDLE)
-        names = engines.by_name(cell.requested["engine"]).software if cell.stage == "infer" else of_stage
+        if not cell.planned:
+            return cell
+        asked = cell.request
+        names = engines.by_name(asked.engine).software if isinstance(asked, Infer) else cell.definition.software
         if cell.gpus:
             names = (*names, *GPU_SOFTWARE)
         return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
@@ -521,9 +516,5 @@ def pattern(names: Iterator[str] | list[str]) -> str:
     return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
 
 
-def _size_flags(size: list[int] | None) -> list[str]:
-    return ["--input-size", str(size[0]), str(size[1])] if size else []
-
-
-def _limit_flags(flag: str, limit: int | None) -> list[str]:
-    return [] if limit is None else [flag, str(limit)]
+def _pair(size: list[int] | None) -> tuple[int, int] | None:
+    return (size[0], size[1]) if size else None

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, statuses
+from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, stages, statuses
 from segcert.cells import Cell, CellTable
 from segcert.masking import masked
 from segcert.sections import per_model
 
 RUN_FIELDS = (*record.OF_EACH_RUN, *record.OF_SOME_RUNS, "record_file")
-# The stages whose outputs a stage reads itself; a tar and a history are read by none of them.
-READ = {"train": ("data",), "eval": ("data", "train"), "export": ("train",), "infer": ("eval", "export")}
+UNREAD = (".tar", ".csv")  # a tar and a history are read by no stage that is made from theirs
 # The scope of conclusions that do not tell of it, as those of an earlier version.
 NOTHING_SAID = {
     "models": [],
@@ -39,12 +38,14 @@ class Conclusions:
 
     Attributes:
         scope: what a reader must know of how much was asked for: see `scope_of`.
+        notes: what is odd about the data and was not refused: see `notes_of`.
     """
 
     mode: str
     cells: list[dict[str, Any]]
     certificates: list[dict[str, Any]] = field(default_factory=list)
     scope: dict[str, Any] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scope = {**NOTHING_SAID, **self.scope}
@@ -75,12 +76,16 @@ class Conclusions:
             "mode": self.mode,
             "red": self.red,
             "scope": self.scope,
+            "notes": self.notes,
             "counts": self.counts,
             "certificates": self.certificates,
             "cells": self.cells,
         }
 
     def select(self, **fields: Any) -> list[dict[str, Any]]:
+        """The cells with these fields, of themselves or of what they request."""
+        if "stage" in fields:
+            stages.by_name(fields["stage"])
         return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
 
 
@@ -113,7 +118,27 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
             [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
         )
     ]
-    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table))
+    notes = notes_of(table, list(sources.values()), entries)
+    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table), notes)
+
+
+def notes_of(
+    table: CellTable, sources: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the records tell of the data: each note once, as `data` (set), `note` and the `models` that it is told of.
+
+    A note of the data set itself is told of no model.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for source in sources:
+        for note in (source.get("metrics") or {}).get("notes") or []:
+            found.setdefault((source["cell"], note), [])
+    for entry in entries:
+        for note in (entry.get("metrics") or {}).get("notes") or []:
+            models = found.setdefault((table.dataset(entry["model"]), note), [])
+            if entry["model"] not in models:
+                models.append(entry["model"])
+    return [{"data": data, "note": note, "models": models} for (data, note), models in found.items()]
 
 
 def scope_of(table: CellTable) -> dict[str, Any]:
@@ -139,7 +164,8 @@ def _source(path: str, lost: bool) -> dict[str, Any]:
     """What a data set's or a weight file's record comes to, in the form of a cell."""
     name = Path(path).name.removesuffix(".json")
     base: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None, "stage": "data", "cell": name,
+        "schema_version": SCHEMA_VERSION, "model": None, "algorithm": None, "mode": None,
+        "stage": stages.DATA.name, "cell": name,
         "train_cell": None, "topology": None, "reason": None, "requested": {}, "record": path,
     }  # fmt: skip
     try:
@@ -170,14 +196,14 @@ def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, A
         "requested": dict(cell.requested),
         "record": cell.record,
     }
-    status, reason, found = _judge(cell, parents, lost)
+    status, reason, found = _status_of(cell, parents, lost)
     entry |= {"status": status.name, "reason": reason}
     if found:
         entry |= {key: found[key] for key in RUN_FIELDS if key in found}
     return entry
 
 
-def _judge(
+def _status_of(
     cell: Cell, parents: list[dict[str, Any]], lost: bool
 ) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
     if not cell.planned:
@@ -240,10 +266,10 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
         if found["env"].get(key) != value:
             return f"{key} was {found['env'].get(key)}, now {value}"
     try:
-        words = shlex.split(found["command"])
+        command = shlex.split(found["command"])
     except ValueError:
         return "its command is none"
-    if not _holds(words, [masked(option) for option in cell.options]):
+    if not _has_piece(command, [masked(option) for option in cell.options]):
         return "its command had other options"
     proves = not statuses.by_name(found["status"]).red  # one that failed may have failed for want of its inputs
     for parent in parents:
@@ -257,12 +283,12 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
 
 
 def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:
-    return parent["stage"] in READ[cell.stage] and Path(path).suffix not in (".tar", ".csv")
+    return parent["stage"] in cell.definition.reads and Path(path).suffix not in UNREAD
 
 
-def _holds(words: list[str], part: list[str]) -> bool:
+def _has_piece(whole: list[str], part: list[str]) -> bool:
     """Whether a list holds another as one piece."""
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
+    return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -273,7 +299,7 @@ def title(cell: Mapping[str, Any]) -> str:
     requested = cell["requested"]
     if cell["stage"] == "infer":
         threads = f" · {requested['threads']}T" if requested.get("device") != "gpu" and "threads" in requested else ""
-        return f"{requested.get('engine')} {requested.get('precision')}{threads}"
+        return f"{requested.get('engine')} {precision_label(requested)}{threads}"
     return str(cell["cell"])
 
 
@@ -285,9 +311,10 @@ def full_title(cell: Mapping[str, Any]) -> str:
 
 
 def precision_label(requested: Mapping[str, Any]) -> str:
+    """The precision, or in its place what is asked for that has none: weights, or what is not done here."""
     if requested.get("precision") == "amp":
         return f"AMP {requested['level']} {requested['dtype']}"
-    return str(requested.get("precision", "released weights"))
+    return str(requested.get("precision") or requested.get("what") or "released weights")
 
 
 def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:

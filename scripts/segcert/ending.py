@@ -31,9 +31,10 @@ LOOKING = {"matrix", "compare", "write_run_config"}
 def notes(run: Run) -> Iterator[str]:
     """What a person should know as the run starts."""
     yield from run.settings.get("params", {}).get("notes", [])
+    yield from run.notes
     if run.cleared:
         yield f"set aside for all stages: {', '.join(run.cleared)}"
-    if run.hardware.source == "auto" and not run.hardware.gpus and gpus.listed().there:
+    if run.hardware.setting == "auto" and not run.hardware.gpus and gpus.listed().there:
         yield f"no GPU is used: {run.hardware.told}"
 
 
@@ -124,17 +125,17 @@ def is_of(run: Run, run_config: Mapping[str, Any]) -> bool:
 # -- the commands that conclude, for the rules and for a run that failed ----------------------
 
 
-def conclude_words(script: str, run_config: str, conclusions: str) -> list[str]:
+def conclude_command(script: str, run_config: str, conclusions: str) -> list[str]:
     """The command line that writes the conclusions, after the interpreter."""
     return [script, "--run-config", run_config, "--json", conclusions]
 
 
-def page_words(script: str, run_config: str, conclusions: str, page: str) -> list[str]:
+def page_command(script: str, run_config: str, conclusions: str, page: str) -> list[str]:
     """The command line that makes the page, likewise."""
     return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
 
 
-def evidence_words(script: str, run_config: str, pack: str) -> list[str]:
+def evidence_command(script: str, run_config: str, pack: str) -> list[str]:
     """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
     return [script, "--run-config", run_config, "--but", f"{Path(pack).parent}/evidence.log", "--pack", pack]
 
@@ -176,15 +177,15 @@ def after_failure(run: Run, lost_records: Iterable[str], evidence: bool) -> None
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path())}", file=sys.stderr)
         return
-    words = conclude_words(f"{run.scripts}/conclude.py", run_config, conclusions)
-    subprocess.run([sys.executable, *words, *(f"--lost={path}" for path in lost_records)], check=False)
-    words = page_words(f"{run.scripts}/make_page.py", run_config, conclusions, f"{run.folder}/conclusions.html")
-    subprocess.run([sys.executable, *words], check=False)
+    command = conclude_command(f"{run.scripts}/conclude.py", run_config, conclusions)
+    subprocess.run([sys.executable, *command, *(f"--lost={path}" for path in lost_records)], check=False)
+    command = page_command(f"{run.scripts}/make_page.py", run_config, conclusions, f"{run.folder}/conclusions.html")
+    subprocess.run([sys.executable, *command], check=False)
     if evidence:
-        words = evidence_words(f"{run.scripts}/pack_evidence.py", run_config, f"{run.folder}/evidence.zip")
+        command = evidence_command(f"{run.scripts}/pack_evidence.py", run_config, f"{run.folder}/evidence.zip")
         # An environment of conda's is there in a job alone.
         python = [] if run.start.in_conda else ["--python", run.python]
-        subprocess.run([sys.executable, *words, *python], check=False)
+        subprocess.run([sys.executable, *command, *python], check=False)
 
 
 def show(run: Run, rules: Collection[str]) -> None:

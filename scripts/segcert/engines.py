@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segcert.errors import StageError
+from segcert.stages import PADDLE
 
 CPU, GPU = "cpu", "gpu"
-PADDLE = ("paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv")
 
 
 @dataclass(frozen=True, kw_only=True)

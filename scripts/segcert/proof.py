@@ -7,17 +7,8 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from segcert import stages
 from segcert.numbers import is_number
-
-# What a stage must have observed of itself before a record of it may say `passed`.
-PROOF = {
-    "train": ("device", "devices", "precision", "iters", "batch_size"),
-    "released": ("weights",),
-    "eval": ("device", "precision", "transforms"),
-    "export": ("device", "precision", "onnx", "opset"),
-    "infer": ("device", "engine", "precision", "batch_size"),
-    "data": (),
-}
 
 
 def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
@@ -34,8 +25,9 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
 
 def _unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
     """In words, each field that a stage must have observed and did not."""
-    taken = stage == "train" and "weights" in requested  # not trained: weights that somebody released
-    return [f"{key} was not observed" for key in PROOF["released" if taken else stage] if key not in effective]
+    taken = "weights" in requested  # not trained: weights that somebody released
+    proves = stages.by_name(stage, stages.RELEASED.topology if taken else None).proves
+    return [f"{key} was not observed" for key in proves if key not in effective]
 
 
 def gate(name: str, value: float | None, bound: str, threshold: float, sentence: str) -> dict[str, Any]:
@@ -80,9 +72,9 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
     problems += broken(metrics.get("gates", []))
     if not problems:
         problems += _without_gates(content["stage"], effective, metrics)
-    if content["stage"] == "infer":
+    if content["stage"] == stages.INFER.name:
         problems += _unlike_samples(content.get("samples_ms"), metrics)
-    if content["stage"] == "eval":
+    if content["stage"] == stages.EVAL.name:
         problems += _not_evaluated(content["requested"], metrics)
     return problems
 
@@ -90,14 +82,18 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
 def _without_gates(stage: str, effective: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """In words, each gate that a stage must have been held against and was not, or with another number."""
     needed = {
-        "pixel_agreement": (stage == "infer", "no gate was held against its label maps"),
+        "pixel_agreement": (stage == stages.INFER.name, "no gate was held against its label maps"),
         "rank_weight_difference": (
-            stage == "train" and effective.get("devices") not in (None, 1),
+            stage == stages.TRAIN.name and effective.get("devices") not in (None, 1),
             "its ranks' weights were not compared",
         ),
         "skipped_share": (
-            stage == "train" and effective.get("dtype") == "float16",
+            stage == stages.TRAIN.name and effective.get("dtype") == "float16",
             "the steps that it left out were not counted",
+        ),
+        "pretrained_share": (
+            stage == "train" and bool(metrics.get("pretrained")),
+            "what was loaded into it was not held against what was to be loaded",
         ),
     }
     held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
@@ -148,6 +144,8 @@ def _not_evaluated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
     problems = []
     if not (is_number(metrics.get("miou")) and 0 <= metrics["miou"] <= 1):
         problems.append(f"its mIoU is {metrics.get('miou')}")
+    if metrics.get("classes_present") == 0:
+        problems.append("no pixel of its labels was counted")
     for name, there in (("images", "val_images"), ("reference_images", "inference_images")):
         available = metrics.get(there)
         if not is_number(available) or available < 1:

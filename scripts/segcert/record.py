@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, statuses
+from segcert import SCHEMA_VERSION, stages, statuses
 from segcert.files import write_json
 
 HEAD = 2000  # characters of a record within which its status stands
@@ -66,6 +66,7 @@ def write(path: Path | str, record: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(f"{path}: a record needs {', '.join(missing)}")
     statuses.by_name(ordered["status"])
+    stages.by_name(ordered["stage"])
     write_json(path, ordered)
 
 
@@ -88,8 +89,13 @@ def read(path: Path | str) -> dict[str, Any]:
     wrong = [key for key, kind in KINDS.items() if not missing and not isinstance(record[key], kind)]
     if wrong:
         raise RecordError(f"{path}: a record with a wrong {', '.join(wrong)}; delete the file and run its target again")
-    if missing or record["status"] not in statuses.BY_NAME:
-        what = f"without {', '.join(missing)}" if missing else f"with the unknown status {record['status']!r}"
+    unknown = [
+        f"the unknown {key} {record[key]!r}"
+        for key, names in (("status", statuses.BY_NAME), ("stage", stages.NAMES))
+        if not missing and record[key] not in names
+    ]
+    if missing or unknown:
+        what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
         raise RecordError(f"{path}: a record {what}; delete the file and run its target again")
     return record
 

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segcert import code, files, gpus, machine, modelconfig, processes, record, settings
+from segcert import code, files, gpus, machine, modelconfig, modelkeys, processes, record, settings
 from segcert.cells import Cell, CellTable
-from segcert.data import sources
+from segcert.data import classes, sources
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.masking import masked_tree
@@ -91,10 +91,10 @@ class Run:
             at_most=start.gpus if start.main else None,
         )
         run = cls(root, start, resolved, python, hardware, tuple(cleared))
-        run.table.cells  # noqa: B018  (two of one name are refused now)
-        models = [run.file(resolved["model_zoo"][name]["config"]) for name in resolved["models"]]
-        parts = [part for file in models for part in modelconfig.config_chain(file)]
+        parts = [part for file in run.models.values() for part in modelconfig.config_chain(file)]
         code.require_past([*root.glob("scripts/**/*.py"), *parts])
+        if start.main:
+            run.notes  # noqa: B018  (what is wrong with a model's configuration is told now)
         return run
 
     @cached_property
@@ -104,7 +104,20 @@ class Run:
     @cached_property
     def planned(self) -> list[Cell]:
         """The cells that are to run."""
-        return self.table.planned("train", "eval", "export", "infer")
+        return self.table.planned()
+
+    @cached_property
+    def models(self) -> dict[str, Path]:
+        """The models of which something runs, with the files of their configurations.
+
+        Of the others nobody reads it: a params file may have named none.
+        """
+        return {model: self.model_config(model) for model in dict.fromkeys(cell.model for cell in self.planned)}
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a person should know of the models' configurations; ConfigError where one cannot be done here."""
+        return modelkeys.require((name, file, self.table.decided(name)) for name, file in self.models.items())
 
     @property
     def mode(self) -> str:
@@ -141,6 +154,7 @@ class Run:
             supervisor.WORKFLOW: json.dumps(processes.identity()),  # when this process is killed, its stages end
             "SEGCERT_PROGRESS": "0",  # jobs share the terminal, where Snakemake shows the progress
             **sources.environment(self.settings),
+            **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
         }
 
     @property
@@ -150,7 +164,7 @@ class Run:
         None where that is said, where it is for a cluster's scheduler to say, and where there are none.
         """
         said = self.start.gpus is not None or self.start.jobs is not None
-        counted = self.start.main and not said and self.hardware.source == "auto"
+        counted = self.start.main and not said and self.hardware.setting == "auto"
         return self.hardware.gpus if counted and self.hardware.gpus else None
 
     @cached_property
@@ -203,6 +217,36 @@ class Run:
     def model_config(self, model: str) -> Path:
         """The model's PaddleSeg configuration."""
         return self.file(self.settings["model_zoo"][model]["config"])
+
+    def model_config_bases(self, model: str) -> list[str]:
+        """The files that the model's configuration inherits from."""
+        return [str(path) for path in modelconfig.config_chain(self.model_config(model))[1:]]
+
+    @cached_property
+    def _contents(self) -> dict[str, dict[str, Any]]:
+        """What the models' configurations hold, with what they inherit."""
+        return {model: modelconfig.content(file) for model, file in self.models.items()}
+
+    def _fetched_weights(self, model: str) -> dict[str, str]:
+        """Option -> file of the weights that a training starts from, of those that the run's configuration names."""
+        return {
+            f"--{kind.replace('_', '-')}": f"results/weights/{name}.pdparams"
+            for kind, name in self.table.starts(model).items()
+        }
+
+    def starting_weights(self, model: str) -> list[str]:
+        """All files of weights that a training starts from, with those that the model's configuration names itself."""
+        own = modelkeys.files(self._contents[model], self.table.decided(model))
+        return list(dict.fromkeys([*self._fetched_weights(model).values(), *own]))
+
+    def starting_options(self, model: str) -> list[str]:
+        """What a training is told of them; nothing where there are none."""
+        options = [word for pair in self._fetched_weights(model).items() for word in pair]
+        if self.starting_weights(model):
+            share = self.table.section(model, "gates")["pretrained_share"]
+            options += ["--min-pretrained-share", str(share)]
+        left_out = modelkeys.left_out(self._contents[model], self.table.decided(model))
+        return options + [word for key in left_out for word in ("--leave-out", key)]
 
     def compared(self) -> list[str]:
         """The options that name what a comparison is of.

@@ -6,8 +6,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from segcert import stages
+
 # Sections that a model may have of its own, in `model_zoo.<model>.settings`.
-MODEL_SECTIONS = ("train", "evaluate", "export", "infer", "input_size", "seed", "gates")
+MODEL_SECTIONS = (*stages.SECTIONS, "input_size", "seed", "gates")
 
 # Where checkpoints come from: the values of `train.checkpoints`.
 TRAINED, RELEASED = "trained", "released"

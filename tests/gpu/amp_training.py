@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from amp_standin import gpu_place
 
 from segcert.compute import components, training
-from segcert.compute.training import Precision, SnapshotPlan
+from segcert.compute.training import Files, Kept, Precision
+from segcert.requests.train import Train
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE, BATCH, SEED = [64, 48], 2, 7
@@ -108,11 +109,12 @@ def ours(folder, dataset, path, precision, iters, *, every=0, done=0, batch=BATC
     """`training.train` as on one GPU. every: iterations between snapshots; done: before the snapshot to go on from."""
     with fresh_process():
         PlantedLoss.calls = done
-        return training.train(
-            path, str(dataset), folder / "model.pdparams", folder / "history.csv", device=device,
-            precision=precision, iters=iters, batch_size=batch, seed=SEED, workers=0, log_iters=3,
-            snapshots=SnapshotPlan(folder / "snapshots", "one", every) if every else None,
+        request = Train(
+            device=device, precision=precision.name, level=precision.level, dtype=precision.dtype, iters=iters,
+            batch_size=batch, seed=SEED, log_iters=3, snapshot_iters=every,
         )  # fmt: skip
+        files = Files(path, str(dataset), folder / "model.pdparams", folder / "history.csv")
+        return training.train(request, files, Kept(folder / "snapshots", "one") if every else None)
 
 
 def main():

@@ -7,7 +7,10 @@ corrected ones under names of their own.
 
 from __future__ import annotations
 
+import copy
 import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,15 @@ import paddleseg.datasets
 import paddleseg.models
 import paddleseg.optimizers
 import paddleseg.transforms  # noqa: F401  (registers its components)
-from paddleseg.cvlibs import Config, SegBuilder, manager
+from paddleseg.cvlibs import Config, manager
 from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
 from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
 
+from segcert import modelconfig, modelkeys, transforms
+from segcert.compute import pretrained
 from segcert.errors import StageError
+from segcert.stage.progress import say
 from segcert.stage.worker import tell
-
-SIZED = {"Resize": "target_size", "RandomPaddingCrop": "crop_size"}
-
 
 # -- losses -----------------------------------------------------------------------------------
 
@@ -38,11 +41,10 @@ class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle h
     paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
     """
 
-    def _post_process_loss(self, logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
+    def _post_process_loss(self, _logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
         """Mean over the counted pixels.
 
         Args:
-            logit: N x H x W x C.
             label: N x H x W, int64.
             semantic_weights: N x H x W or None.
             loss: loss of every pixel, N x H x W.
@@ -116,10 +118,10 @@ def _corrected(loss: Any) -> Any:
 def load_config(
     path: str,
     dataset: str | None = None,
-    input_size: list[int] | None = None,
+    input_size: tuple[int, int] | None = None,
     iters: int | None = None,
     batch_size: int | None = None,
-    backbone_weights: str | None = None,
+    start: Start | None = None,
     evaluate_as_exported: bool = True,
 ) -> Config:
     """A PaddleSeg configuration with a run's decisions laid over it.
@@ -129,68 +131,119 @@ def load_config(
         dataset: folder of the data set; paths of list files are taken to lie in it.
         input_size: [width, height] of training crops and of whatever is resized.
         iters, batch_size: of the training (per device).
-        backbone_weights: file of the backbone's pretrained weights; None starts from scratch.
+        start: what a training starts from; None: nothing is loaded, as a checkpoint will be.
         evaluate_as_exported: evaluate under the transforms of the exported model.
 
     Raises:
-        StageError: PaddleSeg refuses the configuration.
+        StageError: PaddleSeg refuses the configuration, or something in it is not done here.
     """
     try:
         config = Config(path, iters=iters, batch_size=batch_size)
+        planned = modelconfig.content(Path(path))
     except Exception as error:
         raise StageError(f"{path}: PaddleSeg refuses this configuration: {error}") from error
+    if Config._parse_from_yaml(path) != planned:
+        raise StageError(
+            f"{path}: the PaddleSeg that is imported here reads this file and its bases otherwise than paddleseg "
+            "2.8.0, by which the run was planned; write one file without _base_"
+        )
     content = config.dic
-    for section in ("train_dataset", "val_dataset"):
-        _place(content[section], dataset, input_size)
-    export = _export_transforms(content, path, input_size)
-    content.setdefault("export", {})["transforms"] = export
-    if evaluate_as_exported:
-        content["val_dataset"]["transforms"] = export
-    content["model"]["pretrained"] = None
-    if isinstance(content["model"].get("backbone"), dict):
-        content["model"]["backbone"]["pretrained"] = backbone_weights
-    elif backbone_weights:
-        raise StageError(f"{path}: model.backbone: there is none to load {backbone_weights} into")
+    _require_doable(path, planned, input_size, start, evaluate_as_exported)
+    for section, split in (("train_dataset", "train"), ("val_dataset", "val")):
+        _place(content[section], split, dataset, input_size)
+    if start is None:
+        _, exported = modelkeys.export_transforms(planned)
+        content.setdefault("export", {})["transforms"] = transforms.laid_out(exported, transforms.EXPORT, input_size)
+        if evaluate_as_exported:
+            content["val_dataset"]["transforms"] = content["export"]["transforms"]
+    content["model"] = copy.deepcopy(content["model"])  # an anchor may have it elsewhere too
+    for key in modelkeys.pretrained(content):
+        if start is None or key in start.left_out:
+            _put(content, key, None)
+    for key, file in (start.files if start else {}).items():
+        _put(content, key, file)
     content["loss"] = _corrected(content["loss"])
     return config
 
 
-def _place(section: dict[str, Any], dataset: str | None, input_size: list[int] | None) -> None:
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from beside the files that the model's configuration names itself.
+
+    Attributes:
+        files: key -> file of weights, in place of what the configuration says there.
+        left_out: keys of the configuration that are not loaded.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    left_out: Collection[str] = ()
+
+
+def _require_doable(
+    path: str, content: Mapping[str, Any], input_size: tuple[int, int] | None, start: Start | None, as_exported: bool
+) -> None:
+    """Raise StageError for what the plan refuses: a stage that is run by hand was not planned.
+
+    What a transform is that only this PaddleSeg has is not known here; what comes of it is looked at.
+    """
+    given = start or Start()
+    run = modelkeys.Run(
+        trains=start is not None,
+        exports=start is None,
+        input_size=input_size,
+        export_size=input_size,
+        transforms="export" if as_exported else "val",
+        entries={modelkeys.ENTRIES[key]: given.files.get(key, "") for key in (*given.files, *given.left_out)},
+        fetches=not given.left_out,
+        strict=False,
+    )
+    if found := modelkeys.problems(content, run):
+        raise StageError(f"{path}: {'; '.join(found)}")
+
+
+def _place(section: dict[str, Any], split: str, dataset: str | None, input_size: tuple[int, int] | None) -> None:
+    """Lay the data set's folder, its list and the run's size over a section."""
+    root, key = section.get("dataset_root"), f"{split}_path"
     if dataset:
         section["dataset_root"] = dataset
-        for key in ("train_path", "val_path", "test_path"):
-            if key in section:
-                section[key] = str(Path(dataset) / Path(section[key]).name)
-    if input_size:
-        section["transforms"] = _resized(section["transforms"], input_size)
+    if dataset and isinstance(section.get(key), str):
+        section[key] = _list_in(Path(dataset), section[key], root, split)
+    if isinstance(section.get("transforms"), list | tuple):
+        purpose = transforms.TRAINING if split == "train" else transforms.VALIDATION
+        section["transforms"] = transforms.laid_out(section["transforms"], purpose, input_size)
 
 
-def _resized(transforms: list[dict[str, Any]], size: list[int]) -> list[dict[str, Any]]:
-    return [{**item, SIZED[item["type"]]: list(size)} if item["type"] in SIZED else dict(item) for item in transforms]
+def _list_in(dataset: Path, named: str, root: Any, split: str) -> str:
+    """A list of files in a data set's folder: where the configuration has it in its own, else the split's."""
+    names = [Path(named).name]
+    if isinstance(root, str) and Path(named).is_relative_to(root):
+        names.insert(0, str(Path(named).relative_to(root)))
+    for name in names:
+        if (dataset / name).is_file():
+            return str(dataset / name)
+    say(f"{split}_path: {named} is not in the data set: its list {split}.txt is read")
+    return str(dataset / f"{split}.txt")
 
 
-def _export_transforms(content: dict[str, Any], path: str, input_size: list[int] | None) -> list[dict[str, Any]]:
-    """The transforms of the exported model; they must end in one size, because it is exported for one."""
-    transforms = content.get("export", {}).get("transforms") or content["val_dataset"]["transforms"]
-    transforms = _resized(transforms, input_size) if input_size else [dict(item) for item in transforms]
-    if not any(item["type"] == "Resize" for item in transforms):
-        if not input_size:
-            raise StageError(
-                f"{path}: export.transforms: a Resize with target_size: [width, height] is needed, or `input_size` in "
-                "the run's configuration: the inference matrix runs on models of one input size"
-            )
-        transforms.insert(0, {"type": "Resize", "target_size": list(input_size)})
-    return transforms
+def _put(content: dict[str, Any], key: str, value: Any) -> None:
+    """Write a value under a key of several parts."""
+    *above, last = key.split(".")
+    part: Any = content
+    for name in above:
+        part = part[int(name)] if isinstance(part, list) else part[name]
+    part[last] = value
 
 
 def export_size(config: Config) -> tuple[int, int]:
     """[width, height] of the exported model's input."""
-    width, height = next(item["target_size"] for item in config.dic["export"]["transforms"] if item["type"] == "Resize")
-    return width, height
+    size = transforms.final_size(config.dic["export"]["transforms"])
+    if size is None:
+        raise StageError("export.transforms: leaves images at sizes of their own, where the exported model has one")
+    return size
 
 
-def builder(config: Config) -> SegBuilder:
-    return SegBuilder(config)
+def builder(config: Config) -> pretrained.Builder:
+    return pretrained.Builder(config)
 
 
 def load_model(config: Config, checkpoint: str) -> Any:
@@ -250,7 +303,7 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
         try:
             sample: dict[str, Any] = self._dataset[index]
         except StageError as error:
-            raise StageError(f"{label}: {error}") from None
+            raise StageError(str(error) if label in str(error) else f"{label}: {error}") from None
         except Exception as error:  # OpenCV answers None where it cannot decode, others raise
             raise StageError(
                 f"{image}: cannot be made into a training sample with {label}: {type(error).__name__}: {error}; "

@@ -22,7 +22,7 @@ class DtypeProbe:
             if isinstance(layer, paddle.nn.Conv2D)
         ]
 
-    def _see(self, layer: Any, inputs: Any, output: Any) -> None:
+    def _see(self, layer: Any, _inputs: Any, output: Any) -> None:
         self.outputs[name(output)] += 1
         self.weights[name(layer.weight)] += 1
 

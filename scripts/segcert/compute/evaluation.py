@@ -10,48 +10,38 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import inference
 
-from segcert.compute import components
+from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.dtypes import name as dtype_of
-from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
-from segcert.compute.preprocess import Preprocess
+from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion
+from segcert.compute.preprocess import Preprocess, require_size
 from segcert.data import layouts
+from segcert.data.images import read_label, write_label
 from segcert.errors import StageError
 from segcert.files import write_json
+from segcert.requests.evaluate import Evaluate
 from segcert.stage.progress import progress, say
 from segcert.stage.worker import Result
 
 
-def evaluate(
-    config_path: str,
-    dataset: str,
-    checkpoint: str,
-    reference: Path,
-    *,
-    device: str,
-    as_exported: bool,
-    images: int | None,
-    reference_images: int | None,
-    input_size: list[int] | None,
-) -> Result:
+def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str, reference: Path) -> Result:
     """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
 
     Args:
         reference: folder that gets the fp32 label maps of the inference list, at the model's size:
             what every inference cell of this checkpoint must reproduce.
-        as_exported: evaluate under the exported model's transforms.
-        images: at most so many of the validation split; None: all.
-        reference_images: at most so many of the inference list; None: all.
     """
-    use_device(device)
-    config = components.load_config(config_path, dataset, input_size, evaluate_as_exported=as_exported)
+    use_device(request.device)
+    as_exported = request.transforms == "export"
+    config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
     probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
-    count = min(images or len(validation), len(validation))
+    count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
+    notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
     sizes = set()
@@ -63,15 +53,23 @@ def evaluate(
                 image, label = validation.file_list[index]
                 raise StageError(f"{image}, or its label {label}, cannot be decoded: {error}") from error
             tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
+            if as_exported:
+                size = (tensor.shape[3], tensor.shape[2])
+                require_size(validation.file_list[index][0], size, components.export_size(config))
             sizes.add((tensor.shape[3], tensor.shape[2]))
             prediction = inference(model, tensor, trans_info=sample["trans_info"])[0]
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, reference_images, confusion.empty())
+        written = _write_reference(model, config, dataset, reference, request.reference_images, confusion.empty())
     bar.close()
     probe.remove()
-    metrics = {**confusion.metrics(), "val_images": len(validation)}
+    if not confusion.counted:
+        raise StageError(
+            f"{dataset}: no pixel of the labels of {count} validation images is counted: all are "
+            f"{validation.ignore_index}, which is ignored, so nothing was judged; raise evaluate.images"
+        )
+    metrics = {**confusion.metrics(), "val_images": len(validation), "notes": notes}
     say(
         f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
         f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
@@ -98,7 +96,7 @@ def _write_reference(
 ) -> dict[str, Any]:
     """The checkpoint's label maps of the inference list, and what they come to against the truth."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
-    preprocess = Preprocess(config.dic["export"]["transforms"])
+    preprocess = Preprocess(config.dic["export"]["transforms"], components.export_size(config))
     folder.mkdir()
     listed = layouts.inference_list(manifest)
     pairs = listed[:limit]
@@ -107,7 +105,7 @@ def _write_reference(
         label = logits.argmax(axis=1)[0].numpy()
         write_label(folder / layouts.label_map(image), label)
         if truth:
-            confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
-    miou = confusion.metrics()["miou"] if confusion.images else None
+            confusion.add_undone(label, preprocess.done[0], read_label(Path(dataset) / truth), truth)
+    miou = confusion.miou()
     write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

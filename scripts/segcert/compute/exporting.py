@@ -17,11 +17,13 @@ from paddleseg.deploy.export import WrappedModel
 from segcert.compute import components
 from segcert.errors import StageError
 from segcert.numbers import finite
+from segcert.requests.export import Export
 from segcert.stage.progress import say
+from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 
 
-def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input_size: list[int] | None) -> Result:
+def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> Result:
     """Write model.json (or model.pdmodel), model.pdiparams, model.onnx and deploy.yaml.
 
     The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32. Height and width are
@@ -31,7 +33,7 @@ def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input
         StageError: the conversion to ONNX fails.
     """
     paddle.set_device("cpu")
-    config = components.load_config(config_path, input_size=input_size)
+    config = components.load_config(config_path, input_size=request.input_size)
     width, height = components.export_size(config)
     model = components.load_model(config, checkpoint)
     wrapped = WrappedModel(model, "argmax")
@@ -42,7 +44,7 @@ def export(config_path: str, checkpoint: str, folder: Path, *, opset: int, input
     exported = time.perf_counter()
     program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
     _write_deploy(folder / "deploy.yaml", program, config)
-    _to_onnx(folder, program, opset)
+    _to_onnx(folder, program, request.opset)
     converted = time.perf_counter()
     metrics = {
         "export_s": finite(exported - begun),
@@ -135,7 +137,7 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
             **unoptimized,
         )
     except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
-        said = "its messages are in the log" if isinstance(error, SystemExit) else error
+        said = "its messages are in the log" if isinstance(error, SystemExit) else short(error)
         raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {said}") from error
 
 

@@ -28,7 +28,7 @@ class _Refused(Exception):
 class _Dtype:
     """Stands for numpy.dtype."""
 
-    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+    def __init__(self, code: str, _align: bool = False, _copy: bool = False) -> None:
         if not isinstance(code, str) or not NUMBERS.fullmatch(code):
             raise _Refused(f"numbers of the kind {code!r}")
         self.itemsize = int(code[1:])
@@ -49,7 +49,7 @@ class _Array:
             raise _Refused(f"an array of the shape {shape!r} from {len(content)} bytes")
 
 
-def _reconstruct(kind: type, shape: tuple[int, ...], code: Any) -> _Array:
+def _reconstruct(kind: type, shape: tuple[int, ...], _code: Any) -> _Array:
     if kind is not _Array or shape != (0,):
         raise _Refused("an array that is not one of numbers")
     return _Array()

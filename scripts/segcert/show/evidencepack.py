@@ -158,7 +158,7 @@ def files_of(table: CellTable) -> Iterator[str]:
 def expected(table: CellTable) -> set[str]:
     """Those of the files that a whole run has."""
     found = {f"results/{table.mode}/{name}" for name in page.FILES}
-    for cell in table.planned("train", "eval", "export", "infer"):
+    for cell in table.planned():
         found |= {cell.log, *(path for path in cell.outputs if path.endswith((".json", ".csv", ".log")))}
         found |= set(table.source_records(cell))
     return found

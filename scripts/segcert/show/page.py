@@ -153,7 +153,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         rows=[_row(cell, anchors) for cell in conclusions.cells],
         stages=list(dict.fromkeys(cell["stage"] for cell in conclusions.cells)),
         models=[model for _, model in concluded.models(conclusions)],
-        details=_details(conclusions, anchors, folder),
+        details=_details(conclusions, anchors),
         environments=_environments(conclusions),
         configuration=configuration,
         files=[name for name in FILES if (folder / name).is_file()],
@@ -457,7 +457,7 @@ def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
 # -- records ----------------------------------------------------------------------------------
 
 
-def _details(conclusions: Conclusions, anchors: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
+def _details(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every cell with its evidence, by model. Logs and records of red cells come first where room is short."""
     order = sorted(conclusions.cells, key=lambda cell: (not _status(cell).red, not _status(cell).broke))
     tails: dict[str, str | None] = {}

@@ -34,11 +34,14 @@ class Told:
     """What a worker said of its failure.
 
     Attributes:
+        message: for a record.
+        texts: all that the failure says, at length.
         unverified: whether that is no failure, but something that cannot be had here.
         lasting: whether another try ends in the same.
     """
 
     message: str
+    texts: Sequence[str] = ()
     unverified: bool = False
     lasting: bool = False
 
@@ -59,12 +62,14 @@ class Outcome:
 
     Attributes:
         lasting: of an unverified one, whether another try would be as unverified.
+        texts: what the reason leaves out, at length.
     """
 
     status: statuses.Status
     reason: str | None = None
     result: Result = field(default_factory=lambda: Result({}))
     lasting: bool = False
+    texts: Sequence[str] = ()
 
 
 def judge(
@@ -102,7 +107,7 @@ def excused(outcome: Outcome, known: Sequence[Known]) -> Outcome:
     """The outcome; a red one that is known is no failure, and one that passes has a remark where one is known."""
     if outcome.status.red:
         for one in known:
-            if re.search(one.error, outcome.reason or ""):
+            if any(re.search(one.error, text) for text in (outcome.reason or "", *outcome.texts)):
                 reason = f"{one.name}: {one.why} ({one.link}) Seen: {outcome.reason}"
                 return replace(outcome, status=statuses.KNOWN_FAILURE, reason=reason)
     if outcome.status is statuses.PASSED and known:
@@ -138,7 +143,7 @@ def _ended_early(end: Exit, told: Told | None) -> Outcome | None:
         return Outcome(statuses.FAILED, end.stopped_by)
     if told:
         status = statuses.UNVERIFIED if told.unverified else statuses.FAILED
-        return Outcome(status, told.message, lasting=told.lasting)
+        return Outcome(status, told.message, lasting=told.lasting, texts=told.texts)
     if end.code != 0:
         killed = "; a process of its group was killed for its memory" if end.out_of_memory else ""
         return Outcome(statuses.FAILED, _in_words(end.code) + killed)
@@ -149,14 +154,15 @@ def _held_against(
     stage: str, requested: Mapping[str, Any], result: Result, missing: Sequence[str], stand_in: str | None
 ) -> Outcome:
     """The outcome of a worker that came to its end: by what it made, what was asked for and what it must prove."""
-    if missing:
+    broken = proof.broken(result.gates)
+    if missing and not broken:  # a worker that sees early that a gate does not hold makes nothing
         return Outcome(statuses.FAILED, f"ended without its outputs {', '.join(missing)}", result)
     forgiven = FORGIVEN if stand_in else set()
     asked = {key: value for key, value in requested.items() if key not in forgiven}
     if different := proof.differences(asked, result.effective):
         limit = _is_hardware_limit(requested, result.effective)
         return Outcome(statuses.UNVERIFIED if limit else statuses.FAILED, "; ".join(different), result)
-    if broken := proof.broken(result.gates):
+    if broken:
         return Outcome(statuses.ACCURACY_FAILED, "; ".join(broken), result)
     # The conclusions would not believe it either, and Snakemake would take the job for done.
     content = {"stage": stage, "requested": asked, "effective": result.effective, "metrics": metrics(result)}

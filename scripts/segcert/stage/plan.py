@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segcert import stages
 from segcert.stage.worker import WORKER, Result, Staging
 
 
@@ -19,7 +20,7 @@ class Plan:
     """What a script tells its supervisor.
 
     Attributes:
-        stage: train | eval | export | infer | data.
+        stage: its name in stages.py.
         requested: what is asked for, by field.
         inputs: files and folders that the stage reads, for the record's hashes.
         outputs: name -> final path; the worker writes each to `Staging.path(name)`.
@@ -45,6 +46,9 @@ class Plan:
     kept: Path | None = None
     set_aside: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        stages.by_name(self.stage)  # before anything is done
+
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A command line with the options that every stage has."""
@@ -69,7 +73,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("ID", "ERROR", "REASON", "LINK", "PADDLE"),
-        help="a failure whose message matches the regular expression ERROR is known-failure, "
+        help="a failure in whose reason or message the regular expression ERROR is found is known-failure, "
         "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; any: on all)",
     )
     return options

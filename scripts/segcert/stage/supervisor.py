@@ -217,7 +217,7 @@ class Supervisor:
             self._append_rank_logs(log)
         return code
 
-    def _on_signal(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, _frame: Any) -> None:
         # Which of the two, the scheduler can tell once the job is over: the conclusions ask it.
         name = signal.Signals(number).name
         if number == signal.SIGINT:
@@ -288,7 +288,8 @@ class Supervisor:
         except (OSError, ValueError):
             return None
         rank = f"rank {told['rank']}: " if self.plan.launch and not told["unverified"] else ""
-        return Told(rank + told["message"], told["unverified"], told["lasting"])
+        texts = [rank + text for text in told["texts"]]
+        return Told(rank + told["message"], texts, told["unverified"], told["lasting"])
 
     def _failed(self, reason: str) -> Outcome:
         """The outcome of a stage that came to no worker."""

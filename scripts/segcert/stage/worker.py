@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from segcert import gpus
-from segcert.errors import StageError, Unverified
+from segcert.errors import Unverified
 from segcert.files import write_json
 from segcert.masking import masked
-from segcert.stage import deferred
+from segcert.stage import deferred, reasons
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
 PARENT = "SEGCERT_PARENT"  # set for the worker: the process that started it, with which it ends
@@ -110,11 +110,14 @@ def tell(error: BaseException) -> None:
     folder = os.environ.get(WORKER)
     if not folder:
         return
-    message = str(error) if isinstance(error, Unverified | StageError) else f"{type(error).__name__}: {error}"
-    message = " ".join(message.split())  # a reason is one line, in tables too; the log has it as it came
+    told = {
+        "rank": _rank(),
+        "message": reasons.reason(error),
+        "texts": reasons.texts(error),
+        "unverified": isinstance(error, Unverified),
+        "lasting": isinstance(error, Unverified) and error.lasting,
+    }
     with contextlib.suppress(OSError), Staging(folder).error.open("x", encoding="utf-8") as stream:
-        lasting = isinstance(error, Unverified) and error.lasting
-        told = {"rank": _rank(), "message": message, "unverified": isinstance(error, Unverified), "lasting": lasting}
         json.dump(told, stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segcert import stages
 from segcert.tipc.params import Command, Devices, Released, Trainer
 
 # Options of each of PaddleSeg's tools: those that the settings take, and those that change nothing here.
@@ -70,6 +71,7 @@ def unsupported_training(trainer: Trainer) -> str | None:
 
 def unsupported_command(stage: str, command: Command) -> str | None:
     """Why a command cannot be done here: its script, or an option that would change what is computed."""
+    stage = stages.by_name(stage).name
     script = command.script.removeprefix("./")
     if script not in SCRIPTS[stage]:
         return f"{script} is not done here: only {SCRIPTS[stage][0]} is"

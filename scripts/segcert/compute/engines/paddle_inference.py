@@ -186,7 +186,7 @@ def executed_operators(predictor: Any, batch: NDArray[np.float32]) -> ExecutedOp
     """
     seen: Counter[tuple[str, str, str]] = Counter()
 
-    def note(operator: str, name: str, tensor: Any) -> None:
+    def note(operator: str, _name: str, tensor: Any) -> None:
         # Paddle 3 numbers its operators ("pd_op.conv2d:12").
         kind = operator.split(":")[0]
         seen[kind, str(tensor.dtype).removeprefix("paddle."), str(tensor.place)] += 1

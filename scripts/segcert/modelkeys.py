@@ -1,0 +1,349 @@
+"""What a model's configuration asks for, key by key: done here, laid over by the run, or refused by name.
+
+PaddleSeg's configuration is the user's. Whatever of it a run does not do as it stands there is refused with what to
+write instead, or told; nothing is left out in silence. It is looked at before any job starts, so without Paddle.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from segcert import modelconfig, transforms
+from segcert.errors import ConfigError
+from segcert.masking import masked
+from segcert.modelconfig import INHERITED
+
+BACKBONE, WHOLE_MODEL = "model.backbone.pretrained", "model.pretrained"
+# The keys of `model_zoo` that name what is loaded there in place of what the configuration says.
+ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
+NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
+BUILT = NEEDED[2:]  # sections from which PaddleSeg makes components
+READ = (*NEEDED, "test_config", "to_static_training", "export", "distill_loss", "_base_", INHERITED)
+DATASETS = ("train_dataset", "val_dataset")
+# Data sets of PaddleSeg that read lists, as the layout mini_supervisely has them.
+LISTED = {
+    "Dataset", "OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1", "PPHumanSeg14K",
+}  # fmt: skip
+LAYOUTS = {"Cityscapes": "cityscapes", **dict.fromkeys(LISTED, "mini_supervisely")}
+# Those that look for folders that no layout has.
+UNREAD = {"ADE20K", "PascalVOC", "PascalContext", "CocoStuff", "PSSLDataset", "EG1800", "SUPERVISELY"}
+# Options of PaddleSeg's train.py that it does not read from a configuration, and what to write for each.
+OPTIONS = {
+    "precision": "train.precisions in the run's configuration",
+    "amp_level": "train.precisions in the run's configuration",
+    "seed": "`seed` in the run's configuration",
+    "resume_model": f"{WHOLE_MODEL}: a file, to start from its weights",
+    "use_ema": "nothing: averaged weights are not kept here",
+    "repeats": "a list that names the images more often",
+    "data_format": "nothing: models are run in NCHW here",
+    "use_multilabel": "nothing: models of several labels a pixel are not evaluated here",
+}
+# What PaddleSeg's evaluation takes from `test_config`.
+EVALUATION = ("is_slide", "crop_size", "stride", "aug_eval", "scales", "flip_horizontal", "flip_vertical")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run decides of a model, as far as the model's configuration has a say in it.
+
+    Attributes:
+        trains: whether it is trained; else weights that somebody released are taken.
+        exports: whether it is evaluated and exported.
+        input_size, export_size: [width, height] of training, and of evaluation as exported and export.
+        transforms: what checkpoints are evaluated under: export | val.
+        layout: of the data set, as far as it is known.
+        entries: `backbone_weights` and `pretrained_weights` of the model, where they name weights.
+        fetches: whether the weights that are named there are fetched and loaded (`train.pretrained_backbone`).
+        made: files that the run itself makes before it trains.
+        own_transforms: those of the run's configuration.
+        strict: whether all other transforms must be PaddleSeg's.
+    """
+
+    trains: bool = True
+    exports: bool = True
+    input_size: Sequence[int] | None = None
+    export_size: Sequence[int] | None = None
+    transforms: str = "export"
+    layout: str | None = None
+    entries: Mapping[str, str] = field(default_factory=dict)
+    fetches: bool = True
+    made: Collection[str] = ()
+    own_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    strict: bool = True
+
+
+def require(models: Iterable[tuple[str, Path, Run]]) -> list[str]:
+    """What a person should know of the configurations of models that are to run; each (name, file, what is decided).
+
+    Raises:
+        ConfigError: with one line for each thing that is wrong.
+    """
+    wrong: list[str] = []
+    told: list[str] = []
+    for name, path, run in models:
+        content = modelconfig.content(path)
+        found = problems(content, run)
+        wrong += [f"{path}: {text.replace('<model>', name)}" for text in found]
+        if not found:
+            told += [
+                f"{item.file}:{item.line}: {item.key} stands there twice; the last one counts"
+                for item in modelconfig.doubled(path)
+            ]
+            told += [f"{path}: {text}" for text in notes(content, run)]
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+    return list(dict.fromkeys(told))
+
+
+def problems(content: Mapping[str, Any], run: Run) -> list[str]:
+    """In words, beginning with the key, all of a model's configuration that cannot be done here.
+
+    Args:
+        content: what `modelconfig.content` reads.
+    """
+    missing = [f"{key}: this key is needed" for key in NEEDED if key not in content]
+    unlike = [
+        f"{key}: {content[key]!r} is refused; allowed: a mapping"
+        for key in (*BUILT, "export", "test_config")
+        if key in content and not isinstance(content[key], Mapping)
+    ]
+    if missing or unlike:
+        return [*missing, *unlike]
+    return [
+        *_of_top(content),
+        *_of_marks(content),
+        *_of_data(content, run),
+        *_of_model(content),
+        *_of_evaluation(content, run),
+        *_of_transforms(content, run),
+        *(_of_weights(content, run) if run.trains else []),
+    ]
+
+
+def notes(content: Mapping[str, Any], run: Run) -> list[str]:
+    """In words, beginning with the key, what of a model's configuration a run does otherwise than it stands there."""
+    told = []
+    for key in content:
+        if key not in (*READ, *OPTIONS):
+            near = difflib.get_close_matches(str(key), READ, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            told.append(f"{key}: PaddleSeg reads no such key{meant}; by itself it changes nothing")
+    if "distill_loss" in content:
+        told.append("distill_loss: is for distillation, which is not done here")
+    told += [
+        f"export.{key}: only transforms is read of export" for key in content.get("export", {}) if key != "transforms"
+    ]
+    of_test = [key for key, value in content.get("test_config", {}).items() if value]
+    if of_test and run.transforms == "export":
+        keys = ", ".join(map(str, of_test))
+        told.append(
+            f"test_config: {keys}: not used, because checkpoints are evaluated as the exported model is run; "
+            "evaluate.transforms: val uses it"
+        )
+    elif "auc_roc" in of_test:
+        told.append("test_config.auc_roc: is not worked out here")
+    return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
+
+
+# -- keys -------------------------------------------------------------------------------------
+
+
+def _of_top(content: Mapping[str, Any]) -> Iterator[str]:
+    for key, instead in OPTIONS.items():
+        if content.get(key) not in (None, False):
+            yield (
+                f"{key}: {content[key]!r} is refused: it is an option of PaddleSeg's train.py, and as a key it has no "
+                f"effect; allowed: {instead}"
+            )
+    if content.get("to_static_training"):
+        yield "to_static_training: true is refused: training of a graph is not done here yet; allowed: false"
+
+
+def _mappings(tree: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """(key, mapping) of every mapping in a part of a configuration."""
+    if isinstance(tree, Mapping):
+        yield key, tree
+    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for name, value in pairs:
+        yield from _mappings(value, f"{key}.{name}")
+
+
+def _of_marks(content: Mapping[str, Any]) -> Iterator[str]:
+    for section in BUILT:
+        for key, mapping in _mappings(content[section], section):
+            if INHERITED in mapping:
+                yield (
+                    f"{key}.{INHERITED}: {mapping[INHERITED]!r} is refused: no base has {key} to inherit, so PaddleSeg "
+                    "hands the mark to the component; take it out"
+                )
+
+
+def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    kinds = [content[section].get("type") for section in DATASETS]
+    for section, kind in zip(DATASETS, kinds, strict=True):
+        if not isinstance(kind, str):
+            yield f"{section}.type: {kind!r} is refused; allowed: the name of a data set of PaddleSeg's"
+        elif kind in UNREAD:
+            yield (
+                f"{section}.type: {kind} is refused: data sets are laid out here as Cityscapes, or by lists of files; "
+                "allowed: Dataset, with num_classes, train_path and val_path; docs/own-model.md says how"
+            )
+        elif run.layout and LAYOUTS.get(kind, run.layout) != run.layout:
+            yield (
+                f"{section}.type: {kind} is refused: it reads the layout {LAYOUTS[kind]}, and the data set of this "
+                f"model has the layout {run.layout}"
+            )
+    if kinds[0] != kinds[1] and all(isinstance(kind, str) and kind not in UNREAD for kind in kinds):
+        yield f"val_dataset.type: {kinds[1]!r} is refused; allowed: {kinds[0]!r}, as train_dataset has it"
+    for section, split in zip(DATASETS, ("train", "val"), strict=True):
+        own = content[section]
+        mode = own.get("mode", "train" if split == "train" else None)
+        if own.get("type") in LAYOUTS and str(mode).lower() != split:
+            yield f"{section}.mode: {mode!r} is refused: this is the split {split}; allowed: {split}"
+        if own.get("separator", " ") != " ":
+            yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"
+
+
+def _of_model(content: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(content["model"].get("type"), str):
+        yield f"model.type: {content['model'].get('type')!r} is refused; allowed: the name of a model of PaddleSeg's"
+    channels = {f"{section}.img_channels": content[section].get("img_channels") for section in DATASETS}
+    backbone = content["model"].get("backbone")
+    within = backbone if isinstance(backbone, Mapping) else content["model"]
+    place = "model.backbone" if within is backbone else "model"
+    for key, number in {**channels, f"{place}.in_channels": within.get("in_channels")}.items():
+        if number not in (None, 3):
+            yield f"{key}: {number!r} is refused: images are read as RGB here; allowed: 3"
+    for section in ("model", "loss"):
+        for key, mapping in _mappings(content[section], section):
+            if mapping.get("data_format", "NCHW") != "NCHW":
+                yield f"{key}.data_format: {mapping['data_format']!r} is refused: models are run in NCHW; allowed: NCHW"
+
+
+def _of_evaluation(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    asked = content.get("test_config", {})
+    if asked.get("use_multilabel"):
+        yield "test_config.use_multilabel: true is refused: models of several labels a pixel are not evaluated here"
+    if run.transforms != "val" or not run.exports:
+        return
+    for key in asked:
+        if key not in (*EVALUATION, "auc_roc", "use_multilabel"):
+            yield f"test_config.{key}: PaddleSeg's evaluation takes no such key; allowed: {', '.join(EVALUATION)}"
+    if asked.get("is_slide"):
+        sizes = {key: asked.get(key) for key in ("crop_size", "stride")}
+        wrong = [key for key, size in sizes.items() if not _is_size(size)]
+        for key in wrong:
+            yield f"test_config.{key}: {sizes[key]!r} is refused; allowed: [width, height], because is_slide is true"
+        if not wrong and any(step > side for step, side in zip(sizes["stride"], sizes["crop_size"], strict=True)):
+            yield f"test_config.stride: {sizes['stride']!r} is refused: pixels are left out; allowed: at most crop_size"
+    scales = asked.get("scales", 1.0)
+    if asked.get("aug_eval") and not (isinstance(scales, float) or (isinstance(scales, list | tuple) and scales)):
+        yield f"test_config.scales: {scales!r} is refused; allowed: a number with a decimal point, or a list of numbers"
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+
+
+def export_transforms(content: Mapping[str, Any]) -> tuple[str, Any]:
+    """The transforms of the exported model before the run's `input_size` is laid over them, and their key."""
+    own = content.get("export", {}).get("transforms")
+    return ("export.transforms", own) if own else ("val_dataset.transforms", content["val_dataset"].get("transforms"))
+
+
+def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    for name in run.own_transforms:
+        if name in transforms.TABLE:
+            yield f"own_transforms.{name}: is PaddleSeg's own; take it out of the run's configuration"
+    train, val = (content[section].get("transforms") for section in DATASETS)
+    lists = []
+    if run.trains:
+        lists.append((train, "train_dataset.transforms", transforms.TRAINING, run.input_size))
+    if run.exports and run.transforms == "val":
+        lists.append((val, "val_dataset.transforms", transforms.VALIDATION, run.input_size))
+    if run.exports:
+        key, items = export_transforms(content)
+        lists.append((items, key, transforms.EXPORT, run.export_size))
+    for items, key, purpose, size in lists:
+        yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
+
+
+# -- weights ----------------------------------------------------------------------------------
+
+
+def pretrained(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Key -> value of everything that a model's configuration wants loaded into the model or a part of it."""
+    found = {f"{key}.pretrained": part.get("pretrained") for key, part in _mappings(content.get("model"), "model")}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def is_url(value: str) -> bool:
+    """As PaddleSeg tells a URL from a path."""
+    return bool(urlparse(value).netloc)
+
+
+def left_out(content: Mapping[str, Any], run: Run) -> list[str]:
+    """The keys of weights in whose place nothing is loaded, because `train.pretrained_backbone` is false."""
+    if run.fetches:
+        return []
+    return [
+        key
+        for key, value in pretrained(content).items()
+        if ENTRIES.get(key) in run.entries or (key == BACKBONE and isinstance(value, str) and is_url(value))
+    ]
+
+
+def files(content: Mapping[str, Any], run: Run) -> list[str]:
+    """The files of weights that a model's configuration names itself, and that its training loads."""
+    skipped = left_out(content, run)
+    return [
+        value
+        for key, value in pretrained(content).items()
+        if key not in skipped and ENTRIES.get(key) not in run.entries
+    ]
+
+
+def _replaced(content: Mapping[str, Any], run: Run) -> Iterator[tuple[str, str]]:
+    """(key, what is loaded in its place) of the weights that are not loaded as they stand there."""
+    found = pretrained(content)
+    scratch = "train.pretrained_backbone is false"
+    for key, entry in ENTRIES.items():
+        if key in found and run.fetches and entry in run.entries:
+            yield key, f"{masked(str(found[key]))} is not loaded: {entry} of the model is, {run.entries[entry]}"
+    for key in left_out(content, run):
+        yield key, f"{masked(str(found[key]))} is not loaded: {scratch}"
+    entry = ENTRIES[WHOLE_MODEL]
+    if entry in run.entries and not run.fetches and WHOLE_MODEL not in found:
+        yield entry, f"{run.entries[entry]} is not loaded: {scratch}"
+
+
+def _of_weights(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    skipped = left_out(content, run)
+    for key, value in pretrained(content).items():
+        entry = ENTRIES.get(key)
+        if key in skipped or entry in run.entries:
+            continue
+        if not isinstance(value, str) or not value:
+            yield f"{key}: {value!r} is refused; allowed: null, or a file"
+        elif is_url(value):
+            instead = f"name that in model_zoo.<model>.{entry}" if entry else "fetch it, and name the file here"
+            yield (
+                f"{key}: {masked(value)} is refused: a training follows no URL, so that it is known what it started "
+                "from; make it an entry of `weights` in the run's configuration ({source: url, url: ...}) and "
+                f"{instead}; or write null to start from scratch"
+            )
+        elif set(value) & set("{}\n"):
+            yield f"{key}: {value!r} is refused; allowed: a path without {{ }} and line ends"
+        elif not Path(value).is_file() and Path(value).as_posix() not in run.made:
+            what = "is a folder" if Path(value).is_dir() else "is not there"
+            yield (
+                f"{key}: {value} {what}; allowed: null, or a file of weights, its path from the folder in which "
+                "snakemake is started"
+            )
+    if ENTRIES[BACKBONE] in run.entries and run.fetches and not isinstance(content["model"].get("backbone"), Mapping):
+        yield f"model.backbone: there is none to load {run.entries[ENTRIES[BACKBONE]]} into; take backbone_weights out"

@@ -1,0 +1,32 @@
+"""What an evaluation is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from segcert.requests.request import DEVICES, Option, Request, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Request):
+    """An evaluation, always in fp32; no limit of images: all."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = (
+        "device",
+        "precision",
+        "transforms",
+        "images",
+        "reference_images",
+        "input_size",
+        "threads",
+    )
+
+    precision: ClassVar[str] = "fp32"
+
+    device: Annotated[str, Option(choices=DEVICES)] = "cpu"
+    transforms: Annotated[str, Option("whose transforms to evaluate under", choices=("export", "val"))] = "export"
+    threads: int = 1
+    images: Annotated[int | None, Option("at most so many validation images")] = None
+    reference_images: Annotated[int | None, Option("at most so many images of the inference list")] = None
+    input_size: Size = None

@@ -1,0 +1,22 @@
+"""What an export is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from segcert.requests.request import Option, Request, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Request):
+    """An export: on a CPU, in fp32, and always as ONNX too."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "precision", "input_size", "onnx", "opset")
+
+    device: ClassVar[str] = "cpu"
+    precision: ClassVar[str] = "fp32"
+    onnx: ClassVar[bool] = True
+
+    opset: Annotated[int, Option("ONNX operator set")] = 13
+    input_size: Size = None

@@ -1,0 +1,45 @@
+"""What a training is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from segcert.requests.request import DEVICES, Option, Request, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Request):
+    """A training: fp32, or amp with a level and a dtype; `batch_size`, `workers` and `threads` are of each rank."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = (
+        "device",
+        "devices",
+        "precision",
+        "level",
+        "dtype",
+        "iters",
+        "batch_size",
+        "input_size",
+        "seed",
+        "workers",
+        "threads",
+    )
+
+    device: Annotated[str, Option(choices=DEVICES)] = "cpu"
+    devices: Annotated[int, Option("ranks, one per device")] = 1
+    precision: Annotated[str, Option(choices=("fp32", "amp"))] = "fp32"
+    level: Annotated[str | None, Option(flag="--amp-level", choices=("O1", "O2"))] = None
+    dtype: Annotated[str | None, Option(flag="--amp-dtype", choices=("float16", "bfloat16"))] = None
+    iters: int
+    batch_size: Annotated[int, Option("per device")]
+    seed: int = 100
+    workers: Annotated[int, Option("data loader processes per device")] = 0
+    threads: Annotated[int, Option("CPU threads per rank")] = 1
+    log_iters: int = 10
+    snapshot_iters: Annotated[int, Option("save a snapshot every so many; 0: none")] = 0
+    input_size: Size = None
+
+    def __post_init__(self) -> None:
+        if {bool(self.level), bool(self.dtype)} != {self.precision == "amp"}:
+            raise ValueError("--precision amp goes with --amp-level and --amp-dtype, and they go with nothing else")

@@ -1,0 +1,146 @@
+"""What becomes of a stage, branch by branch: no process is needed for it."""
+
+import signal
+
+import pytest
+
+from segcert import proof
+from segcert.stage import judging
+from segcert.stage.judging import Exit, Known, Told
+from segcert.stage.worker import Result
+
+ASKED = {"device": "cpu", "engine": "onednn", "precision": "fp32", "batch_size": 1}
+FINE = Exit(0)
+MOON = Known("moon", "moon is \\w+", "astronomy", "https://example.org/1")
+
+
+def gate(value, **more):
+    return {**proof.gate("pixel_agreement", value, "at least", 0.9, f"agreement is {value}"), **more}
+
+
+def measured(*gates, seen=(), **metrics):
+    """What an inference cell finds that has all that it must have, with changes."""
+    times = {"count": 2, "p50": 2.0, "mean": 2.0, "min": 1.0, "max": 3.0}
+    metrics = {"pixel_agreement": 0.95, "inference_ms": times, **metrics}
+    samples = {"samples_ms": {"inference": [1.0, 3.0]}}
+    return Result({**ASKED, **dict(seen)}, metrics, list(gates or [gate(0.95)]), samples)
+
+
+def judge(result=None, end=FINE, told=None, known=(), asked=None, **more):
+    found = judging.judge("infer", {**ASKED, **(asked or {})}, result, end, told, known, **more)
+    return found.status.name, found.reason
+
+
+def test_one_that_proves_what_was_asked_for_passes():
+    assert judge(measured()) == ("passed", None)
+    found = judging.judge("infer", ASKED, measured(), FINE, None)
+    assert found.result == measured() and not found.lasting
+    assert judging.metrics(found.result) == {**measured().metrics, "gates": [gate(0.95)]}
+    assert judging.metrics(Result({}, {"n": 1})) == {"n": 1}
+
+
+@pytest.mark.parametrize("code", [0, 1, -signal.SIGTERM])
+def test_one_that_was_ended_says_why_whatever_else_it_left(code):
+    end = Exit(code, "timed out after 1 minutes", out_of_memory=True)
+    assert judge(measured(), end, Told("the moon is wrong")) == ("failed", "timed out after 1 minutes")
+    assert judging.judge("infer", ASKED, measured(), end, None).result == Result({})
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_the_worker_told_goes_before_how_it_ended(code):
+    assert judge(measured(), Exit(code), Told("the moon is wrong")) == ("failed", "the moon is wrong")
+    assert judge(None, Exit(code), Told("needs a sun", unverified=True)) == ("unverified", "needs a sun")
+    for lasting in (True, False):
+        told = Told("nobody tells", unverified=True, lasting=lasting)
+        assert judging.judge("infer", ASKED, None, Exit(code), told).lasting is lasting
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, "ended with exit code 3 and no message; see the log"),
+        (-signal.SIGKILL, "killed by SIGKILL; was the machine out of memory? (dmesg tells)"),
+        (-signal.SIGSEGV, "killed by SIGSEGV in native code"),
+        (-signal.SIGTERM, "killed by SIGTERM"),
+    ],
+)
+def test_one_that_told_nothing_has_its_exit_in_words(code, words):
+    assert judge(measured(), Exit(code)) == ("failed", words)
+    killed = Exit(code, out_of_memory=True)
+    assert judge(None, killed) == ("failed", f"{words}; a process of its group was killed for its memory")
+
+
+def test_one_without_a_result_or_without_its_outputs_failed():
+    assert judge(None, Exit(0, out_of_memory=True)) == ("failed", "ended without a result although its exit code was 0")
+    missing = {"missing": ["benchmark_log", "predictions"]}
+    assert judge(measured(), **missing) == ("failed", "ended without its outputs benchmark_log, predictions")
+    assert judge(None, **missing) == ("failed", "ended without a result although its exit code was 0")
+    assert judging.judge("infer", ASKED, measured(), FINE, None, **missing).result == measured()
+
+
+def test_something_else_ran_than_was_asked_for():
+    fell_back = measured(gate(0.5), seen={"engine": "native", "precision": "bf16"})
+    reason = "engine: onednn requested, native observed; precision: fp32 requested, bf16 observed"
+    assert judge(fell_back) == ("failed", reason), "which says more than its gate"
+    amp = {"precision": "amp", "device": "cpu"}
+    assert judge(measured(), asked=amp) == ("unverified", "precision: amp requested, fp32 observed")
+    elsewhere = measured(seen={"device": "gpu"})
+    assert judge(elsewhere, asked={**amp, "device": "gpu"})[0] == "failed", "a GPU can compute in mixed precision"
+
+
+def test_a_gate_that_does_not_hold():
+    low = measured(gate(0.5), pixel_agreement=0.5)
+    assert judge(low) == ("accuracy-failed", "agreement is 0.5")
+    lie = "the gate pixel_agreement is said to hold and does not: 0.5, at least 0.9 is asked"
+    assert judge(measured(gate(0.5, holds=True), pixel_agreement=0.5)) == ("accuracy-failed", lie)
+
+
+def test_what_the_conclusions_would_not_believe_has_not_passed():
+    assert judge(measured(pixel_agreement=0.99)) == (
+        "failed",
+        "not proved: the gate pixel_agreement was held against 0.95, and 0.99 is its metric",
+    )
+    bare = measured()
+    del bare.effective["batch_size"], bare.extra["samples_ms"]
+    assert judge(bare) == ("failed", "not proved: batch_size was not observed; it has no timed samples")
+    assert judge(bare, asked={"batch_size": None})[0] == "failed"
+
+
+def test_what_was_computed_on_a_stand_in_never_passes():
+    stand_in = {"stand_in": "a CPU for a GPU"}
+    assert judge(measured(), **stand_in) == ("unverified", "computed on a stand-in: a CPU for a GPU")
+    other = {"device": "gpu", "engine": "tensorrt", "precision": "fp16"}
+    assert judge(measured(), asked=other)[0] == "failed"
+    assert judge(measured(), asked=other, **stand_in)[0] == "unverified", "what it cannot do as asked is forgiven"
+    assert judge(measured(), asked={"batch_size": 2}, **stand_in)[0] == "failed", "what it can do is not"
+    assert judge(measured(gate(0.5), pixel_agreement=0.5), **stand_in)[0] == "accuracy-failed"
+
+
+def test_a_failure_that_is_known_is_none():
+    seen = "moon: astronomy (https://example.org/1) Seen: "
+    assert judge(told=Told("the moon is wrong"), known=[MOON]) == ("known-failure", f"{seen}the moon is wrong")
+    assert judge(told=Told("it rains"), known=[MOON]) == ("failed", "it rains")
+    at_length = Told("it rains", ["it rains", "RainError: the moon is wrong"])
+    assert judge(told=at_length, known=[MOON]) == ("known-failure", f"{seen}it rains"), "it may be in what is left out"
+    wet = Known("rain", "^it rains$", "weather", "https://example.org/2")
+    assert judge(told=at_length, known=[wet, MOON])[1] == "rain: weather (https://example.org/2) Seen: it rains"
+    low = Known("low", "agreement is 0.5", "small", "https://example.org/3")
+    assert judge(measured(gate(0.5), pixel_agreement=0.5), known=[low])[0] == "known-failure"
+    timed_out = Known("slow", "timed out", "slow", "https://example.org/4")
+    assert judge(None, Exit(1, "timed out after 1 minutes"), known=[timed_out])[0] == "known-failure"
+
+
+def test_only_a_failure_can_be_a_known_one():
+    assert judge(told=Told("the moon is hidden", unverified=True), known=[MOON]) == ("unverified", "the moon is hidden")
+    rain = Known("rain", "rain", "weather", "https://example.org/2")
+    remark = "passes although listed as known failure moon, rain: take it off the list"
+    assert judge(measured(), known=[MOON, rain]) == ("passed", remark)
+
+
+def test_what_was_made_on_a_stand_in_holds_up_what_is_not():
+    """What follows from each status of what a stage is made from: tests/test_statuses.py."""
+    above = {"status": "unverified", "stage": "train", "cell": "x", "reason": "r", "stand_in": "a CPU for a GPU"}
+    assert judging.held_up(above, "a CPU for a GPU") is None
+    assert judging.held_up(above).reason == "made from train x: unverified: r"
+    del above["stand_in"]
+    assert judging.held_up(above, "a CPU for a GPU").status.name == "unverified"

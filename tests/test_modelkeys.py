@@ -1,0 +1,210 @@
+"""Every key of a model's configuration is done, laid over in a way that is told, or refused by name."""
+
+import copy
+
+import pytest
+from conftest import ROOT
+
+from segcert import modelconfig, modelkeys
+from segcert.modelkeys import Run
+
+MODELS = sorted((ROOT / "config/models").glob("*.yml"))
+URL = "https://example.org/weights/resnet.tar.gz"
+
+
+@pytest.fixture
+def content():
+    """A configuration with a backbone."""
+    return copy.deepcopy(modelconfig.content(ROOT / "config/models/pp_humanseg_server.yml"))
+
+
+def put(content, key, value):
+    """A copy with a value under a key of several parts."""
+    changed = copy.deepcopy(content)
+    part = changed
+    *above, last = key.split(".")
+    for name in above:
+        part = part.setdefault(name, {}) if isinstance(part, dict) else part[int(name)]
+    part[last] = value
+    return changed
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("size", [None, [64, 64]])
+@pytest.mark.parametrize("under", ["export", "val"])
+def test_nothing_is_said_of_the_shipped_ones(path, size, under):
+    run = Run(input_size=size, export_size=size, transforms=under)
+    assert modelkeys.problems(modelconfig.content(path), run) == []
+    assert modelkeys.notes(modelconfig.content(path), run) == []
+
+
+REFUSED = {
+    "amp": ("precision", "fp16", "precision: 'fp16' is refused", "train.precisions"),
+    "its level": ("amp_level", "O2", "amp_level: 'O2' is refused", "train.precisions"),
+    "a seed": ("seed", 7, "seed: 7 is refused", "`seed` in the run's configuration"),
+    "a checkpoint to go on from": ("resume_model", "out/iter_5", "resume_model: ", "model.pretrained: a file"),
+    "averaged weights": ("use_ema", True, "use_ema: True", "not kept here"),
+    "a graph": ("to_static_training", True, "to_static_training: true is refused", "allowed: false"),
+    "another layout of memory": ("model.data_format", "NHWC", "model.data_format: 'NHWC'", "NCHW"),
+    "the same of a loss": ("loss.types.0.data_format", "NHWC", "loss.types.0.data_format: 'NHWC'", "NCHW"),
+    "grey images": ("train_dataset.img_channels", 1, "train_dataset.img_channels: 1", "allowed: 3"),
+    "grey input": ("model.backbone.in_channels", 1, "model.backbone.in_channels: 1", "allowed: 3"),
+    "a comma in lists": ("val_dataset.separator", ",", "val_dataset.separator: ','", "a blank"),
+    "a data set that is not read": ("train_dataset.type", "ADE20K", "train_dataset.type: ADE20K", "allowed: Dataset"),
+    "two kinds of data set": ("val_dataset.type", "OpticDiscSeg", "val_dataset.type: 'OpticDiscSeg'", "'Dataset'"),
+    "no data set": ("val_dataset.type", None, "val_dataset.type: None is refused", "the name of a data set"),
+    "training on what validates": ("train_dataset.mode", "val", "train_dataset.mode: 'val'", "allowed: train"),
+    "validating on what trains": ("val_dataset.mode", "train", "val_dataset.mode: 'train'", "allowed: val"),
+    "no model": ("model.type", None, "model.type: None is refused", "the name of a model"),
+    "several labels": ("test_config", {"use_multilabel": True}, "test_config.use_multilabel", "not evaluated here"),
+    "a mark that meets no base": ("optimizer._inherited_", False, "optimizer._inherited_: False", "take it out"),
+    "a mark deep below": ("loss.types.0._inherited_", True, "loss.types.0._inherited_: True", "take it out"),
+    "a random transform": (
+        "export.transforms",
+        [{"type": "Resize"}, {"type": "RandomBlur"}],
+        "export.transforms.1: RandomBlur",
+        "random",
+    ),
+    "an unknown transform": (
+        "train_dataset.transforms",
+        [{"type": "Mine"}],
+        "train_dataset.transforms.0: Mine",
+        "own_transforms",
+    ),
+    "a section that is a list": ("optimizer", [1], "optimizer: [1] is refused", "a mapping"),
+    "an export that is none": ("export", None, "export: None is refused", "a mapping"),
+    "weights in a file that is not there": ("model.pretrained", "gone.pdparams", "gone.pdparams is not there", "file"),
+    "weights in a folder": ("model.backbone.pretrained", str(ROOT), "model.backbone.pretrained: ", "is a folder"),
+    "weights of a URL": ("model.pretrained", URL, f"model.pretrained: {URL} is refused", "pretrained_weights"),
+    "a backbone's of a URL": (
+        "model.backbone.pretrained",
+        URL,
+        f"model.backbone.pretrained: {URL} is refused",
+        "backbone_weights; or write null",
+    ),
+    "a part's of a URL": ("model.head", {"pretrained": URL}, "model.head.pretrained: ", "fetch it, and name the file"),
+    "weights, yes": ("model.pretrained", True, "model.pretrained: True is refused", "null, or a file"),
+    "weights, no": ("model.pretrained", False, "model.pretrained: False is refused", "null, or a file"),
+    "weights without a name": ("model.pretrained", "", "model.pretrained: '' is refused", "null, or a file"),
+    "weights that Snakemake takes for a pattern": ("model.pretrained", "{a}.pdparams", "model.pretrained: '{a}", "{ }"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_done_is_refused_by_key(content, case):
+    key, value, *words = REFUSED[case]
+    found = modelkeys.problems(put(content, key, value), Run())
+    assert len(found) == 1, found
+    for word in words:
+        assert word in found[0]
+
+
+@pytest.mark.parametrize("key", modelkeys.NEEDED)
+def test_what_is_needed_is_named(content, key):
+    del content[key]
+    assert modelkeys.problems(content, Run()) == [f"{key}: this key is needed"]
+
+
+EVALUATION = [
+    ({"is_slide": True, "crop_size": [64, 64], "stride": [48, 48]}, None),
+    ({"aug_eval": True, "scales": [0.5, 1.0], "flip_horizontal": True}, None),
+    ({"aug_eval": True, "scales": 0.75}, None),
+    ({"auc_roc": True}, None),
+    ({"sliding": True}, "test_config.sliding: PaddleSeg's evaluation takes no such key"),
+    ({"is_slide": True, "crop_size": [64, 64]}, "test_config.stride: None is refused"),
+    ({"is_slide": True, "crop_size": 64, "stride": [48, 48]}, "test_config.crop_size: 64 is refused"),
+    ({"is_slide": True, "crop_size": [64, 64], "stride": [96, 48]}, "test_config.stride: [96, 48] is refused: pixels"),
+    ({"aug_eval": True, "scales": 1}, "test_config.scales: 1 is refused"),
+]
+
+
+@pytest.mark.parametrize(("asked", "words"), EVALUATION, ids=str)
+def test_a_test_config_is_used_or_told(content, asked, words):
+    content["test_config"] = asked
+    found = modelkeys.problems(content, Run(transforms="val"))
+    assert found == [] if words is None else words in found[0]
+    assert modelkeys.problems(content, Run()) == []
+    assert "evaluate.transforms: val uses it" in modelkeys.notes(content, Run())[0]
+    told = modelkeys.notes(content, Run(transforms="val"))
+    assert told == (["test_config.auc_roc: is not worked out here"] if "auc_roc" in asked else [])
+
+
+def test_the_layout_of_the_data_set_must_be_that_of_the_type(content):
+    assert modelkeys.problems(content, Run(layout="mini_supervisely")) == []
+    assert "train_dataset.type: Dataset is refused" in modelkeys.problems(content, Run(layout="cityscapes"))[0]
+    for section in modelkeys.DATASETS:
+        content[section]["type"] = "MyOwnData"
+    assert modelkeys.problems(content, Run(layout="cityscapes")) == []
+
+
+def test_what_changes_nothing_is_told(content):
+    content |= {"learning_rate": 0.1, "itres": 7, "distill_loss": {"types": [], "coef": []}}
+    content["export"]["input_size"] = [1, 2]
+    told = modelkeys.notes(content, Run())
+    assert told == [
+        "learning_rate: PaddleSeg reads no such key; by itself it changes nothing",
+        "itres: PaddleSeg reads no such key (did you mean iters?); by itself it changes nothing",
+        "distill_loss: is for distillation, which is not done here",
+        "export.input_size: only transforms is read of export",
+    ]
+    assert modelkeys.problems(content, Run()) == []
+
+
+# -- weights ----------------------------------------------------------------------------------
+
+
+def test_files_of_weights_are_the_trainings_input(content, tmp_path):
+    whole, part = tmp_path / "whole.pdparams", tmp_path / "part.pdparams"
+    for file in (whole, part):
+        file.write_bytes(b"x")
+    content["model"] |= {"pretrained": str(whole)}
+    content["model"]["backbone"]["pretrained"] = str(part)
+    for fetches in (True, False):
+        run = Run(fetches=fetches)
+        assert modelkeys.problems(content, run) == modelkeys.notes(content, run) == []
+        assert modelkeys.files(content, run) == [str(whole), str(part)]
+        assert modelkeys.left_out(content, run) == []
+    content["model"]["pretrained"] = "results/weights/mine.pdparams"
+    assert modelkeys.problems(content, Run(made=["results/weights/mine.pdparams"])) == []
+    assert "is not there" in modelkeys.problems(content, Run(made=["results/weights/other.pdparams"]))[0]
+    content["model"]["pretrained"] = "gone.pdparams"
+    assert modelkeys.problems(content, Run(trains=False)) == [], "nothing is trained, so nothing is loaded"
+
+
+def test_weights_of_the_run_go_before_those_of_the_configuration(content):
+    content["model"]["backbone"]["pretrained"] = URL
+    entries = {"backbone_weights": "resnet"}
+    assert modelkeys.problems(content, Run(entries=entries)) == []
+    assert modelkeys.notes(content, Run(entries=entries)) == [
+        f"model.backbone.pretrained: {URL} is not loaded: backbone_weights of the model is, resnet"
+    ]
+    scratch = Run(entries=entries, fetches=False)
+    assert modelkeys.problems(content, scratch) == []
+    assert modelkeys.left_out(content, scratch) == ["model.backbone.pretrained"]
+    assert modelkeys.notes(content, scratch) == [
+        f"model.backbone.pretrained: {URL} is not loaded: train.pretrained_backbone is false"
+    ]
+    assert modelkeys.notes(content, Run(trains=False, entries=entries)) == []
+    content["model"]["pretrained"] = URL
+    assert "model.pretrained: " in modelkeys.problems(content, scratch)[0], "no key says that it is to be left out"
+    whole = {"pretrained_weights": "mine"}
+    assert modelkeys.problems(content, Run(entries={**entries, **whole})) == []
+    told = modelkeys.notes(content, Run(entries=whole, fetches=False))
+    assert "pretrained_weights: mine is not loaded: train.pretrained_backbone is false" in told
+
+
+def test_secrets_in_urls_are_not_shown(content):
+    content["model"]["pretrained"] = "https://me:secret@example.org/a.pdparams"
+    told = [*modelkeys.problems(content, Run()), *modelkeys.notes(content, Run(entries={"pretrained_weights": "a"}))]
+    assert len(told) == 2 and "secret" not in "".join(told)
+
+
+def test_weights_for_a_backbone_that_is_not_there(content):
+    del content["model"]["backbone"]
+    found = modelkeys.problems(content, Run(entries={"backbone_weights": "resnet"}))
+    assert found == ["model.backbone: there is none to load resnet into; take backbone_weights out"]
+
+
+def test_transforms_of_paddlesegs_are_not_ones_own(content):
+    own = {"Resize": {"random": False, "size": "kept"}}
+    assert "own_transforms.Resize: is PaddleSeg's own" in modelkeys.problems(content, Run(own_transforms=own))[0]

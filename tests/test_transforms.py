@@ -1,0 +1,343 @@
+"""The table of transforms is what PaddleSeg's classes do, and what may stand where follows from it."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from paddleseg.cvlibs import manager
+
+from segcert import transforms
+from segcert.transforms import EXPORT, TRAINING, VALIDATION
+
+RESIZE, NORMALIZE = {"type": "Resize", "target_size": [64, 48]}, {"type": "Normalize"}
+# Options with which each transform of the table can be made and does something.
+OPTIONS = {
+    "Resize": {"target_size": [40, 30]},
+    "ResizeByLong": {"long_size": 50},
+    "ResizeByShort": {"short_size": 20},
+    "LimitLong": {"max_long": 40},
+    "Padding": {"target_size": [130, 120]},
+    "PaddingByAspectRatio": {"aspect_ratio": 3},
+    "RandomHorizontalFlip": {"prob": 0.5},
+    "RandomVerticalFlip": {"prob": 0.5},
+    "RandomBlur": {"prob": 0.5},
+    "RandomPaddingCrop": {"crop_size": [20, 30]},
+    "RandomAffine": {"size": [30, 20]},
+    "RandomScaleAspect": {"min_scale": 0.3},
+    "GenerateInstanceTargets": {"num_classes": 2},
+    "ScalePadding": {"target_size": [40, 30]},
+}
+
+
+def built(items):
+    return [manager.TRANSFORMS[i["type"]](**{k: v for k, v in i.items() if k != "type"}) for i in items]
+
+
+def run(items, size, seed=0):
+    """A picture of noise and its label, after the transforms."""
+    random.seed(seed)
+    np.random.seed(seed)
+    noise = np.random.default_rng(1)
+    width, height = size
+    data = {
+        "img": noise.integers(0, 255, (height, width, 3)).astype("float32"),
+        "label": noise.integers(0, 2, (height, width)).astype("uint8"),
+        "gt_fields": ["label"],
+        "trans_info": [],
+    }
+    for transform in built(items):
+        data = transform(data)
+    return data
+
+
+def size_of(data):
+    height, width = data["img"].shape[:2]
+    return width, height
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+def test_every_transform_of_paddleseg_is_in_the_table():
+    assert set(transforms.TABLE) == set(manager.TRANSFORMS.components_dict)
+
+
+@pytest.mark.parametrize("name", sorted(set(transforms.TABLE) - {"Compose"}))
+def test_the_table_says_what_the_class_does(name):
+    item = {"type": name, **OPTIONS.get(name, {})}
+    kind = transforms.TABLE[name]
+    seen = [run([item], (70, 50), seed) for seed in range(40)]
+    pictures = {(data["img"].shape, np.asarray(data["img"], "float32").tobytes()) for data in seen}
+    assert (len(pictures) > 1) is kind.random
+    sizes = {size_of(data) for data in seen}
+    assert (sizes == {(70, 50)}) is kind.keeps_size
+    if kind.fault is None:
+        told = kind.size(item, (70, 50))
+        assert told is None or sizes == {told}
+        noted = {len(data["trans_info"]) for data in seen}
+        assert noted == ({1} if kind.back else {0}), "what PaddleSeg notes is what it undoes"
+        if kind.back:
+            words = {data["trans_info"][0][0] for data in seen}
+            assert words == {{"resize": "resize", "crop": "padding"}[kind.back]}
+
+
+def test_what_is_drawn_at_random_by_an_option():
+    for item in (
+        {"type": "Resize", "target_size": [40, 30], "interp": "RANDOM"},
+        {"type": "ResizeByShort", "short_size": [20, 30]},
+    ):
+        pictures = {
+            (run([item], (70, 50), s)["img"].shape, run([item], (70, 50), s)["img"].tobytes()) for s in range(20)
+        }
+        assert len(pictures) > 1 and transforms.problems([item, RESIZE], "k", VALIDATION)
+
+
+SIDES = st.integers(8, 200)
+PAIRS = st.tuples(SIDES, SIDES).map(list)
+ITEMS = st.one_of(
+    st.builds(
+        lambda size, keep, divisor: {
+            "type": "Resize", "target_size": size, "keep_ratio": keep, **({"size_divisor": divisor} if divisor else {})
+        },
+        PAIRS, st.booleans(), st.sampled_from([None, 8, 32]),
+    ),
+    st.builds(lambda long: {"type": "ResizeByLong", "long_size": long}, SIDES),
+    st.builds(lambda short: {"type": "ResizeByShort", "short_size": short}, SIDES),
+    st.builds(lambda a, b: {"type": "LimitLong", "min_long": min(a, b), "max_long": max(a, b)}, SIDES, SIDES),
+    st.builds(lambda size: {"type": "Padding", "target_size": size}, PAIRS),
+    st.builds(lambda ratio: {"type": "PaddingByAspectRatio", "aspect_ratio": ratio}, st.sampled_from([1, 0.5, 1.5, 3])),
+    st.builds(lambda size: {"type": "RandomPaddingCrop", "crop_size": size}, PAIRS),
+    st.just({"type": "Normalize"}),
+)  # fmt: skip
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(st.lists(ITEMS, min_size=1, max_size=4), st.tuples(SIDES, SIDES))
+def test_the_size_after_any_chain_is_known_before_it_is_run(items, size):
+    try:
+        told = transforms.final_size(items, size)
+    except transforms.SizeError:
+        with pytest.raises(ValueError, match="should be less than"):
+            run(items, size)
+        return
+    if min(told) < 1:
+        return  # a sliver of nothing, which OpenCV refuses
+    assert size_of(run(items, size)) == told
+    try:
+        fixed = transforms.final_size(items)
+    except transforms.SizeError:
+        return
+    assert fixed in (None, told), "of any image"
+
+
+# -- what may stand where ---------------------------------------------------------------------
+
+KEEP = {"type": "Resize", "target_size": [64, 64], "keep_ratio": True}
+PAD = {"type": "Padding", "target_size": [64, 64]}
+REFUSED = {
+    "an image of its own size": (
+        [KEEP, NORMALIZE],
+        EXPORT,
+        None,
+        ["k.0.keep_ratio: Resize leaves each", "keep_ratio: false"],
+    ),
+    "the long side": (
+        [RESIZE, {"type": "ResizeByLong", "long_size": 96}],
+        EXPORT,
+        [64, 48],
+        ["k: images come out of it as 96x72", "asks for 64x48"],
+    ),
+    "the long side alone": ([{"type": "ResizeByLong", "long_size": 96}], EXPORT, None, ["a Resize with target_size"]),
+    "the long side before the run's size": (
+        [{"type": "ResizeByLong", "long_size": 96}],
+        EXPORT,
+        [64, 48],
+        ["come out of it as 96x72"],
+    ),
+    "the short side alone": (
+        [{"type": "ResizeByShort", "short_size": 96}],
+        EXPORT,
+        None,
+        ["a Resize with target_size"],
+    ),
+    "a limit alone": ([{"type": "LimitLong", "max_long": 96}], EXPORT, None, ["a Resize with target_size"]),
+    "a larger padding": (
+        [RESIZE, {"type": "Padding", "target_size": [32, 32]}],
+        EXPORT,
+        None,
+        ["k.1: Padding: 64x48 cannot be padded to 32x32"],
+    ),
+    "a ratio of the image's own": (
+        [{"type": "PaddingByAspectRatio"}, KEEP],
+        EXPORT,
+        None,
+        ["k.1.keep_ratio: Resize leaves"],
+    ),
+    "multiples": (
+        [{"type": "Resize", "target_size": [60, 40], "size_divisor": 32}],
+        EXPORT,
+        [60, 40],
+        ["k: images come out of it as 64x64", "asks for 60x40"],
+    ),
+    "a step": ([RESIZE, {"type": "ResizeStepScaling"}], EXPORT, None, ["k.1: ResizeStepScaling: draws random numbers"]),
+    "a step of one": (
+        [RESIZE, {"type": "ResizeStepScaling", "min_scale_factor": 1.5, "max_scale_factor": 1.5}],
+        VALIDATION,
+        None,
+        ["k.1: ResizeStepScaling: draws random numbers"],
+    ),
+    "a flip": (
+        [RESIZE, {"type": "RandomHorizontalFlip"}],
+        VALIDATION,
+        None,
+        ["k.1: RandomHorizontalFlip: draws random"],
+    ),
+    "a flip in an export": (
+        [RESIZE, {"type": "RandomHorizontalFlip"}],
+        EXPORT,
+        None,
+        ["the export must give the same"],
+    ),
+    "a random interpolation": (
+        [{**RESIZE, "interp": "RANDOM"}],
+        VALIDATION,
+        None,
+        ["k.0: Resize.interp: RANDOM draws random numbers"],
+    ),
+    "one of several sizes": (
+        [{"type": "ResizeByShort", "short_size": [20, 30]}, RESIZE],
+        EXPORT,
+        None,
+        ["k.0: ResizeByShort.short_size: a list is drawn from"],
+    ),
+    "a limit that stays": (
+        [{"type": "ResizeByShort", "short_size": 20, "max_size": 30}],
+        VALIDATION,
+        None,
+        ["k.0: ResizeByShort.max_size", "a fault of paddleseg 2.8.0"],
+    ),
+    "labels between classes": (
+        [{"type": "ScalePadding"}],
+        TRAINING,
+        None,
+        ["k.0: ScalePadding: it resizes labels by cubic"],
+    ),
+    "a list in the list": (
+        [{"type": "Compose", "transforms": []}],
+        TRAINING,
+        None,
+        ["k.0: Compose: it is the list that the transforms stand in"],
+    ),
+    "an unknown one": (
+        [{"type": "AddEdgeLabel"}, RESIZE],
+        TRAINING,
+        None,
+        ["k.0: AddEdgeLabel: is no transform of paddleseg 2.8.0", "own_transforms: {AddEdgeLabel: {random:"],
+    ),
+    "no list": ({"type": "Resize"}, EXPORT, None, ["k: {'type': 'Resize'} is refused; allowed: a list"]),
+    "nothing": (None, EXPORT, None, ["k: None is refused; allowed: a list"]),
+    "a word": (["Resize"], EXPORT, None, ["k.0: 'Resize' is refused; allowed: a mapping"]),
+    "no type": ([{"target_size": [1, 2]}], EXPORT, [4, 4], ["k.0: {'target_size': [1, 2]} is refused"]),
+    "one side": ([{"type": "Resize", "target_size": 64}], EXPORT, None, ["k.0: Resize.target_size: 64 is refused"]),
+    "sides in words": (
+        [{"type": "RandomPaddingCrop", "crop_size": ["64", "48"]}],
+        TRAINING,
+        None,
+        ["k.0: RandomPaddingCrop.crop_size: ['64', '48'] is refused"],
+    ),
+    "no padding": ([RESIZE, {"type": "Padding"}], EXPORT, None, ["k.1: Padding.target_size: None is refused"]),
+    "no long side": ([{"type": "ResizeByLong"}], TRAINING, None, ["k.0: ResizeByLong.long_size: None is refused"]),
+    "half a divisor": ([{**RESIZE, "size_divisor": 0.5}], EXPORT, None, ["k.0: Resize.size_divisor: 0.5 is refused"]),
+    "a crop that is turned": (
+        [{"type": "RandomPaddingCrop", "crop_size": [64, 48]}, {"type": "RandomRotation"}],
+        TRAINING,
+        [64, 48],
+        [
+            "k: images come out of it as sizes of their own (by 1: RandomRotation)",
+            "end it in a Resize or a RandomPaddingCrop",
+        ],
+    ),
+    "a crop that is cut": (
+        [{"type": "RandomPaddingCrop", "crop_size": [64, 48]}, {"type": "ResizeByLong", "long_size": 32}],
+        TRAINING,
+        [64, 48],
+        ["k: images come out of it as 32x24"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_may_not_stand_there_is_refused_by_key(case):
+    items, purpose, size, words = REFUSED[case]
+    found = transforms.problems(items, "k", purpose, size)
+    assert len(found) == 1
+    for word in words:
+        assert word in found[0], found[0]
+
+
+TAKEN = {
+    "a plain one": ([RESIZE, NORMALIZE], EXPORT, None, (64, 48)),
+    "a default": ([{"type": "Resize"}, NORMALIZE], EXPORT, None, (512, 512)),
+    "a tuple": ([{"type": "Resize", "target_size": (64, 48)}], EXPORT, None, (64, 48)),
+    "the run's size": ([RESIZE, NORMALIZE], EXPORT, [20, 10], (20, 10)),
+    "the run's size where there is none": ([NORMALIZE], EXPORT, [20, 10], (20, 10)),
+    "a letterbox": ([KEEP, PAD, NORMALIZE], EXPORT, None, (64, 64)),
+    "a letterbox of the run's size": ([KEEP, PAD, NORMALIZE], EXPORT, [20, 20], (20, 20)),
+    "a frame": ([RESIZE, {"type": "Padding", "target_size": [80, 50]}], EXPORT, None, (80, 50)),
+    "a padding alone": ([{"type": "Padding", "target_size": [80, 50]}, NORMALIZE], EXPORT, None, (80, 50)),
+    "a padding of the run's size": ([{"type": "Padding", "target_size": [80, 50]}, NORMALIZE], EXPORT, [9, 5], (9, 5)),
+    "the long side, and then all": ([{"type": "ResizeByLong", "long_size": 96}, RESIZE], EXPORT, None, (64, 48)),
+    "a ratio of a known size": ([RESIZE, {"type": "PaddingByAspectRatio"}], EXPORT, None, (64, 64)),
+    "a limit of a known size": ([RESIZE, {"type": "LimitLong", "max_long": 32}], EXPORT, None, (32, 24)),
+    "multiples": ([{"type": "Resize", "target_size": [60, 40], "size_divisor": 32}], EXPORT, None, (64, 64)),
+    "any size to validate at": ([{"type": "ResizeByLong", "long_size": 96}, NORMALIZE], VALIDATION, None, None),
+    "whole images to validate with": ([NORMALIZE], VALIDATION, [20, 10], None),
+    "a padding to validate with": ([{"type": "Padding", "target_size": [80, 50]}], VALIDATION, [20, 10], (80, 50)),
+    "whole images to train on": ([{"type": "RandomHorizontalFlip"}, NORMALIZE], TRAINING, [20, 10], None),
+    "crops": (
+        [{"type": "ResizeStepScaling"}, {"type": "RandomPaddingCrop", "crop_size": [64, 64]}, {"type": "RandomNoise"}],
+        TRAINING,
+        [20, 10],
+        (20, 10),
+    ),
+    "what is turned": ([{"type": "RandomAffine"}], TRAINING, [20, 10], (20, 10)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_what_may_stand_there_ends_in_the_size_that_is_told(case):
+    items, purpose, asked, size = TAKEN[case]
+    assert transforms.problems(items, "k", purpose, asked) == []
+    laid_out = transforms.laid_out(items, purpose, asked)
+    assert transforms.final_size(laid_out) == size
+    if size and purpose == EXPORT:
+        assert {size_of(run(laid_out, image)) for image in ((40, 30), (30, 40), (70, 8))} == {size}
+
+
+def test_the_numbers_in_messages_are_those_of_the_file():
+    """Also where a Resize was put before them."""
+    found = transforms.problems([NORMALIZE, {"type": "RandomNoise"}], "k", EXPORT, [20, 10])
+    assert found[0].startswith("k.1: RandomNoise")
+
+
+def test_transforms_of_ones_own_are_what_the_run_says():
+    own = {
+        "Sharpen": {"random": False, "size": "kept"},
+        "Jitter": {"random": True, "size": "kept"},
+        "Cut": {"random": False, "size": "changed"},
+    }
+
+    def refused(purpose, *names, size=None):
+        items = [RESIZE, *({"type": name} for name in names)]
+        return transforms.problems(items, "k", purpose, size, own)
+
+    assert refused(EXPORT, "Sharpen") == refused(VALIDATION, "Sharpen") == refused(TRAINING, "Jitter", "Cut") == []
+    assert "k.1: Jitter: draws random numbers" in refused(EXPORT, "Jitter")[0]
+    assert "k.1: Cut: changes the size and PaddleSeg does not undo it" in refused(VALIDATION, "Cut")[0]
+    assert "sizes of their own (by 1: Cut)" in refused(TRAINING, "Cut", size=[64, 48])[0]
+    items = [RESIZE, {"type": "Nobody"}]
+    assert transforms.problems(items, "k", EXPORT, strict=False) == []
+    assert "is no transform" in transforms.problems(items, "k", EXPORT, own=own)[0]
