@@ -136,7 +136,8 @@ def config_page() -> str:
     schema = settings.whole_schema()
     definitions = schema["$defs"]
     said = comments(text)
-    head = [line.removeprefix("#").removeprefix(" ") for line in text.split("\n\n", 1)[0].splitlines()]
+    head = comment_above(text.splitlines(), text.splitlines().index(""))
+    head = [line for line in head if not line.startswith("yaml-language-server: ")]  # that is for editors
     page = [
         "# Configuration\n\n",
         MADE.format(source="config/config.yaml (comments, defaults) or config/schema/config.schema.json"),
