@@ -136,7 +136,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         start = components.Start(files.weights, files.left_out)
         config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
         build = components.builder(config)
-        dataset = components.CheckedDataset(build.train_dataset)
+        dataset = components.CheckedDataset(build.train_dataset, alike=batch_size > 1)
         batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
         components.seed_all(request.seed)  # the same on every rank: they must start from equal weights
         loads[:] = build.loads()
