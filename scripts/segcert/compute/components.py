@@ -242,6 +242,22 @@ def export_size(config: Config) -> tuple[int, int]:
     return size
 
 
+def test_config(config: Config) -> dict[str, Any]:
+    """What PaddleSeg's evaluation is to do otherwise than it does by itself."""
+    return {key: config.test_config[key] for key in modelkeys.EVALUATION if config.test_config.get(key)}
+
+
+def require_repeatable(dataset: Any, config: Config) -> None:
+    """Raise StageError where transforms that only this PaddleSeg has make another image of a file every time."""
+    names = [item["type"] for item in config.dic["val_dataset"]["transforms"]]
+    own = [name for name in names if name not in transforms.TABLE]
+    if own and not np.array_equal(dataset[0]["img"], dataset[0]["img"]):
+        raise StageError(
+            f"{dataset.file_list[0][0]}: {', '.join(own)} of val_dataset.transforms or export.transforms gives another "
+            "image every time, so it is random, whatever own_transforms says; take it out of there"
+        )
+
+
 def builder(config: Config) -> pretrained.Builder:
     return pretrained.Builder(config)
 
