@@ -27,7 +27,7 @@ rule pack_evidence:
         runtime=10,
     params:
         *code_of("pack_evidence.py", "segcert/show/templates/page"),
-        command=lambda wildcards, input, output: evidence_command(
+        command=lambda wildcards, input, output: ending.evidence_command(
             f"{SCRIPTS}/pack_evidence.py", input.run_config, output.pack
         ),
     shell:

@@ -20,6 +20,8 @@ MAY = {
 }
 # Of the ground, what stands above a room: settings are made from params files too, and cells make requests.
 ABOVE = {("segcert.settings", "segcert.tipc.layer"), ("segcert.cells", "segcert.requests")}
+# What the rules alone import: it stands above all rooms, and is part of no job's code.
+OF_RULES = {"segcert.run", "segcert.ending"}
 HEAVY = {"paddle", "paddleseg"}
 FILES = sorted(SCRIPTS.rglob("*.py"))
 
@@ -63,8 +65,16 @@ def test_no_arrow_goes_up():
         for other in own(file)
         if room_of(other) not in {room_of(name), *MAY[room_of(name)]}
         and not {(name, other), (name, other.rpartition(".")[0])} & ABOVE
+        and (name not in OF_RULES or room_of(other) == "compute")
     ]
     assert not wrong
+
+
+def test_what_the_rules_decide_is_part_of_no_jobs_code():
+    """An edit of it makes no result stale, because no script imports it; and nothing of it needs Snakemake."""
+    importers = {name for name, file in MODULES.items() if own(file) & OF_RULES}
+    assert importers <= OF_RULES
+    assert not [name for name, file in MODULES.items() if any(i.split(".")[0] == "snakemake" for i in imported(file))]
 
 
 def test_every_room_has_its_rule():

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from segcert import modelconfig, sections, settings
+from segcert import modelconfig, paths, sections, settings
 from segcert.errors import ConfigError
 
 FILE = "config/config.yaml"
@@ -125,6 +125,13 @@ def test_wrong_configuration_says_where_what_and_what_is_allowed(config, overrid
         resolve(config, **overrides)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_editors_find_the_schema(root):
+    """By the first line, relative to the file."""
+    first = (root / FILE).read_text(encoding="utf-8").splitlines()[0]
+    head, _, named = first.partition("=")
+    assert head == "# yaml-language-server: $schema" and (root / FILE).parent.joinpath(named).samefile(paths.SCHEMA)
 
 
 def test_a_key_taken_out_of_the_file_is_missed_by_name(config):

@@ -14,7 +14,6 @@ from typing import Any
 from segcert import history, statuses
 from segcert.numbers import finite
 
-CURVE_POINTS = 400  # of a loss curve kept in the conclusions; history.csv has every iteration
 SAME = ("iters", "batch_size", "input_size", "seed", "devices", "workers")
 
 
@@ -25,7 +24,7 @@ class Certificate:
     Attributes:
         amp, twin: names of the train cells; twin is None where there is none.
         verdict: name of a status. reason: one line.
-        loss: iter, amp, fp32: the curves, thinned to at most CURVE_POINTS.
+        loss: iter, amp, fp32: the curves, thinned to at most `history.POINTS`.
         loss_distance: mean absolute distance of the curves as a share of the twin's mean loss.
         nonfinite: losses that were not finite; their steps were left out. With any, the curves are not compared.
         loss_scale: first, last, min, decreases; None for bfloat16, which needs none.
@@ -206,5 +205,4 @@ def loss_distance(one: Sequence[float | None], other: Sequence[float | None]) ->
 
 
 def _thin(values: Sequence[Any]) -> list[Any]:
-    step = max(1, -(-len(values) // CURVE_POINTS))
-    return list(values[::step])
+    return list(values[:: history.step(len(values))])

@@ -69,7 +69,8 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     said: dict[str, Any] = {}
     if config["params_file"]:
         made, said["params"] = layer.layer(config, _laid(layers, given))
-        # A mode's `models` are not those of the files, whose other keys are a model's own and so go over the mode.
+        # What the files say of a model are its own settings, which go over the mode; of the mode's keys `models` alone
+        # are the files'.
         layers = [config, made, given, mode, {"models": made["models"]}, over_mode]
     settings = _laid(layers, given)
     _check(settings, overrides, source)

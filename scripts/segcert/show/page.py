@@ -21,14 +21,13 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
 from segcert import statuses
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, pictures, plots
+from segcert.show import logs, pictures, plots, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
@@ -113,13 +112,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
     for name, script in scripts.items():
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError(f"the script {name} cannot stand in a page: it holds </script or <!--")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
+    environment = templating.environment(TEMPLATES, html=True)
     environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say))
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
