@@ -151,7 +151,7 @@ def test_one_that_is_unknown_stands_for_nothing(tmp_path):
         lambda: report.write(found, tmp_path),
         lambda: report.summary(found, tmp_path),
         lambda: page.render(found, "", tmp_path),
-        lambda: plots.latency_points([cell]),
+        lambda: plots.latency_points(found.cells),
         lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), tolerances=None),
         lambda: comparison.pool([run(compared_cell()), run_of("unheard-of")]),
     ):
