@@ -29,7 +29,7 @@ from segcert import (
     settings,
     stages,
 )
-from segcert.data import sources
+from segcert.data import classes, sources
 from segcert.stage import supervisor, surroundings
 from segcert.errors import ConfigError
 from segcert.masking import masked_tree
@@ -62,7 +62,7 @@ try:
     HARDWARE = machine.hardware(
         SETTINGS["hardware"], None if IN_CONDA else PYTHON, HERE, at_most=limit and limit.value
     )
-    if HERE and limit is None and HARDWARE.source == "auto" and HARDWARE.gpus:
+    if HERE and limit is None and HARDWARE.setting == "auto" and HARDWARE.gpus:
         # As many GPU jobs at a time as there are GPUs, counted as the plan and the leases count them.
         workflow.register_resource("gpu", HARDWARE.gpus)
     TABLE = cells.CellTable(SETTINGS, HARDWARE)
@@ -92,6 +92,7 @@ os.environ.update(
     **{supervisor.WORKFLOW: json.dumps(processes.identity())},  # when this process is killed, its stages end
     SEGCERT_PROGRESS="0",  # jobs share the terminal, where Snakemake shows the progress
     **sources.environment(SETTINGS),
+    **classes.environment((TABLE.dataset(name), name, str(file)) for name, file in MODEL_FILES.items()),
 )
 ENVIRONMENT = os.path.relpath(
     ROOT / "envs" / ("gpu.yaml" if TABLE.hardware.gpus else "cpu.yaml"), ROOT / "rules"

@@ -73,11 +73,11 @@ rule conclude:
         runtime=10,
     params:
         *code_of("conclude.py", "segcert/show/templates"),
-        words=lambda wildcards, input, output: conclude_words(
+        command=lambda wildcards, input, output: conclude_command(
             f"{SCRIPTS}/conclude.py", input.run_config, output.json
         ),
     shell:
-        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.command:q} 2> {log:q}'
 
 
 rule page:
@@ -106,8 +106,8 @@ rule page:
         runtime=10,
     params:
         *code_of("make_page.py", "segcert/show/templates/page"),
-        words=lambda wildcards, input, output: page_words(
+        command=lambda wildcards, input, output: page_command(
             f"{SCRIPTS}/make_page.py", input.run_config, input.conclusions, output.page
         ),
     shell:
-        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.command:q} 2> {log:q}'

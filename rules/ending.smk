@@ -88,15 +88,17 @@ def conclude_after_failure():
     except OSError as error:
         print(f"no conclusions: {with_advice(str(error), Path('.'))}", file=sys.stderr)
         return
-    words = conclude_words(f"{SCRIPTS}/conclude.py", run_config, conclusions)
+    command = conclude_command(f"{SCRIPTS}/conclude.py", run_config, conclusions)
     lost = [f"--lost={path}" for path in lost_records()]
-    subprocess.run([sys.executable, *words, *lost], check=False)
-    words = page_words(f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html")
-    subprocess.run([sys.executable, *words], check=False)
+    subprocess.run([sys.executable, *command, *lost], check=False)
+    command = page_command(
+        f"{SCRIPTS}/make_page.py", run_config, conclusions, f"results/{MODE}/conclusions.html"
+    )
+    subprocess.run([sys.executable, *command], check=False)
     if evidence_is_asked_for():
-        words = evidence_words(f"{SCRIPTS}/pack_evidence.py", run_config, f"results/{MODE}/evidence.zip")
+        command = evidence_command(f"{SCRIPTS}/pack_evidence.py", run_config, f"results/{MODE}/evidence.zip")
         # An environment of conda's is there in a job alone.
-        subprocess.run([sys.executable, *words, *([] if IN_CONDA else ["--python", PYTHON])], check=False)
+        subprocess.run([sys.executable, *command, *([] if IN_CONDA else ["--python", PYTHON])], check=False)
 
 
 def same_run(run_config):
@@ -155,7 +157,7 @@ if workflow.is_main_process:
         print(f"note: {note}", file=sys.stderr)
     if CLEARED:
         print(f"note: set aside for all stages: {', '.join(CLEARED)}", file=sys.stderr)
-    if HARDWARE.source == "auto" and not HARDWARE.gpus and gpus.listed().there:
+    if HARDWARE.setting == "auto" and not HARDWARE.gpus and gpus.listed().there:
         print(f"note: no GPU is used: {HARDWARE.told}", file=sys.stderr)
     if workflow.modifier.is_main_snakefile():
         TRIED_AGAIN = try_again()

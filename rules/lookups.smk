@@ -95,17 +95,17 @@ def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
 
 
-def conclude_words(script, run_config, conclusions):
+def conclude_command(script, run_config, conclusions):
     """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
     return [script, "--run-config", run_config, "--json", conclusions]
 
 
-def page_words(script, run_config, conclusions, page):
+def page_command(script, run_config, conclusions, page):
     """The command line that makes the page, likewise."""
     return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
 
 
-def evidence_words(script, run_config, pack):
+def evidence_command(script, run_config, pack):
     """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
     return [script, "--run-config", run_config, "--but", f"results/{MODE}/evidence.log", "--pack", pack]
 

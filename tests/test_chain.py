@@ -22,6 +22,7 @@ from markupsafe import escape
 
 from segcert import cells, conclusions, machine, proof, record
 from segcert.compute import metrics
+from segcert.data import images
 
 MODELS = ("pp_humanseg_lite", "pp_humanseg_mobile")
 CONFIG = {
@@ -256,7 +257,7 @@ def test_predictions_are_the_references(chain):
     folder = chain / "results/smoke/pp_humanseg_lite/single_fp32"
     for reference in (folder / "reference").glob("*.png"):
         cell = folder / "infer/python_infer_cpu_onnxruntime_threads_1_precision_fp32_batchsize_1"
-        assert metrics.agreement(metrics.read_label(reference), metrics.read_label(cell / reference.name)) > 0.999
+        assert metrics.agreement(images.read_label(reference), images.read_label(cell / reference.name)) > 0.999
 
 
 # -- only what is missing or stale is made again ----------------------------------------------

@@ -93,6 +93,18 @@ def test_nothing_is_imported_by_a_string():
     assert all("segcert/stage/deferred.py" in place for place in found), "others' packages, at their first use, alone"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SCRIPTS).as_posix())
+def test_what_is_imported_is_there(file):
+    """Also inside functions, where nothing misses it before a job runs; of a package, its modules."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "segcert":
+            assert node.module in MODULES, f"{file}:{node.lineno}"
+            if MODULES[str(node.module)].read_bytes() == b"":
+                assert {f"{node.module}.{alias.name}" for alias in node.names} <= MODULES.keys(), (
+                    f"{file}:{node.lineno}"
+                )
+
+
 def test_rooms_are_empty_at_the_door():
     """What stands there would be part of every script that imports anything of the room."""
     doors = {name_of(file): file for file in FILES if file.name == "__init__.py" and room_of(name_of(file) + ".x")}

@@ -91,7 +91,7 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
         return found
     _compare(found, amp, twin)
     _compare_accuracy(found, of_model)
-    return _judge(found, gates)
+    return _with_verdict(found, gates)
 
 
 def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str, Any] | None) -> Certificate:
@@ -134,7 +134,7 @@ def _compare_accuracy(found: Certificate, of_model: Iterable[Mapping[str, Any]])
         found.miou_difference = finite(found.miou_amp - found.miou_fp32)
 
 
-def _judge(found: Certificate, gates: Mapping[str, float]) -> Certificate:
+def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate:
     parts, broken = [], []
     if found.loss_distance is None:
         found.reason = (

@@ -144,6 +144,8 @@ def _not_evaluated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
     problems = []
     if not (is_number(metrics.get("miou")) and 0 <= metrics["miou"] <= 1):
         problems.append(f"its mIoU is {metrics.get('miou')}")
+    if metrics.get("classes_present") == 0:
+        problems.append("no pixel of its labels was counted")
     for name, there in (("images", "val_images"), ("reference_images", "inference_images")):
         available = metrics.get(there)
         if not is_number(available) or available < 1:

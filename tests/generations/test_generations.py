@@ -127,6 +127,7 @@ def test_the_generations_agree(chains):
     import numpy as np
 
     from segcert.compute import metrics
+    from segcert.data import images
 
     old, new = (chains[generation] / "results/smoke" for generation in ("2.6", "3.2"))
     done = snakemake(
@@ -145,6 +146,6 @@ def test_the_generations_agree(chains):
     names = sorted(path.name for path in (old / reference).glob("*.png"))
     assert len(names) == CONFIG["infer"]["images"]
     agreement = [
-        metrics.agreement(*(metrics.read_label(folder / reference / name) for folder in (old, new))) for name in names
+        metrics.agreement(*(images.read_label(folder / reference / name) for folder in (old, new))) for name in names
     ]
     assert np.mean(agreement) > 0.999

@@ -326,7 +326,7 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
         try:
             sample: dict[str, Any] = self._dataset[index]
         except StageError as error:
-            raise StageError(f"{label}: {error}") from None
+            raise StageError(str(error) if label in str(error) else f"{label}: {error}") from None
         except Exception as error:  # OpenCV answers None where it cannot decode, others raise
             raise StageError(
                 f"{image}: cannot be made into a training sample with {label}: {type(error).__name__}: {error}; "

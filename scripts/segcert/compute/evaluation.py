@@ -11,13 +11,14 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import aug_inference, inference
 
-from segcert.compute import components
+from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.dtypes import name as dtype_of
-from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion, read_label, write_label
-from segcert.compute.preprocess import Preprocess
+from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion
+from segcert.compute.preprocess import Preprocess, require_size
 from segcert.data import layouts
+from segcert.data.images import read_label, write_label
 from segcert.errors import StageError
 from segcert.files import write_json
 from segcert.requests.evaluate import Evaluate
@@ -42,6 +43,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
+    notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
     components.require_repeatable(validation, config)
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
@@ -57,6 +59,9 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
                 image, _ = validation.file_list[index]
                 raise StageError(f"{image}: its transforms cannot be done: {error}") from error
             tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
+            if as_exported:
+                size = (tensor.shape[3], tensor.shape[2])
+                require_size(validation.file_list[index][0], size, components.export_size(config))
             sizes.add((tensor.shape[3], tensor.shape[2]))
             prediction = _predicted(model, tensor, sample["trans_info"], asked)
             label = np.squeeze(sample["label"])
@@ -65,7 +70,12 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
         written = _write_reference(model, config, dataset, reference, request.reference_images, confusion.empty())
     bar.close()
     probe.remove()
-    metrics = {**confusion.metrics(), "val_images": len(validation)}
+    if not confusion.counted:
+        raise StageError(
+            f"{dataset}: no pixel of the labels of {count} validation images is counted: all are "
+            f"{validation.ignore_index}, which is ignored, so nothing was judged; raise evaluate.images"
+        )
+    metrics = {**confusion.metrics(), "val_images": len(validation), "notes": notes}
     say(
         f"[EVAL] #Images: {count} mIoU: {metrics['miou']:.4f} Acc: {metrics['acc']:.4f} "
         f"Kappa: {metrics['kappa']:.4f} Dice: {metrics['dice']:.4f}"
@@ -103,7 +113,7 @@ def _write_reference(
 ) -> dict[str, Any]:
     """The checkpoint's label maps of the inference list, and what they come to against the truth."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
-    preprocess = Preprocess(config.dic["export"]["transforms"])
+    preprocess = Preprocess(config.dic["export"]["transforms"], components.export_size(config))
     folder.mkdir()
     listed = layouts.inference_list(manifest)
     pairs = listed[:limit]
@@ -112,7 +122,7 @@ def _write_reference(
         label = logits.argmax(axis=1)[0].numpy()
         write_label(folder / layouts.label_map(image), label)
         if truth:
-            confusion.add_resized(label, read_label(Path(dataset) / truth), truth)
-    miou = confusion.metrics()["miou"] if confusion.images else None
+            confusion.add_undone(label, preprocess.done[0], read_label(Path(dataset) / truth), truth)
+    miou = confusion.miou()
     write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
     return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}

@@ -24,7 +24,7 @@ from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
 from segcert import proof
-from segcert.compute import components
+from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.pretrained import Loaded
@@ -123,6 +123,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
+    notes: list[str] = []
     barrier = dist.barrier if ranks > 1 else lambda: None
     saved = kept and Snapshots(kept.folder, kept.identity, request.snapshot_iters, rank, ranks, barrier)
 
@@ -136,6 +137,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         start = components.Start(files.weights, files.left_out)
         config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
         build = components.builder(config)
+        held = {"train": build.train_dataset, "val": build.val_dataset}
+        notes[:] = feeding.hold(held, files.dataset, told=("train",))
         dataset = components.CheckedDataset(build.train_dataset, alike=batch_size > 1)
         batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
         components.seed_all(request.seed)  # the same on every rank: they must start from equal weights
@@ -200,7 +203,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = {**_metrics(rows, _Scaling.of(scaler).scale, wall, model), "resumed_at": resumed_at, **weights}
+    metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model)
+    metrics |= {"resumed_at": resumed_at, "notes": notes, **weights}
     gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
