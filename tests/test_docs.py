@@ -13,7 +13,7 @@ import ways
 import yaml
 from conftest import ROOT, copy_project
 
-from segcert import conclusions, record, statuses
+from segcert import conclusions, layouts, record, statuses
 from segcert import stages as stage_table
 
 PAGES = sorted(
@@ -162,6 +162,22 @@ def test_every_status_is_told_of_with_its_sign(name):
     for status in statuses.ALL:
         assert re.search(rf"(?<![\w-]){status.name}(?![\w-])", table) and status.symbol in table, status.name
         assert name == "README.md" or status.zh in table
+
+
+LAYOUT = {  # page -> where in it layouts are told of, between which words, and what by
+    "config/config.yaml": ("# Where data comes from;", " source:\n", r"\b{name} \("),
+    "docs/own-model.md": ("## A data set of one's own", "Inference runs on", r"\n`layout: {name}`.*`type: {type}`"),
+    "docs/data.md": ("| `layout` |", "\n", r"`{name}`"),
+    "docs/params-files.md": ("## PaddleSeg's configurations and data", "Other types", r"\n- `type: {type}`: "),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUT)
+def test_every_layout_is_told_of(name):
+    begin, end, told = LAYOUT[name]
+    text = (ROOT / name).read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+    for layout in layouts.ALL:
+        assert re.search(told.format(name=layout.name, type=layout.params_type), text), layout.name
 
 
 def test_every_status_can_be_reported_as_wrong():
