@@ -15,7 +15,7 @@ from ours import dataset
 from part_chain import layout_of
 
 from segcert import machine
-from segcert.data import layouts
+from segcert.data import inspection
 from segcert.files import write_json
 from segcert.numbers import finite
 
@@ -167,4 +167,4 @@ def _operators(bench: Bench, config: Path, folder: Path, threads: int, log: Path
 
 
 def _manifest(folder: Path, layout: str) -> None:
-    write_json(folder / "manifest.json", {"splits": layouts.splits(folder, layout)})
+    write_json(folder / "manifest.json", inspection.inspect(folder, layout, folder.name).manifest)

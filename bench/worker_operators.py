@@ -21,13 +21,13 @@ def shares(config_path: str, dataset: str, batch_size: int, steps: int) -> dict[
     config = components.load_config(config_path, dataset, None, steps, batch_size, None)
     build = components.builder(config)
     batches = training._batches(components.CheckedDataset(build.train_dataset), batch_size, 0, 1)
-    _, images, labels = next(batches)
+    _, batch = next(batches)
     model = build.model
     model.train()
     optimizer, losses, scaler = build.optimizer, build.loss, paddle.amp.GradScaler(enable=False)
 
     def step() -> None:
-        training._step(model, model, losses, optimizer, scaler, training.Precision("fp32"), images, labels)
+        training._step(model, model, losses, optimizer, scaler, training.Precision("fp32"), batch)
 
     for _ in range(3):
         step()

@@ -22,7 +22,7 @@ rule write_run_config:
         mem_mb=200,
         runtime=5,
     params:
-        run=json.dumps(RUN_CONFIG, sort_keys=True),  # so that another configuration is written anew
+        run=json.dumps(RUN.config, sort_keys=True),  # so that another configuration is written anew
     shell:
         # Drafted as the run starts: `run:` would start a second Snakemake for it, which takes two seconds.
         "cp results/{wildcards.mode:q}/.run_config.yaml {output:q} 2> {log:q}"
@@ -73,11 +73,11 @@ rule conclude:
         runtime=10,
     params:
         *code_of("conclude.py", "segcert/show/templates"),
-        words=lambda wildcards, input, output: conclude_words(
+        command=lambda wildcards, input, output: ending.conclude_command(
             f"{SCRIPTS}/conclude.py", input.run_config, output.json
         ),
     shell:
-        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.command:q} 2> {log:q}'
 
 
 rule page:
@@ -106,8 +106,8 @@ rule page:
         runtime=10,
     params:
         *code_of("make_page.py", "segcert/show/templates/page"),
-        words=lambda wildcards, input, output: page_words(
+        command=lambda wildcards, input, output: ending.page_command(
             f"{SCRIPTS}/make_page.py", input.run_config, input.conclusions, output.page
         ),
     shell:
-        '"$WORKFLOW_PYTHON" {params.words:q} 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.command:q} 2> {log:q}'

@@ -44,10 +44,10 @@ rule unpack_dataset:
         "results/data/{dataset}.bench.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4  # every image and label is decoded once
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=120,
     params:
         *code_of("unpack_dataset.py"),
@@ -56,7 +56,7 @@ rule unpack_dataset:
         layout=lambda wildcards: SETTINGS["datasets"][wildcards.dataset]["layout"],
     shell:
         '"$STAGE_PYTHON" {params.script:q} --cell {wildcards.dataset:q} --layout {params.layout:q}'
-        " --timeout-min 115 --tarball {input.tarball:q}"
+        " --timeout-min 115 --threads {threads} --tarball {input.tarball:q}"
         " --dataset {output.dataset:q} --record {output.record:q} --log {log:q}"
 
 

@@ -27,8 +27,8 @@ rule pack_evidence:
         runtime=10,
     params:
         *code_of("pack_evidence.py", "segcert/show/templates/page"),
-        words=lambda wildcards, input, output: evidence_words(
+        command=lambda wildcards, input, output: ending.evidence_command(
             f"{SCRIPTS}/pack_evidence.py", input.run_config, output.pack
         ),
     shell:
-        '"$WORKFLOW_PYTHON" {params.words:q} --python "$STAGE_PYTHON" 2> {log:q}'
+        '"$WORKFLOW_PYTHON" {params.command:q} --python "$STAGE_PYTHON" 2> {log:q}'

@@ -1,4 +1,4 @@
-"""What rules ask for: inputs, threads and options by their wildcards, from the cell table."""
+"""What rules ask for: inputs, threads and options by their wildcards, from the run and its cell table."""
 
 import inspect
 
@@ -11,22 +11,18 @@ def code_of(script, *folders):
     return code.versions(f"{SCRIPTS}/{script}", *folders)
 
 
-def planned_cell(stage_name, wildcards):
-    """The planned cell that the wildcards name."""
-    name = wildcards.get("cell")
-    try:
-        return TABLE.find(stage_name, wildcards.model, wildcards.train_cell, name)
-    except KeyError:
-        raise WorkflowError(
-            f"no {stage_name} cell {name or wildcards.train_cell} of {wildcards.model} is planned in mode {MODE} "
-            f"on hardware {SETTINGS['hardware']}; `snakemake --cores 1 matrix` with your --config lists what is"
-        )
-
-
 def signed(function):
     """The function with its signature at hand: Snakemake asks for it some 20 times a job."""
     function.__signature__ = inspect.signature(function)
     return function
+
+
+def planned_cell(stage_name, wildcards):
+    """The planned cell that the wildcards name."""
+    try:
+        return RUN.cell(stage_name, wildcards.model, wildcards.train_cell, wildcards.get("cell"))
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def of_cell(stage_name, attribute):
@@ -37,22 +33,17 @@ def of_cell(stage_name, attribute):
 
 @signed
 def timed_threads(wildcards):
-    """A cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share of them."""
-    cell = planned_cell("infer", wildcards)
-    if not (TABLE.section(cell.model, "infer")["exclusive"] and workflow.local_exec):
-        return cell.threads
-    sharing = TABLE.hardware.gpus if cell.gpus else 1
-    return max(cell.threads, (workflow.resource_settings.cores or 1) // sharing)
+    cores = workflow.resource_settings.cores or 1 if workflow.local_exec else None
+    return RUN.timed_threads(planned_cell("infer", wildcards), cores)
 
 
 def model_config(wildcards):
-    """The model's PaddleSeg configuration: the file as it is named, or the shipped one."""
-    return str(shipped(SETTINGS["model_zoo"][wildcards.model]["config"]))
+    return str(RUN.model_config(wildcards.model))
 
 
 def model_config_bases(wildcards):
     """The files that the model's configuration inherits from."""
-    return [str(path) for path in modelconfig.config_chain(Path(model_config(wildcards)))[1:]]
+    return RUN.model_config_bases(wildcards.model)
 
 
 @signed
@@ -60,52 +51,23 @@ def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"
 
 
-def backbone_weights(wildcards):
-    """The backbone's pretrained weights as a list of no or one file."""
-    name = TABLE.backbone(wildcards.model)
-    return [f"results/weights/{name}.pdparams"] if name else []
+def starting_weights(wildcards):
+    """All files of weights that a training starts from."""
+    return RUN.starting_weights(wildcards.model)
 
 
-def backbone_options(wildcards):
-    return [item for path in backbone_weights(wildcards) for item in ("--backbone-weights", path)]
+def starting_options(wildcards):
+    """What a training is told of them; nothing where there are none."""
+    return RUN.starting_options(wildcards.model)
 
 
 def released_weights(wildcards):
     return TABLE.weights(wildcards.model, "released_weights")
 
 
-def conclude_words(script, run_config, conclusions):
-    """The command line that writes the conclusions, after the interpreter: that of the rule, and of a failed run."""
-    return [script, "--run-config", run_config, "--json", conclusions]
-
-
-def page_words(script, run_config, conclusions, page):
-    """The command line that makes the page, likewise."""
-    return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
-
-
-def evidence_words(script, run_config, pack):
-    """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
-    return [script, "--run-config", run_config, "--but", f"results/{MODE}/evidence.log", "--pack", pack]
-
-
-def evidence_is_asked_for():
-    """Whether this run is to end in a pack of evidence: by the configuration, or because somebody named the file."""
-    return any(job.rule.name.endswith("pack_evidence") for job in workflow.dag.jobs)  # a module may prefix it
-
-
 def compared_files(wildcards):
     """The files, by parameters and not by inputs: a candidate that is missing is not to be made by running."""
-    if SETTINGS["baseline"] is None:
-        raise WorkflowError(
-            "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
-        )
-    sides = {
-        "--baseline": SETTINGS["baseline"],
-        "--candidate": SETTINGS["candidate"] or f"results/{MODE}/conclusions.json",
-    }
-    return [
-        word
-        for option, files in sides.items()
-        for word in (option, *([files] if isinstance(files, str) else files))
-    ]
+    try:
+        return RUN.compared()
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None

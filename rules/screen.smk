@@ -22,12 +22,7 @@ class Screen(ColorizingTextHandler):
         event = getattr(record, "event", None)
         line = self.lines.of(event and event.value, vars(record))
         if line is None:
-            lists = {
-                name: screen.short_list(getattr(record, name))
-                for name in ("input", "output")
-                if hasattr(record, name)
-            }
-            super().emit(logging.makeLogRecord({**vars(record), **lists}))
+            super().emit(logging.makeLogRecord(screen.shortened(vars(record))))
         elif line:
             with self._output_lock:
                 self.stream.write(f"{self.decorate(record, line)}{self.terminator}")

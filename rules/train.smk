@@ -1,6 +1,6 @@
 """Checkpoints: trained here, or the released ones, as `train.checkpoints` says.
 
-Inputs: the model's configuration, its data set, its backbone's weights where they are asked for.
+Inputs: the model's configuration, its data set, the weights that it starts from where there are some.
 Outputs: model.pdparams, train.json and history.csv in results/<mode>/<model>/<train cell>/.
 """
 
@@ -10,7 +10,7 @@ rule train:
         config=model_config,
         bases=model_config_bases,
         dataset=model_dataset,
-        weights=backbone_weights,
+        weights=starting_weights,
     output:
         checkpoint="results/{mode}/{model}/{train_cell}/model.pdparams",
         history=report(
@@ -38,7 +38,7 @@ rule train:
         python=SETTINGS["python"],
         options=of_cell("train", "options"),
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
-        weights=backbone_options,
+        weights=starting_options,
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.weights:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"

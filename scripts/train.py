@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from segcert import code, machine, modelconfig, stages
+from segcert import code, machine, modelconfig, modelkeys, stages
+from segcert.errors import ConfigError
 from segcert.files import hashes, sha256
 from segcert.requests.train import Train
 from segcert.stage import entry
@@ -22,7 +23,13 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
 
     request = Train.of(args)
     files = training.Files(
-        args.config, args.dataset, staging.path("checkpoint"), staging.path("history"), args.backbone_weights
+        args.config,
+        args.dataset,
+        staging.path("checkpoint"),
+        staging.path("history"),
+        fetched(args),
+        args.leave_out,
+        args.min_pretrained_share,
     )
     kept = training.Kept(snapshots(args), identity(args)) if request.snapshot_iters else None
     return training.train(request, files, kept)
@@ -39,8 +46,25 @@ def snapshots(args: argparse.Namespace) -> Path:
     return Path(args.record).with_name(f".{Path(args.record).stem}.snapshots")
 
 
+def fetched(args: argparse.Namespace) -> dict[str, str]:
+    """Key of the model's configuration -> file of weights that is loaded there, whatever stands there."""
+    named = {modelkeys.BACKBONE: args.backbone_weights, modelkeys.WHOLE_MODEL: args.pretrained_weights}
+    return {key: file for key, file in named.items() if file}
+
+
 def inputs(args: argparse.Namespace) -> list[str]:
-    return [*modelconfig.inputs(args.config), args.dataset, *filter(None, [args.backbone_weights])]
+    weights = [*fetched(args).values(), *own_weights(args)]
+    return [*modelconfig.inputs(args.config), args.dataset, *dict.fromkeys(weights)]
+
+
+def own_weights(args: argparse.Namespace) -> list[str]:
+    """The files of weights that the model's configuration names itself, as far as they are there."""
+    try:
+        named = modelkeys.pretrained(modelconfig.content(Path(args.config)))
+    except ConfigError:
+        return []  # the worker says so
+    files = [file for key, file in named.items() if key not in (*fetched(args), *args.leave_out)]
+    return [file for file in files if isinstance(file, str) and Path(file).is_file()]
 
 
 def identity(args: argparse.Namespace) -> str:
@@ -57,6 +81,20 @@ def main() -> int:
     options.add_argument("--dataset", required=True, help="folder of the data set")
     Train.add_to(options)
     options.add_argument("--backbone-weights", help="file of the backbone's pretrained weights")
+    options.add_argument("--pretrained-weights", help="file of weights of the whole model, to start from")
+    options.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="key of the model's configuration that names weights, and is not to be followed",
+    )
+    options.add_argument(
+        "--min-pretrained-share",
+        type=float,
+        default=0.9,
+        help="share of the variables of what weights are loaded into that must be in their file",
+    )
     options.add_argument("--checkpoint", required=True, help="the checkpoint to make")
     options.add_argument("--history", required=True, help="the CSV file of iterations to make")
     args = parse(options)

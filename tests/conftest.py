@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers"), str(ROOT / "tests/corpus")]
 
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report", "README.md")
 
@@ -87,13 +87,13 @@ def planned_jobs(text: str) -> dict[str, int]:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     """Generated portraits, unpacked, with the manifest that the stages read."""
-    from segcert.data import archives, layouts, synthetic
+    from segcert.data import archives, inspection, synthetic
     from segcert.files import write_json
 
     folder = tmp_path_factory.mktemp("data")
     synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
     archives.unpack(folder / "d.tar", folder / "d")
-    write_json(folder / "d/manifest.json", {"splits": layouts.splits(folder / "d", "mini_supervisely")})
+    write_json(folder / "d/manifest.json", inspection.inspect(folder / "d", "mini_supervisely", "d").manifest)
     return folder / "d"
 
 

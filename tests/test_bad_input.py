@@ -49,12 +49,12 @@ WRONG = [
     ({"infer": {"warmup": 9, "max_warmup": 3}}, ["infer.max_warmup", "3", "at least infer.warmup, which is 9"]),
     (
         {"train": {"precisions": [{"precision": "fp32"}]}, "infer": {"from_precision": "amp"}},
-        ["infer.from_precision", '"amp"', "auto, all, or of train.precisions: fp32"],
+        ["infer.from_precision", '"amp"', "auto, all, or one of train.precisions: fp32"],
     ),
-    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression"]),
+    (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression; this is none"]),
     (
         known(match={"stage": "evaluate"}),
-        ["known_failures.0.match.stage", '"evaluate"', "of train, eval, export, infer"],
+        ["known_failures.0.match.stage", '"evaluate"', "one of train, eval, export, infer"],
     ),
     (known(match={"stage": ["eval", "moon"]}), ["known_failures.0.match.stage", '"moon"']),
     (known(link=""), ["known_failures.0.link", "not empty"]),
@@ -139,7 +139,7 @@ def unpack(folder):
     ("files", "words"),
     [
         ({"train_txt": b""}, ["the split train is empty"]),
-        ({"val_txt": b"\n\n"}, ["the split val is empty"]),
+        ({"val_txt": b"\n\n"}, ["val.txt line 1 is empty", "val.txt line 2 is empty", "delete it"]),
         ({"train_txt": None}, ["train.txt"]),
         ({"train_txt": b"Images/person_0000.jpg\n"}, ["train", "person_0000.jpg has no label"]),
         ({"train_txt": b"\xff\xfe\x00"}, ["train.txt", "UTF-8"]),
@@ -166,10 +166,12 @@ def test_data_that_are_wrong_are_named_when_they_are_unpacked(altered, files, wo
 def spoiled_dataset(dataset, folder, spoil):
     """A copy of an unpacked data set after a change to its first training image and label."""
     shutil.copytree(dataset, folder)
-    image, label = json.loads((folder / "manifest.json").read_text())["splits"]["train"][0]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    image, label = manifest["splits"]["train"][0]
     spoil(folder / image, folder / label)
-    listed = (folder / "train.txt").read_text().splitlines()[0]
-    (folder / "train.txt").write_text(f"{listed}\n" * 4)
+    (folder / "train.txt").write_text(f"{image} {label}\n" * 4)
+    manifest["splits"]["train"] = [[image, label]] * 4
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return image, label
 
 
@@ -196,7 +198,7 @@ def shrink(image, label):
         ),
         (
             lambda image, label: label.write_bytes(b"no image"),
-            ["cannot be made into a training sample", "whole images"],
+            ["is missing or is not an image that Pillow decodes in full"],
         ),
     ],
     ids=["value", "size", "image", "label"],
@@ -228,10 +230,6 @@ def test_an_input_that_is_not_finite_is_not_trained_on(dataset):
     inner.transforms.transforms.append(NotFinite())
     with pytest.raises(StageError, match="is not finite after its transforms"):
         components.CheckedDataset(inner)[0]
-
-
-def test_sizes_are_looked_at_without_decoding(dataset):
-    layouts.check_sizes(dataset, layouts.splits(dataset, "mini_supervisely"))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +298,7 @@ def test_evaluation_names_the_file_that_is_wrong(trained, dataset, tmp_path):
 
     for number, name in enumerate(pair):
         reason = reason_of(number, lambda folder, name=name: (folder / name).write_bytes(b"no image"))
-        assert name in reason and "cannot be decoded" in reason, reason
+        assert name in reason and "decode" in reason, reason
     reason = reason_of(2, lambda folder: (folder / "val.txt").write_text(""))
     assert "d2: the validation split is empty" in reason
 
@@ -308,7 +306,8 @@ def test_evaluation_names_the_file_that_is_wrong(trained, dataset, tmp_path):
 def test_inference_without_a_list_is_told_of(exported, dataset, tmp_path):
     copied(exported, tmp_path, "export", "reference")
     folder = shutil.copytree(dataset, tmp_path / "d")
-    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": [], "val": [], "test": []}}))
+    empty = {"splits": {"train": [], "val": [], "test": []}, "counts": {"train": {}, "val": {}, "test": {}}}
+    (folder / "manifest.json").write_text(json.dumps(empty))
     assert stages.infer(tmp_path, folder, "none").returncode == 1
     assert "d: the inference list is empty" in record.read(tmp_path / "none.failed.json")["reason"]
 

@@ -10,8 +10,8 @@ from segcert.compute import inference
 from segcert.errors import StageError
 from segcert.tipc import benchlog
 
-# The sample of the seed document, under its heading on the benchmark option.
-SEED_SAMPLE = """
+# The sample in the documentation of TIPC, under its heading on the benchmark option.
+TIPC_SAMPLE = """
 2022-04-13 11:43:09 [INFO]    ---------------------- Env info ----------------------
 2022-04-13 11:43:09 [INFO]     OS_version: CentOS Linux 7
 2022-04-13 11:43:09 [INFO]     CUDA_version: 11.2.67
@@ -77,14 +77,14 @@ SEED_VALUES = {
 
 
 def test_seed_sample_field_by_field():
-    assert tipc_logs.benchmark(SEED_SAMPLE) == SEED_VALUES
+    assert tipc_logs.benchmark(TIPC_SAMPLE) == SEED_VALUES
 
 
 def test_our_log_reads_back_and_looks_like_the_seeds():
     text = benchlog.format_log(SEED_VALUES, datetime(2022, 4, 13, 11, 43, 9))
     assert tipc_logs.benchmark(text) == SEED_VALUES
     # Apart from the trailing blank after an empty model name, the lines are PaddleSeg's, one by one.
-    assert [line.rstrip() for line in text.splitlines()] == SEED_SAMPLE.strip().splitlines()
+    assert [line.rstrip() for line in text.splitlines()] == TIPC_SAMPLE.strip().splitlines()
 
 
 @pytest.mark.parametrize("code", [None, 0, 3])
@@ -95,7 +95,7 @@ def test_a_logger_that_ends_the_process_is_heard_all_the_same(code):
         times = None
 
         def report(self):
-            lines.extend(SEED_SAMPLE.splitlines(keepends=True))
+            lines.extend(TIPC_SAMPLE.splitlines(keepends=True))
             sys.exit(code)
 
     lines = []
@@ -108,13 +108,13 @@ def test_a_logger_that_ends_the_process_is_heard_all_the_same(code):
 
 
 def test_other_lines_around_the_block_do_not_matter():
-    noisy = f"W0101 some warning\n{SEED_SAMPLE}2022-04-13 11:43:10 [INFO]    Finish\ndone\n"
+    noisy = f"W0101 some warning\n{TIPC_SAMPLE}2022-04-13 11:43:10 [INFO]    Finish\ndone\n"
     assert tipc_logs.benchmark(noisy) == SEED_VALUES
 
 
 def test_a_log_without_a_key_is_refused_by_name():
     with pytest.raises(tipc_logs.LogError, match="Data info has no data_num"):
-        tipc_logs.benchmark(SEED_SAMPLE.replace("data_num: 50", "other: 50"))
+        tipc_logs.benchmark(TIPC_SAMPLE.replace("data_num: 50", "other: 50"))
 
 
 def test_a_log_without_a_block_is_refused_by_name():
@@ -124,5 +124,5 @@ def test_a_log_without_a_block_is_refused_by_name():
 
 def test_a_continued_value_may_have_a_prefix_of_its_own():
     """As AutoLog's own logger writes nvcc's second line."""
-    logged = SEED_SAMPLE.replace("Build cuda", "2022-04-13 11:43:09 [INFO]    Build cuda")
+    logged = TIPC_SAMPLE.replace("Build cuda", "2022-04-13 11:43:09 [INFO]    Build cuda")
     assert tipc_logs.benchmark(logged) == SEED_VALUES

@@ -23,7 +23,7 @@ def test_training_lowers_the_loss_and_beats_the_all_background_model(trained, da
 
 
 def _background_share(dataset):
-    from segcert.compute.metrics import read_label
+    from segcert.data.images import read_label
 
     pairs = layouts.splits(dataset, "mini_supervisely")["val"]
     maps = [read_label(dataset / label) for _, label in pairs]

@@ -17,6 +17,7 @@ from segcert import cells, certificates, conclusions, engines, proof, record
 from segcert.compute import dtypes, inference, metrics, training
 from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.concluded import Concluded
+from segcert.data import images
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
 from segcert.requests.infer import Infer
@@ -241,7 +242,7 @@ def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, data
     flat = exported / "flat"
     flat.mkdir()
     for file in (exported / "reference").glob("*.png"):
-        metrics.write_label(flat / file.name, np.zeros_like(metrics.read_label(file)))
+        images.write_label(flat / file.name, np.zeros_like(images.read_label(file)))
     told = json.loads((exported / "reference" / metrics.REFERENCE_SUMMARY).read_text())
     (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
     zeros = tmp_path / "zeros.py"
@@ -321,6 +322,7 @@ def test_an_evaluation_without_proof_is_not_believed(trained):
     assert proof.unproven({**honest, "metrics": {}})
     for miou in (None, "high", 2, True):
         assert f"mIoU is {miou}" in lies(miou=miou)
+    assert "no pixel of its labels was counted" in lies(classes_present=0)
     assert "images is 2, not 6" in lies(images=2)
     assert "reference_images is 0, not 2" in lies(reference_images=0)
     assert "val_images is 0" in lies(val_images=0, images=0)
@@ -693,10 +695,12 @@ def test_mixed_precision_that_did_not_run_is_certified_by_nothing(pair):
 def test_a_class_that_there_is_not_is_no_prediction():
     """It used to count as the last class, and may have been right by that."""
     truth = np.ones((4, 4), np.uint8)
-    for add in (metrics.Confusion(2).add, metrics.Confusion(2).add_resized):
-        for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
-            with pytest.raises(StageError, match=f"a.png: .* holds the class {wrong}; allowed are 0 to 1"):
-                add(np.full((4, 4), wrong, np.int32), truth, "a.png")
+    for wrong in (2, 256, -1):  # 256 would be 0 in 8 bits
+        prediction, words = np.full((4, 4), wrong, np.int32), f"a.png: .* holds the class {wrong}; allowed are 0 to 1"
+        with pytest.raises(StageError, match=words):
+            metrics.Confusion(2).add(prediction, truth, "a.png")
+        with pytest.raises(StageError, match=words):
+            metrics.Confusion(2).add_undone(prediction, [], truth, "a.png")
 
 
 def test_what_the_data_set_ignores_counts_for_nothing():
@@ -712,7 +716,7 @@ def test_what_the_data_set_ignores_counts_for_nothing():
 def test_label_maps_are_compared_at_the_labels_own_size():
     confusion = metrics.Confusion(2)
     truth = np.kron(np.array([[0, 1], [1, 0]], np.uint8), np.ones((4, 4), np.uint8))
-    confusion.add_resized(np.array([[0, 1], [1, 0]], np.int32), truth)
+    confusion.add_undone(np.array([[0, 1], [1, 0]], np.int32), [("resize", (8, 8))], truth)
     assert confusion.metrics()["miou"] == 1
 
 

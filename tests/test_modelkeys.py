@@ -142,8 +142,8 @@ def test_what_changes_nothing_is_told(content):
     content["export"]["input_size"] = [1, 2]
     told = modelkeys.notes(content, Run())
     assert told == [
-        "learning_rate: PaddleSeg reads no such key; it changes nothing",
-        "itres: PaddleSeg reads no such key (did you mean iters?); it changes nothing",
+        "learning_rate: PaddleSeg reads no such key; by itself it changes nothing",
+        "itres: PaddleSeg reads no such key (did you mean iters?); by itself it changes nothing",
         "distill_loss: is for distillation, which is not done here",
         "export.input_size: only transforms is read of export",
     ]

@@ -325,6 +325,24 @@ def test_mixed_precision_is_no_better_than_its_certificate(tmp_path, verdict):
     assert "✓ AMP" in report.train_frame(Conclusions("smoke", cells, [other]))["single"][0]
 
 
+def test_notes_of_the_data_are_told_in_every_document(tmp_path):
+    notes = [
+        {"data": "set", "note": f"4 pictures of val are in train {pages.EVIL}", "models": []},
+        {"data": "set", "note": "train: class 1 of 0 to 1 has no pixel", "models": ["a", "b"]},
+    ]
+    conclusions = Conclusions("smoke", [pages.of_engine(tmp_path, "m", "passed")], notes=notes)
+    assert conclusions.as_json()["notes"] == notes
+    shown = "".join(Reader(rendered(tmp_path, conclusions)).text)
+    assert f"set: 4 pictures of val are in train {pages.EVIL}" in shown and "set (a, b): train: class 1" in shown
+    assert "## About the data\n\n- `set`: 4 pictures of val" in report.markdown(conclusions)
+    assert "- `set` (a, b): train: class 1 of" in report.markdown(conclusions)
+    assert "关于数据" in report.chinese(conclusions) and "- `set`（a，b）：train: class 1" in report.chinese(
+        conclusions
+    )
+    without = Conclusions("smoke", conclusions.cells)
+    assert "About the data" not in report.markdown(without) and "关于数据" not in report.chinese(without)
+
+
 def test_the_page_stays_small_with_a_large_matrix(tmp_path):
     log = "x" * 300 + "\n"
     cells = [
@@ -552,7 +570,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     other = {**one, "train_cell": "other", "record": "r", "reason": "passes although listed"}
     rendered(tmp_path, Conclusions("smoke", [one, other]))
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
-    rendered(tmp_path, Conclusions("smoke", [one], scope=scope))
+    rendered(tmp_path, Conclusions("smoke", [one], scope=scope, notes=[{"data": "d", "note": "n", "models": ["m"]}]))
     rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None, "timed_alone": False}))
     monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
     rendered(tmp_path, Conclusions("smoke", predicted[::-1]))

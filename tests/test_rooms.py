@@ -20,6 +20,8 @@ MAY = {
 }
 # Of the ground, what stands above a room: settings are made from params files too, and cells make requests.
 ABOVE = {("segcert.settings", "segcert.tipc.layer"), ("segcert.cells", "segcert.requests")}
+# What the rules alone import: it stands above all rooms, and is part of no job's code.
+OF_RULES = {"segcert.run", "segcert.ending"}
 HEAVY = {"paddle", "paddleseg"}
 FILES = sorted(SCRIPTS.rglob("*.py"))
 
@@ -63,8 +65,16 @@ def test_no_arrow_goes_up():
         for other in own(file)
         if room_of(other) not in {room_of(name), *MAY[room_of(name)]}
         and not {(name, other), (name, other.rpartition(".")[0])} & ABOVE
+        and (name not in OF_RULES or room_of(other) == "compute")
     ]
     assert not wrong
+
+
+def test_what_the_rules_decide_is_part_of_no_jobs_code():
+    """An edit of it makes no result stale, because no script imports it; and nothing of it needs Snakemake."""
+    importers = {name for name, file in MODULES.items() if own(file) & OF_RULES}
+    assert importers <= OF_RULES
+    assert not [name for name, file in MODULES.items() if any(i.split(".")[0] == "snakemake" for i in imported(file))]
 
 
 def test_every_room_has_its_rule():
@@ -91,6 +101,18 @@ def test_nothing_is_imported_by_a_string():
         and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
     ]
     assert all("segcert/stage/deferred.py" in place for place in found), "others' packages, at their first use, alone"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SCRIPTS).as_posix())
+def test_what_is_imported_is_there(file):
+    """Also inside functions, where nothing misses it before a job runs; of a package, its modules."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "segcert":
+            assert node.module in MODULES, f"{file}:{node.lineno}"
+            if MODULES[str(node.module)].read_bytes() == b"":
+                assert {f"{node.module}.{alias.name}" for alias in node.names} <= MODULES.keys(), (
+                    f"{file}:{node.lineno}"
+                )
 
 
 def test_rooms_are_empty_at_the_door():

@@ -29,6 +29,13 @@ def test_what_is_not_of_a_job_is_shown_as_snakemake_does():
     assert told == "would run 7: train (Missing output files)"
 
 
+def test_long_lists_of_files_are_cut_short_in_what_snakemake_shows():
+    many = [f"f{number}" for number in range(7)]
+    shown = screen.shortened({"msg": "Error in rule train", "input": many, "wildcards": many})
+    assert shown == {"msg": "Error in rule train", "input": [*many[:5], "and 2 more"], "wildcards": many}
+    assert screen.shortened({"output": many[:5]}) == {"output": many[:5]} and screen.shortened({}) == {}
+
+
 @pytest.mark.parametrize(
     ("reason", "told"),
     [

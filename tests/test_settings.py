@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from segcert import modelconfig, sections, settings
+from segcert import modelconfig, paths, sections, settings
 from segcert.errors import ConfigError
 
 FILE = "config/config.yaml"
@@ -72,18 +72,24 @@ WRONG = [
     ({"train": {"iters": 0}}, ["train.iters", "0", "at least 1"]),
     ({"train": {"iters": "many"}}, ["train.iters", '"many"']),
     ({"models": ["pp_humanseg_light"]}, ["models", "pp_humanseg_light", "pp_humanseg_lite"]),
-    ({"models": ["pp_humanseg_lite", "pphumanseg_lite"]}, ["models", "each model once"]),
+    (
+        {"models": ["pp_humanseg_lite", "pphumanseg_lite"]},
+        ['models: "pphumanseg_lite" is pp_humanseg_lite', "name each model once"],
+    ),
     ({"mode": "lite"}, ["mode", '"lite"', "smoke", "whole_infer"]),
     ({"data": {"cityscapes": "elsewhere"}}, ["data.cityscapes", '"elsewhere"', "cityscapes_20imgs"]),
-    ({"infer": {"cpu": [], "gpu": []}}, ["infer", "the matrix is empty"]),
+    ({"infer": {"cpu": [], "gpu": []}}, ["infer: the matrix is empty; put an entry under infer.cpu or infer.gpu"]),
     ({"infer": {"cpu": [{"engine": "mkl", "precision": "fp32"}]}}, ["infer.cpu.0.engine", '"mkl"', "onednn"]),
     ({"infer": {"batch_sizes": [1, 1]}}, ["infer.batch_sizes", "none twice"]),
     (
         {"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["multi"]}},
-        ["infer.from_topologies", "multi"],
+        ['infer.from_topologies: ["multi"] is refused; allowed: those of train.topologies: single'],
     ),
     ({"train": {"precisions": [{"precision": "amp"}]}}, ["train.precisions.0", "level"]),
-    ({"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}}, ["train.precisions.0.level"]),
+    (
+        {"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}},
+        ['train.precisions.0.level: "O1": this key does not go with the others here; leave it out'],
+    ),
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
     ({"gates": {"pixel_agreement": {"fp32": 2}}}, ["gates.pixel_agreement.fp32", "at most 1"]),
     ({"train": {"checkpoints": "mine"}}, ["train.checkpoints", '"mine"', "trained, released"]),
@@ -121,6 +127,13 @@ def test_wrong_configuration_says_where_what_and_what_is_allowed(config, overrid
         assert word in str(refused.value)
 
 
+def test_editors_find_the_schema(root):
+    """By the first line, relative to the file."""
+    first = (root / FILE).read_text(encoding="utf-8").splitlines()[0]
+    head, _, named = first.partition("=")
+    assert head == "# yaml-language-server: $schema" and (root / FILE).parent.joinpath(named).samefile(paths.SCHEMA)
+
+
 def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
     broken = copy.deepcopy(config)
     del broken["infer"]["warmup"]
@@ -131,7 +144,8 @@ def test_a_key_taken_out_of_the_file_is_missed_by_name(config):
 
 
 def test_an_alias_that_two_models_have_is_refused(config):
-    with pytest.raises(ConfigError, match="pphumanseg_lite"):
+    wanted = r'model_zoo\.other\.aliases: "pphumanseg_lite" is a name of pp_humanseg_lite; take another'
+    with pytest.raises(ConfigError, match=wanted):
         resolve(
             config,
             model_zoo={

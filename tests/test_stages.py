@@ -68,6 +68,8 @@ def test_a_rule_makes_what_the_table_says_from_what_it_says(stage):
             parent = stages.by_name(name)
             assert f'"{folder}{parent.record}"' in read, "--upstream, by which it knows whether that passed"
             assert any(f'"{folder}{path}"' in read for path in parent.makes)
+    (script,) = re.findall(r'code_of\("(\w+\.py)"', RULES[stage.rule])
+    assert (ROOT / "scripts" / script).is_file()
     assert f'of_cell("{stage.name}"' in RULES[stage.rule] or f'TABLE.find("{stage.name}"' in RULES[stage.rule]
 
 
@@ -126,7 +128,7 @@ def test_one_that_is_unknown_is_an_error_by_name(tmp_path):
         lambda: Plan("moon", {}, [], {}, lambda args, staging: None),
         lambda: support.unsupported_command("moon", None),
     ):
-        with pytest.raises(ValueError, match="unknown stage 'moon'; one of data, train, eval, export, infer"):
+        with pytest.raises(ValueError, match=f"unknown stage 'moon'; one of {', '.join(stages.NAMES)}$"):
             asked()
     assert not (tmp_path / "r.json").exists()
     (tmp_path / "r.json").write_text(json.dumps(content))

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import ways
 import yaml
 from conftest import ROOT, planned_jobs, snakemake
+from gpu import stand_in_driver
 
 from segcert import record
 
@@ -46,13 +48,25 @@ def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
     jobs = planned_jobs(text)
     # mixed precision and its fp32 twin on both topologies; inference from the mixed-precision checkpoints
     assert jobs["train"] == 8 * 2 * 2 and jobs["export"] == 16 and jobs["evaluate"] == 32
-    assert jobs["infer"] == 16 * (6 * 2 + 4)
+    assert jobs["infer"] == 16 * (len(ways.CPU) * 2 + len(ways.GPU))
     for model in yaml.safe_load((project / "config/config.yaml").read_text())["model_zoo"]:
         for topology in ("single", "multi"):
             folder = f"results/lite_train_lite_infer/{model}/{topology}_amp_O1_float16"
             assert f"{folder}/model.pdparams" in text
             assert f"{folder}/infer/python_infer_gpu_usetrt_False_precision_fp32_batchsize_1.log" in text
             assert f"{folder}/infer/python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1.log" in text
+
+
+@pytest.mark.parametrize(("arguments", "limit"), [((), 3), (("--jobs", "4"), None)])
+def test_gpu_jobs_at_a_time_are_as_many_as_there_are_devices(project, tmp_path, monkeypatch, arguments, limit):
+    """Not where a scheduler's number of jobs is given; Snakemake says what it goes by."""
+    monkeypatch.setenv("PATH", stand_in_driver.install(tmp_path / "driver", count=3)["PATH"])
+    mine = ("--config", "mode=smoke", "hardware=auto", "models=[pp_humanseg_lite]")
+    done = snakemake(project, *arguments, *mine, "--", "results/smoke/run_config.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (log,) = (project / ".snakemake/log").glob("*.snakemake.log")
+    told = [line for line in log.read_text().splitlines() if line.startswith("Provided resources")]
+    assert told == ([f'Provided resources: gpu=Resource("gpu", {limit})'] if limit else [])
 
 
 def test_a_single_target_plans_only_what_it_needs(project):

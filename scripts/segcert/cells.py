@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from segcert import engines, offers, record, stages, statuses
+from segcert import engines, modelkeys, offers, record, stages, statuses
 from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
@@ -242,14 +242,33 @@ class CellTable:
         if [stage for stage in needed if stages.DATA.name in stage.reads] != [cell.definition]:
             return []
         dataset = self.dataset(cell.model)
-        weights = self.backbone(cell.model) if cell.definition is stages.TRAIN else None
+        weights = self.starts(cell.model).values() if cell.definition is stages.TRAIN else ()
         records = [f"results/data/{dataset}.tar.json", f"results/data/{dataset}.json"]
-        return records + ([f"results/weights/{weights}.json"] if weights else [])
+        return records + [f"results/weights/{name}.json" for name in weights]
 
-    def backbone(self, model: str) -> str | None:
-        """The entry of `weights` that the model's training starts from, if any."""
+    def starts(self, model: str) -> dict[str, str]:
+        """Kind -> entry of `weights` that the model's training starts from (`backbone_weights`, ...)."""
         wanted = self.section(model, "train")["pretrained_backbone"]
-        return self.weights(model, "backbone_weights") if wanted else None
+        return self._named_to_start(model) if wanted else {}
+
+    def _named_to_start(self, model: str) -> dict[str, str]:
+        named = {kind: self.weights(model, kind) for kind in modelkeys.ENTRIES.values()}
+        return {kind: name for kind, name in named.items() if name}
+
+    def decided(self, model: str) -> modelkeys.Run:
+        """What this run decides of a model, as far as the model's own configuration has a say in it."""
+        settings = self.settings
+        return modelkeys.Run(
+            trains=self.trains(model),
+            input_size=self.input_size(model),
+            export_size=self.export_size(model),
+            transforms=self.section(model, "evaluate")["transforms"],
+            layout=settings["datasets"][self.dataset(model)]["layout"],
+            entries=self._named_to_start(model),
+            fetches=self.section(model, "train")["pretrained_backbone"],
+            made=[f"results/weights/{name}.pdparams" for name in settings["weights"]],
+            own_transforms=settings["own_transforms"],
+        )
 
     def dataset(self, model: str) -> str:
         """The entry of `datasets` that the model works on in this mode."""
@@ -265,7 +284,7 @@ class CellTable:
         return _pair(self.section(model, "export")["input_size"]) or self.input_size(model)
 
     def weights(self, model: str, kind: str) -> str | None:
-        """The entry of `weights` that is the model's `backbone_weights` or `released_weights`, if any."""
+        """The entry of `weights` that is the model's of that kind (`backbone_weights`, ...), if any."""
         name: str | None = self.settings["model_zoo"][model].get(kind)
         return name
 

@@ -15,7 +15,6 @@ from segcert import history, statuses
 from segcert.concluded import Concluded
 from segcert.numbers import finite
 
-CURVE_POINTS = 400  # of a loss curve kept in the conclusions; history.csv has every iteration
 SAME = ("iters", "batch_size", "input_size", "seed", "devices", "workers")
 
 
@@ -26,7 +25,7 @@ class Certificate:
     Attributes:
         amp, twin: names of the train cells; twin is None where there is none.
         verdict: name of a status. reason: one line.
-        loss: iter, amp, fp32: the curves, thinned to at most CURVE_POINTS.
+        loss: iter, amp, fp32: the curves, thinned to at most `history.POINTS`.
         loss_distance: mean absolute distance of the curves as a share of the twin's mean loss.
         nonfinite: losses that were not finite; their steps were left out. With any, the curves are not compared.
         loss_scale: first, last, min, decreases; None for bfloat16, which needs none.
@@ -93,7 +92,7 @@ def _certificate(amp: Concluded, cells: Sequence[Concluded], gates: Mapping[str,
         return found
     _compare(found, amp, twin)
     _compare_accuracy(found, of_model)
-    return _judge(found, gates)
+    return _with_verdict(found, gates)
 
 
 def _not_exercised(found: Certificate, amp: Concluded, twin: Concluded | None) -> Certificate:
@@ -136,7 +135,7 @@ def _compare_accuracy(found: Certificate, of_model: Iterable[Concluded]) -> None
         found.miou_difference = finite(found.miou_amp - found.miou_fp32)
 
 
-def _judge(found: Certificate, gates: Mapping[str, float]) -> Certificate:
+def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate:
     parts, broken = [], []
     if found.loss_distance is None:
         found.reason = (
@@ -196,5 +195,4 @@ def loss_distance(one: Sequence[float | None], other: Sequence[float | None]) ->
 
 
 def _thin(values: Sequence[Any]) -> list[Any]:
-    step = max(1, -(-len(values) // CURVE_POINTS))
-    return list(values[::step])
+    return list(values[:: history.step(len(values))])

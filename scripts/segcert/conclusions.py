@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +33,24 @@ NOTHING_SAID = {
 BAR = "-" * 24
 
 
-@dataclass(init=False)
+@dataclass
 class Conclusions:
     """Every cell of the matrix with its status, as `conclusions.json` holds it.
 
     Attributes:
         scope: what a reader must know of how much was asked for: see `scope_of`.
+        notes: what is odd about the data and was not refused: see `notes_of`.
     """
 
     mode: str
     cells: list[Concluded]
-    certificates: list[dict[str, Any]]
-    scope: dict[str, Any]
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    scope: dict[str, Any] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
-    def __init__(
-        self,
-        mode: str,
-        cells: Iterable[Mapping[str, Any]],
-        certificates: Iterable[dict[str, Any]] = (),
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.mode = mode
-        self.cells = [Concluded(cell) for cell in cells]
-        self.certificates = list(certificates)
-        self.scope = {**NOTHING_SAID, **(scope or {})}
-
-    @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> Conclusions:
-        """What `as_json` gave, or an earlier version, which told less."""
-        return cls(content["mode"], content["cells"], content.get("certificates", ()), content.get("scope"))
+    def __post_init__(self) -> None:
+        self.cells = [Concluded(cell) for cell in self.cells]  # from a file they are no views yet
+        self.scope = {**NOTHING_SAID, **self.scope}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,6 +78,7 @@ class Conclusions:
             "mode": self.mode,
             "red": self.red,
             "scope": self.scope,
+            "notes": self.notes,
             "counts": self.counts,
             "certificates": self.certificates,
             "cells": [dict(cell) for cell in self.cells],
@@ -130,7 +120,27 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
             [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
         )
     ]
-    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table))
+    notes = notes_of(table, list(sources.values()), entries)
+    return Conclusions(table.mode, [Concluded(cell) for cell in (*broken, *entries)], certified, scope_of(table), notes)
+
+
+def notes_of(
+    table: CellTable, sources: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the records tell of the data: each note once, as `data` (set), `note` and the `models` that it is told of.
+
+    A note of the data set itself is told of no model.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for source in sources:
+        for note in (source.get("metrics") or {}).get("notes") or []:
+            found.setdefault((source["cell"], note), [])
+    for entry in entries:
+        for note in (entry.get("metrics") or {}).get("notes") or []:
+            models = found.setdefault((table.dataset(entry["model"]), note), [])
+            if entry["model"] not in models:
+                models.append(entry["model"])
+    return [{"data": data, "note": note, "models": models} for (data, note), models in found.items()]
 
 
 def scope_of(table: CellTable) -> dict[str, Any]:
@@ -188,14 +198,14 @@ def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, A
         "requested": dict(cell.requested),
         "record": cell.record,
     }
-    status, reason, found = _judge(cell, parents, lost)
+    status, reason, found = _status_of(cell, parents, lost)
     entry |= {"status": status.name, "reason": reason}
     if found:
         entry |= {key: found[key] for key in RUN_FIELDS if key in found}
     return entry
 
 
-def _judge(
+def _status_of(
     cell: Cell, parents: list[dict[str, Any]], lost: bool
 ) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
     if not cell.planned:
@@ -258,10 +268,10 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
         if found["env"].get(key) != value:
             return f"{key} was {found['env'].get(key)}, now {value}"
     try:
-        words = shlex.split(found["command"])
+        command = shlex.split(found["command"])
     except ValueError:
         return "its command is none"
-    if not _holds(words, [masked(option) for option in cell.options]):
+    if not _has_piece(command, [masked(option) for option in cell.options]):
         return "its command had other options"
     proves = not statuses.by_name(found["status"]).red  # one that failed may have failed for want of its inputs
     for parent in parents:
@@ -278,9 +288,9 @@ def _reads(cell: Cell, parent: Mapping[str, Any], path: str) -> bool:
     return parent["stage"] in cell.definition.reads and Path(path).suffix not in UNREAD
 
 
-def _holds(words: list[str], part: list[str]) -> bool:
+def _has_piece(whole: list[str], part: list[str]) -> bool:
     """Whether a list holds another as one piece."""
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
+    return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
 
 
 # -- tables -----------------------------------------------------------------------------------

@@ -10,6 +10,13 @@ from typing import Any
 from segcert.files import sha256
 from segcert.numbers import finite
 
+POINTS = 400  # of a curve that is kept or drawn: more than a plot has pixels; history.csv has every iteration
+
+
+def step(count: int) -> int:
+    """Of a curve of so many values every how manieth is taken, so that they are at most POINTS."""
+    return max(1, -(-count // POINTS))
+
 
 def read(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
     """Iterations and losses of a train cell of the conclusions; a loss that is not finite is None.

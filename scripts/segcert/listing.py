@@ -15,7 +15,7 @@ def text(table: CellTable) -> str:
     widths = [max(map(len, column)) for column in zip(*[row[:3] for row in rows], strict=True)] if rows else [0, 0, 0]
     lines = [
         f"mode {table.mode}, rules {table.settings['rules']}, "
-        f"{table.hardware.gpus} GPUs (hardware: {table.hardware.source})",
+        f"{table.hardware.gpus} GPUs (hardware: {table.hardware.setting})",
         "",
         *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {why}".rstrip() for a, b, c, why in rows),
         "",

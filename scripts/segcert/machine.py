@@ -44,7 +44,7 @@ class Hardware:
 
     Attributes:
         gpus: GPUs of the best machine that are shared out to jobs; 0 plans no GPU work.
-        source: the setting that said so: `auto`, `cpu` or `gpu`.
+        setting: `hardware` of the configuration, which said so: `auto`, `cpu` or `gpu`.
         bf16: whether the CPU computes in bfloat16 (AVX512-BF16 or AMX); None where that is not known.
         lacks: library (of GPU_LIBRARIES) or type (float16, bfloat16) -> why it does not compute on those GPUs.
         software: what the stages are to run on, by its name in a record's env; nothing where that is not known.
@@ -53,7 +53,7 @@ class Hardware:
     """
 
     gpus: int
-    source: str
+    setting: str
     bf16: bool | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
     software: Mapping[str, Any] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Hardware:
     def why_no_gpu(self, *needed: str) -> str | None:
         """Why what is needed (a library, a type) does not compute on a GPU here; None where no reason is known."""
         if not self.gpus:
-            return "hardware: cpu plans no GPU work" if self.source == "cpu" else self.told
+            return "hardware: cpu plans no GPU work" if self.setting == "cpu" else self.told
         return next((self.lacks[name] for name in needed if name in self.lacks), None)
 
     def why_not_so_many(self, count: int) -> str | None:

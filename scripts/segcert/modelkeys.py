@@ -7,13 +7,14 @@ write instead, or told; nothing is left out in silence. It is looked at before a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from segcert import transforms
+from segcert import modelconfig, transforms
+from segcert.errors import ConfigError
 from segcert.masking import masked
 from segcert.modelconfig import INHERITED
 
@@ -76,6 +77,29 @@ class Run:
     strict: bool = True
 
 
+def require(models: Iterable[tuple[str, Path, Run]]) -> list[str]:
+    """What a person should know of the configurations of models that are to run; each (name, file, what is decided).
+
+    Raises:
+        ConfigError: with one line for each thing that is wrong.
+    """
+    wrong: list[str] = []
+    told: list[str] = []
+    for name, path, run in models:
+        content = modelconfig.content(path)
+        found = problems(content, run)
+        wrong += [f"{path}: {text.replace('<model>', name)}" for text in found]
+        if not found:
+            told += [
+                f"{item.file}:{item.line}: {item.key} stands there twice; the last one counts"
+                for item in modelconfig.doubled(path)
+            ]
+            told += [f"{path}: {text}" for text in notes(content, run)]
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))
+    return list(dict.fromkeys(told))
+
+
 def problems(content: Mapping[str, Any], run: Run) -> list[str]:
     """In words, beginning with the key, all of a model's configuration that cannot be done here.
 
@@ -108,7 +132,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
         if key not in (*READ, *OPTIONS):
             near = difflib.get_close_matches(str(key), READ, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            told.append(f"{key}: PaddleSeg reads no such key{meant}; it changes nothing")
+            told.append(f"{key}: PaddleSeg reads no such key{meant}; by itself it changes nothing")
     if "distill_loss" in content:
         told.append("distill_loss: is for distillation, which is not done here")
     told += [
@@ -254,7 +278,7 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
 
 def pretrained(content: Mapping[str, Any]) -> dict[str, Any]:
     """Key -> value of everything that a model's configuration wants loaded into the model or a part of it."""
-    found = {f"{key}.pretrained": part.get("pretrained") for key, part in _mappings(content["model"], "model")}
+    found = {f"{key}.pretrained": part.get("pretrained") for key, part in _mappings(content.get("model"), "model")}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -264,39 +288,45 @@ def is_url(value: str) -> bool:
 
 
 def left_out(content: Mapping[str, Any], run: Run) -> list[str]:
-    """The keys of weights that are not loaded because `train.pretrained_backbone` is false."""
-    found = pretrained(content)
-    url = isinstance(found.get(BACKBONE), str) and is_url(found[BACKBONE])
-    return [BACKBONE] if url and not run.fetches else []
+    """The keys of weights in whose place nothing is loaded, because `train.pretrained_backbone` is false."""
+    if run.fetches:
+        return []
+    return [
+        key
+        for key, value in pretrained(content).items()
+        if ENTRIES.get(key) in run.entries or (key == BACKBONE and isinstance(value, str) and is_url(value))
+    ]
 
 
 def files(content: Mapping[str, Any], run: Run) -> list[str]:
     """The files of weights that a model's configuration names itself, and that its training loads."""
+    skipped = left_out(content, run)
     return [
         value
         for key, value in pretrained(content).items()
-        if not is_url(value) and not (run.fetches and ENTRIES.get(key) in run.entries)
+        if key not in skipped and ENTRIES.get(key) not in run.entries
     ]
 
 
 def _replaced(content: Mapping[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """(key, what is loaded in its place) of the weights that are not loaded as they stand there."""
     found = pretrained(content)
+    scratch = "train.pretrained_backbone is false"
     for key, entry in ENTRIES.items():
         if key in found and run.fetches and entry in run.entries:
             yield key, f"{masked(str(found[key]))} is not loaded: {entry} of the model is, {run.entries[entry]}"
     for key in left_out(content, run):
-        yield key, f"{masked(found[key])} is not loaded: train.pretrained_backbone is false"
+        yield key, f"{masked(str(found[key]))} is not loaded: {scratch}"
     entry = ENTRIES[WHOLE_MODEL]
-    if entry in run.entries and not run.fetches:
-        yield entry, f"{run.entries[entry]} is not loaded: train.pretrained_backbone is false"
+    if entry in run.entries and not run.fetches and WHOLE_MODEL not in found:
+        yield entry, f"{run.entries[entry]} is not loaded: {scratch}"
 
 
 def _of_weights(content: Mapping[str, Any], run: Run) -> Iterator[str]:
     skipped = left_out(content, run)
     for key, value in pretrained(content).items():
         entry = ENTRIES.get(key)
-        if key in skipped or (run.fetches and entry in run.entries):
+        if key in skipped or entry in run.entries:
             continue
         if not isinstance(value, str) or not value:
             yield f"{key}: {value!r} is refused; allowed: null, or a file"

@@ -91,6 +91,10 @@ def _without_gates(stage: str, effective: Mapping[str, Any], metrics: Mapping[st
             stage == stages.TRAIN.name and effective.get("dtype") == "float16",
             "the steps that it left out were not counted",
         ),
+        "pretrained_share": (
+            stage == "train" and bool(metrics.get("pretrained")),
+            "what was loaded into it was not held against what was to be loaded",
+        ),
     }
     held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
     problems = [words for name, (asked, words) in needed.items() if asked and name not in held]
@@ -140,6 +144,8 @@ def _not_evaluated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
     problems = []
     if not (is_number(metrics.get("miou")) and 0 <= metrics["miou"] <= 1):
         problems.append(f"its mIoU is {metrics.get('miou')}")
+    if metrics.get("classes_present") == 0:
+        problems.append("no pixel of its labels was counted")
     for name, there in (("images", "val_images"), ("reference_images", "inference_images")):
         available = metrics.get(there)
         if not is_number(available) or available < 1:

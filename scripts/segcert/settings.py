@@ -69,7 +69,8 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     said: dict[str, Any] = {}
     if config["params_file"]:
         made, said["params"] = layer.layer(config, _laid(layers, given))
-        # A mode's `models` are not those of the files, whose other keys are a model's own and so go over the mode.
+        # What the files say of a model are its own settings, which go over the mode; of the mode's keys `models` alone
+        # are the files'.
         layers = [config, made, given, mode, {"models": made["models"]}, over_mode]
     settings = _laid(layers, given)
     _check(settings, overrides, source)
@@ -112,7 +113,7 @@ def _typed(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str,
     typed = copy.deepcopy(dict(config))
     for error in _errors(typed):
         path = list(error.absolute_path)
-        if path and _holds(overrides, path):
+        if path and _has_path(overrides, path):
             parent = typed
             for key in path[:-1]:
                 parent = parent[key]
@@ -178,6 +179,10 @@ def _explain(error: Any, overrides: Mapping[str, Any], source: str) -> str:
     if rule == "required":
         missing = [key for key in error.validator_value if key not in value]
         return "\n".join(_about(source, overrides, [*path, key], "this key is needed") for key in missing)
+    if rule == "not":
+        return _about(
+            source, overrides, path, f"{_shown(value)}: this key does not go with the others here; leave it out"
+        )
     return _message(source, overrides, path, value, _allowed(error.schema))
 
 
@@ -200,8 +205,6 @@ def _allowed(schema: Any) -> str:
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(dict.fromkeys(_allowed(part) for part in schema[key]))
-    if "not" in schema:
-        return "not with the other keys here"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     kind: str | list[str] = schema.get("type", "a value of another kind")
@@ -233,11 +236,11 @@ def _shown(value: Any) -> str:
 
 def _about(source: str, overrides: Mapping[str, Any], path: list[Any], what: str) -> str:
     """A message that says first whose key it is about."""
-    where = "--config or --configfile" if _holds(overrides, path) else source
+    where = "--config or --configfile" if _has_path(overrides, path) else source
     return f"{where}: {'.'.join(map(str, path)) or '(the whole file)'}: {what}"
 
 
-def _holds(tree: Any, path: list[Any]) -> bool:
+def _has_path(tree: Any, path: list[Any]) -> bool:
     for key in path:
         in_mapping = isinstance(tree, Mapping) and key in tree
         in_list = isinstance(tree, list) and isinstance(key, int) and key < len(tree)
@@ -253,15 +256,8 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
     for name, entry in zoo.items():
         for alias in (name, *entry.get("aliases", [])):
             if names.setdefault(alias, name) != name:
-                raise ConfigError(
-                    _message(
-                        source,
-                        overrides,
-                        ["model_zoo", name, "aliases"],
-                        alias,
-                        f"a name that {names[alias]} does not have",
-                    )
-                )
+                key, what = ["model_zoo", name, "aliases"], f"{_shown(alias)} is a name of {names[alias]}; take another"
+                raise ConfigError(_about(source, overrides, key, what))
     asked = settings["models"]
     if asked == "all":
         return list(zoo)
@@ -272,7 +268,8 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
             known = f"all, or a list of: {', '.join(zoo)}; or of their other names"
             raise ConfigError(_message(source, overrides, ["models"], name, f"{known}{_meant(name, names)}"))
         if names[name] in chosen:
-            raise ConfigError(_message(source, overrides, ["models"], name, f"each model once; it is {names[name]}"))
+            what = f"{_shown(name)} is {names[name]}, which is in the list already; name each model once"
+            raise ConfigError(_about(source, overrides, ["models"], what))
         chosen.append(names[name])
     return chosen
 
@@ -284,7 +281,7 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, M
     for name in settings["models"]:
         entry = settings["model_zoo"][name]
         yield ["model_zoo", name, "data"], entry["data"], settings["data"], "data"
-        for key in ("backbone_weights", "released_weights"):
+        for key in ("backbone_weights", "pretrained_weights", "released_weights"):
             if entry.get(key) is not None:
                 yield ["model_zoo", name, key], entry[key], settings["weights"], "weights"
     for section, key in (("train", "iters"), ("train", "batch_size")):
@@ -318,11 +315,11 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
         try:
             re.compile(known["error"])
         except re.error as error:
-            yield ["known_failures", number, "error"], known["error"], f"a regular expression ({error})"
+            yield ["known_failures", number, "error"], known["error"], f"a regular expression; this is none: {error}"
         asked = known["match"].get("stage", [])
         for name in [asked] if isinstance(asked, str) else asked:
             if name not in stages.OF_CELLS:
-                yield ["known_failures", number, "match", "stage"], name, f"of {', '.join(stages.OF_CELLS)}"
+                yield ["known_failures", number, "match", "stage"], name, f"one of {', '.join(stages.OF_CELLS)}"
     paths = [(["model_zoo", name, "config"], entry["config"]) for name, entry in settings["model_zoo"].items()]
     for section in ("datasets", "weights"):
         paths += [([section, name, "path"], entry.get("path") or "") for name, entry in settings[section].items()]
@@ -355,15 +352,15 @@ def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[st
     missing = [topology for topology in infer["from_topologies"] if topology not in train["topologies"]]
     trains = train["checkpoints"] == TRAINED
     if missing and trains:
-        allowed = f"of train.topologies: {', '.join(train['topologies'])}"
+        allowed = f"those of train.topologies: {', '.join(train['topologies'])}"
         yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
     wanted, trained = infer["from_precision"], [entry["precision"] for entry in train["precisions"]]
     if infer["from_topologies"] and trains and wanted not in ("auto", "all", *trained):
-        allowed = f"auto, all, or of train.precisions: {', '.join(dict.fromkeys(trained))}"
+        allowed = f"auto, all, or one of train.precisions: {', '.join(dict.fromkeys(trained))}"
         yield _message(source, overrides, [*place, "infer", "from_precision"], wanted, allowed)
     if infer["max_warmup"] < infer["warmup"]:
         allowed = f"at least infer.warmup, which is {infer['warmup']}"
         yield _message(source, overrides, [*place, "infer", "max_warmup"], infer["max_warmup"], allowed)
     if not infer["cpu"] and not infer["gpu"] and not (model and infer["from_topologies"] == []):
-        allowed = "an entry under infer.cpu or infer.gpu: the matrix is empty"
-        yield _message(source, overrides, [*place, "infer"], [], allowed)
+        what = "the matrix is empty; put an entry under infer.cpu or infer.gpu"
+        yield _about(source, overrides, [*place, "infer"], what)

@@ -44,7 +44,7 @@ def main():
     scaler = paddle.amp.GradScaler(enable=False)
     training._step(
         paddle.DataParallel(net) if ranks > 1 else net, net, losses, optimizer, scaler, training.Precision("fp32"),
-        paddle.to_tensor(images[share]), paddle.to_tensor(labels[share]),
+        {"img": paddle.to_tensor(images[share]), "label": paddle.to_tensor(labels[share])},
     )  # fmt: skip
     if dist.get_rank() == 0:
         changes = [old - new.numpy() for old, new in zip(before, net.parameters(), strict=True)]

@@ -24,9 +24,9 @@ def train(folder, dataset, *arguments):
     return script("train.py", folder, *fixed, "--record", "train.json", "--log", "train.log", *SIZE, *arguments)
 
 
-def evaluate(folder, dataset, *, script_name="evaluate.py"):
+def evaluate(folder, dataset, *arguments, script_name="evaluate.py"):
     fixed = ["--config", CONFIG, "--dataset", dataset, "--checkpoint", "model.pdparams", "--reference", "reference"]
-    return script(script_name, folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE)
+    return script(script_name, folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE, *arguments)
 
 
 def export(folder, checkpoint="model.pdparams", to="export"):

@@ -19,8 +19,9 @@ from segcert import gpus, machine, proof
 from segcert.compute import metrics, stats
 from segcert.compute.engines import library
 from segcert.compute.engines.base import Engine
-from segcert.compute.preprocess import Preprocess, deploy_config
+from segcert.compute.preprocess import Preprocess, deploy_config, input_size
 from segcert.data import layouts
+from segcert.data.images import read_label, write_label
 from segcert.errors import StageError, Unverified
 from segcert.numbers import finite
 from segcert.requests.infer import Infer
@@ -103,11 +104,10 @@ def infer(request: Infer, files: Files, model: str, exported_by: str | None = No
         raise Unverified(f"needs {request.threads} CPU cores; this process may use {machine.cores()}")
     deploy = deploy_config(files.export)
     dataset = Path(files.dataset)
-    manifest = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))
-    pairs = layouts.inference_list(manifest)[: request.images]
+    pairs = layouts.inference_list(layouts.manifest(dataset))[: request.images]
     if not pairs:
         raise StageError(f"{dataset}: the inference list is empty")
-    preprocess = Preprocess(deploy["transforms"])
+    preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     begun = time.perf_counter()
     runner = _load(request, Path(files.export), deploy["model"], exported_by)
     build_s = time.perf_counter() - begun
@@ -118,7 +118,7 @@ def infer(request: Infer, files: Files, model: str, exported_by: str | None = No
     first_run_s = time.perf_counter() - begun
     effective, evidence = runner.observe(first)
     effective |= {"batch_size": len(first)}
-    compared = _predict(runner, preprocess, dataset, batches, Path(files.reference), files.predictions)
+    compared = _predict(runner, preprocess, dataset, batches, len(pairs), Path(files.reference), files.predictions)
     writer = _auto_log(request, runner, model) if request.logger == "auto_log" else None
     warmed = _warm_up(request, runner, first)
     load = OtherLoad()
@@ -173,47 +173,54 @@ def _predict(
     preprocess: Preprocess,
     dataset: Path,
     batches: list[layouts.Pairs],
+    listed: int,
     reference: Path,
     folder: Path,
 ) -> dict[str, Any]:
-    """Write every label map once and compare it with the reference's and with the truth.
+    """Write every label map and compare it with the reference's and with the truth.
 
-    mIoU is that of the label maps brought to the labels' own size by nearest neighbour, the cell's and
-    the checkpoint's alike; None where the list has no labels.
+    An image counts as often as it is listed, for the cell and for the checkpoint alike; what fills the last batch,
+    after the first `listed` images, does not count.
+
+    mIoU is that of the label maps brought to the images' own size by nearest neighbour, the cell's and
+    the checkpoint's alike; None where the list has no labels, or none with a pixel that counts.
     """
     folder.mkdir()
     told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
     own = metrics.Confusion(told["classes"], told["ignored"])
-    done: dict[str, float] = {}
+    theirs = own.empty()
+    agreements: list[tuple[str, float]] = []
     classes_seen: set[int] = set()
     shares = np.zeros(256)  # of each class in the reference's label maps, summed over these
     for batch in batches:
         labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
         if len(labels) != len(batch):
             raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
-        for (image, truth), label in zip(batch, labels, strict=True):
+        counting = listed - len(agreements)
+        for (image, truth), label, done in list(zip(batch, labels, preprocess.done, strict=True))[:counting]:
             name = layouts.label_map(str(image))
-            if name in done:
-                continue
-            expected = metrics.read_label(reference / name)
-            done[name] = metrics.agreement(label, expected)
+            expected = read_label(reference / name)
+            agreements.append((name, metrics.agreement(label, expected)))
             shares += np.bincount(expected.ravel(), minlength=len(shares)) / expected.size
             classes_seen |= set(np.unique(label).tolist())
-            metrics.write_label(folder / name, label)
+            write_label(folder / name, label)
             if truth:
-                own.add_resized(label, metrics.read_label(dataset / truth), truth)
-    miou = own.metrics()["miou"] if own.images else None
-    drop = None if miou is None or told["miou"] is None else finite(told["miou"] - miou)
-    worst = sorted(done, key=done.__getitem__)[:WORST_IMAGES]
+                true = read_label(dataset / truth)
+                own.add_undone(label, done, true, truth)
+                theirs.add_undone(expected, done, true, truth)
+    miou, reference_miou = own.miou(), theirs.miou()
+    drop = None if miou is None or reference_miou is None else finite(reference_miou - miou)
+    lowest = dict(sorted(agreements, key=lambda item: -item[1]))  # of an image that is listed twice, the lower
+    worst = sorted(lowest, key=lowest.__getitem__)[:WORST_IMAGES]
     return {
-        "pixel_agreement": float(np.mean(list(done.values()))),
-        "worst_images": [{"image": name, "agreement": done[name]} for name in worst],
+        "pixel_agreement": float(np.mean([value for _, value in agreements])),
+        "worst_images": [{"image": name, "agreement": lowest[name]} for name in worst],
         "miou": miou,
-        "miou_reference": told["miou"],
+        "miou_reference": reference_miou,
         "miou_drop": drop,
         "classes_predicted": len(classes_seen),
         "classes_reference": int(np.count_nonzero(shares)),
-        "constant_agreement": float(shares.max() / len(done)),
+        "constant_agreement": float(shares.max() / len(agreements)),
     }
 
 

@@ -6,13 +6,12 @@ side): a class that neither the truth nor the prediction holds counts as 0 in th
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segcert.compute.preprocess import Done, undone
 from segcert.errors import StageError
 from segcert.numbers import finite
 
@@ -55,12 +54,13 @@ class Confusion:
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         self.images += 1
 
-    def add_resized(self, prediction: ClassMap, label: ClassMap, name: str = "label") -> None:
-        """Add an image whose prediction is of another size: it is brought to the label's by nearest neighbour."""
+    def add_undone(self, prediction: ClassMap, done: Done, label: ClassMap, name: str = "label") -> None:
+        """Add an image whose prediction is of the size that the image was brought to: what was `done` is undone.
+
+        Nothing is stretched to the label: a label of another size than its image is refused as by `add`.
+        """
         self._require_known(prediction, name)  # before it is cut to 8 bits
-        height, width = label.shape
-        resized = cv2.resize(prediction.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-        self.add(resized, label, name)
+        self.add(undone(prediction.astype(np.uint8), done), label, name)
 
     def _require_known(self, prediction: ClassMap, name: str) -> None:
         wrong = _outside(prediction, len(self.counts))
@@ -69,6 +69,15 @@ class Confusion:
                 f"{name}: the model's label map for it holds the class {wrong}; allowed are 0 to "
                 f"{len(self.counts) - 1}: is num_classes of model and data set the same in the model's configuration?"
             )
+
+    @property
+    def counted(self) -> int:
+        """Pixels that counted."""
+        return int(self.counts.sum())
+
+    def miou(self) -> float | None:
+        """None where no pixel counted: nothing was judged."""
+        return self.metrics()["miou"] if self.counted else None
 
     def empty(self) -> Confusion:
         """Another one, for the same classes."""
@@ -104,24 +113,6 @@ def _outside(numbers: ClassMap, classes: int) -> int | None:
     """The first number that is no class; None where all are."""
     wrong = numbers[(numbers < 0) | (numbers >= classes)]
     return int(wrong[0]) if wrong.size else None
-
-
-def read_label(path: Path | str) -> NDArray[np.uint8]:
-    """A label map, H x W, uint8; StageError where the file is none."""
-    label: NDArray[Any] | None = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if label is None:
-        raise StageError(f"{path}: is missing or is not an image; check the data set")
-    if label.ndim != 2 or label.dtype != np.uint8:
-        raise StageError(
-            f"{path}: must be a grey 8-bit image of class numbers; it has shape {label.shape} of {label.dtype}"
-        )
-    return label
-
-
-def write_label(path: Path | str, label: ClassMap) -> None:
-    """Write a label map (H x W, class numbers below 256) as PNG."""
-    if not cv2.imwrite(str(path), label.astype(np.uint8)):
-        raise StageError(f"{path}: cannot be written; is the disk full?")
 
 
 def agreement(one: ClassMap, other: ClassMap) -> float:

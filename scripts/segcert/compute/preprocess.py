@@ -16,9 +16,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from segcert.data.images import read_image
 from segcert.errors import StageError
 
 Image = NDArray[np.float32]
+# What changed an image's size, in order: resize | padding, and (height, width) before it; PaddleSeg's `trans_info`.
+Done = Sequence[tuple[str, tuple[int, int]]]
 INTERPOLATIONS = {
     "NEAREST": cv2.INTER_NEAREST,
     "LINEAR": cv2.INTER_LINEAR,
@@ -38,26 +41,54 @@ def deploy_config(folder: Path | str) -> dict[str, Any]:
         raise StageError(f"{path}: is not a deploy.yaml: {error!r}; export the model again") from error
 
 
-class Preprocess:
-    """Callable: image file -> float32 array, 3 x H x W, RGB."""
+def input_size(deploy: dict[str, Any]) -> tuple[int, int] | None:
+    """(width, height) that an exported model takes, by the `Deploy` section; None where it takes any."""
+    shape = deploy.get("input_shape") or (-1, -1)
+    height, width = shape[-2:]
+    return (width, height) if width > 0 and height > 0 else None
 
-    def __init__(self, transforms: list[dict[str, Any]]) -> None:
+
+class Preprocess:
+    """Callable: image file -> float32 array, 3 x H x W, RGB.
+
+    Args:
+        transforms: of the exported model, as deploy.yaml has them.
+        size: (width, height) that every image must come to; None: any.
+
+    Attributes:
+        done: what changed the sizes of the images of the last batch.
+    """
+
+    def __init__(self, transforms: list[dict[str, Any]], size: tuple[int, int] | None = None) -> None:
         self._own = [own for item in transforms if (own := _own_transform(item)) is not None]
         self._paddleseg = None if len(self._own) == len(transforms) else _paddleseg_transforms(transforms)
         self._scratch = np.empty(0, np.float32)
+        self._size = size
+        self.done: list[Done] = []
 
     def __call__(self, path: Path | str) -> Image:
-        if self._paddleseg is not None:
-            return self._paddleseg(str(path))
+        return self.prepared(path)[0]
+
+    def prepared(self, path: Path | str) -> tuple[Image, Done]:
+        """The image, and what changed its size; StageError where it comes to another than it must."""
+        image, done = self._paddleseg(str(path)) if self._paddleseg is not None else self._by_own(path)
+        if self._size is not None:
+            require_size(str(path), (image.shape[2], image.shape[1]), self._size)
+        return image, done
+
+    def _by_own(self, path: Path | str) -> tuple[Image, Done]:
         image = self._widened(read_image(path))
+        done: list[tuple[str, tuple[int, int]]] = []
         planar = False
         for transform in self._own:
             if transform.planar and not planar:
                 image, planar = _planes(image), True
             elif planar and not transform.planar:
                 image, planar = np.ascontiguousarray(image.transpose(1, 2, 0)), False
+            if isinstance(transform, _Resize):
+                done.append(("resize", (image.shape[0], image.shape[1])))
             image = transform(image)
-        return image if planar else _planes(image)
+        return image if planar else _planes(image), done
 
     def _widened(self, image: NDArray[np.uint8]) -> Image:
         """The image as float32, in memory that is used again: fresh pages cost more than the conversion.
@@ -72,15 +103,29 @@ class Preprocess:
 
     def batch(self, paths: Iterable[Path | str]) -> Image:
         """N x 3 x H x W."""
-        return np.stack([self(path) for path in paths])
+        prepared = [self.prepared(path) for path in paths]
+        self.done = [done for _, done in prepared]
+        return np.stack([image for image, _ in prepared])
 
 
-def read_image(path: Path | str) -> NDArray[np.uint8]:
-    """H x W x 3, RGB, uint8; StageError where OpenCV cannot decode the file."""
-    image: NDArray[np.uint8] | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise StageError(f"{path}: is missing or is not an image that OpenCV decodes; check the data set")
-    return image
+def undone(label: NDArray[np.uint8], done: Done) -> NDArray[np.uint8]:
+    """A label map of a prepared image, brought to the image's own size, as PaddleSeg does: by nearest neighbour."""
+    for what, (height, width) in reversed(done):
+        if what == "padding":
+            label = label[:height, :width]
+        else:
+            label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
+    return label
+
+
+def require_size(image: str, fed: tuple[int, int], taken: tuple[int, int]) -> None:
+    """Raise StageError where an image is fed in another size, (width, height), than the exported model takes."""
+    if fed != taken:
+        raise StageError(
+            f"{image}: is fed as {fed[0]}x{fed[1]}, the exported model takes {taken[0]}x{taken[1]}: export.transforms "
+            "of the model's configuration must end in one size for all images, that of its Resize (target_size, "
+            "without keep_ratio, and no Padding after it)"
+        )
 
 
 def _planes(image: Image) -> Image:
@@ -140,11 +185,16 @@ def _own_transform(item: dict[str, Any]) -> _Resize | _Normalize | None:
         return None
 
 
-def _paddleseg_transforms(transforms: list[dict[str, Any]]) -> Callable[[str], Image]:
+def _paddleseg_transforms(transforms: list[dict[str, Any]]) -> Callable[[str], tuple[Image, Done]]:
     import paddleseg.transforms  # noqa: F401
     from paddleseg.cvlibs import manager
     from paddleseg.transforms import Compose
 
     built = [manager.TRANSFORMS[item["type"]](**{k: v for k, v in item.items() if k != "type"}) for item in transforms]
     compose = Compose(built)
-    return lambda path: compose({"img": path})["img"]
+
+    def prepared(path: str) -> tuple[Image, Done]:
+        data = compose({"img": path})
+        return data["img"], data["trans_info"]
+
+    return prepared

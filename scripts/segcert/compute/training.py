@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import cv2
@@ -22,10 +23,12 @@ import paddle.distributed as dist
 from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
-from segcert import modelkeys, proof
-from segcert.compute import components
+from segcert import proof
+from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
+from segcert.compute.pretrained import Loaded
+from segcert.compute.pretrained import gate as gate_of
 from segcert.compute.snapshots import BROKEN, Snapshots
 from segcert.errors import StageError
 from segcert.numbers import finite
@@ -38,6 +41,7 @@ HISTORY = ("iter", "epoch", "loss", "lr", "batch_cost_s", "reader_cost_s", "ips"
 WHITE_LIST = {"elementwise_add", "batch_norm", "sync_batch_norm"}
 BLACK_LIST = {"bilinear_interp_v2"}
 INITIAL_LOSS_SCALE = 1024.0
+NOTED = ("trans_info", "gt_fields")  # of a sample: what its transforms did, and what they did it to
 RANK_TOLERANCE = 1e-3  # of a sum of absolute weights, which runs to thousands
 # Dynamic loss scaling leaves out a step now and then until its scale fits; where it leaves out more than every
 # other one, most of what the record calls a training was none.
@@ -59,14 +63,18 @@ class Files(NamedTuple):
         dataset: folder of the data set.
         checkpoint: file for the weights (`paddle.save` of the state dict).
         history: CSV file, a row per iteration: HISTORY. Losses are rank 0's; ips counts all ranks' images.
-        backbone_weights: of the backbone, to start from; None: from scratch.
+        weights: key of the configuration -> file of weights to start from, in place of what stands there.
+        left_out: keys of the configuration that name weights and are not followed.
+        min_pretrained_share: share of variables that must be in the file from which they are to be loaded.
     """
 
     config: str
     dataset: str
     checkpoint: Path
     history: Path
-    backbone_weights: str | None = None
+    weights: Mapping[str, str] = MappingProxyType({})
+    left_out: Sequence[str] = ()
+    min_pretrained_share: float = 0.9
 
 
 class Kept(NamedTuple):
@@ -115,18 +123,26 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     if ranks > 1:
         dist.init_parallel_env()
     rank = dist.get_rank()
+    notes: list[str] = []
     barrier = dist.barrier if ranks > 1 else lambda: None
     saved = kept and Snapshots(kept.folder, kept.identity, request.snapshot_iters, rank, ranks, barrier)
 
-    def begin(content: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], Iterator[tuple[int, Any, Any]], _State]:
+    loads: list[Loaded] = []
+
+    def begin(
+        content: Mapping[str, Any] | None,
+    ) -> tuple[list[dict[str, Any]], Iterator[tuple[int, dict[str, Any]]], _State]:
         """The rows so far, the batches from there on, and what is trained; from a snapshot's content or anew."""
         rows = list(content["rows"]) if content else []
-        start = components.Start({modelkeys.BACKBONE: files.backbone_weights} if files.backbone_weights else {})
+        start = components.Start(files.weights, files.left_out)
         config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
         build = components.builder(config)
-        dataset = components.CheckedDataset(build.train_dataset)
+        held = {"train": build.train_dataset, "val": build.val_dataset}
+        notes[:] = feeding.hold(held, files.dataset, told=("train",))
+        dataset = components.CheckedDataset(build.train_dataset, alike=batch_size > 1)
         batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
         components.seed_all(request.seed)  # the same on every rank: they must start from equal weights
+        loads[:] = build.loads()
         build.model = _over_ranks(build.model, device, ranks)
         components.seed_all(request.seed + rank)
         return rows, batches, _State(build, precision, content and content["state"])
@@ -144,6 +160,12 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
             unique_name.switch()  # parameters are known by name: a later attempt must find the same
     if not found:
         rows, batches, state = begin(None)
+    for line in (line for load in loads for line in load.lines()):
+        say(line)
+    weights = {"pretrained": [load.metric() for load in loads]}
+    gates = [gate_of(loads, files.min_pretrained_share)] if loads else []
+    if proof.broken(gates):  # at once: nobody wants to wait for a training of something else
+        return Result({"device": device}, weights, gates)
     model, optimizer, scaler = state.model, state.optimizer, state.scaler
     probe = DtypeProbe(model)
     parallel = paddle.DataParallel(model) if ranks > 1 else model
@@ -153,11 +175,12 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     started = time.perf_counter()
     for iteration in range(first, iters + 1):
         begun = time.perf_counter()
-        epoch, images, labels = next(batches)
+        epoch, batch = next(batches)
         reader_cost = time.perf_counter() - begun
-        shape = list(images.shape)
+        shape = list(batch["img"].shape)
+        _require_size(files.config, shape, request.input_size)
         scaling = _Scaling.of(scaler)
-        loss = _step(parallel, model, state.losses, optimizer, scaler, precision, images, labels)
+        loss = _step(parallel, model, state.losses, optimizer, scaler, precision, batch)
         if iteration == first:
             probe.remove()
         value = float(loss)
@@ -180,8 +203,9 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = {**_metrics(rows, _Scaling.of(scaler).scale, wall, model), "resumed_at": resumed_at}
-    gates = [_rank_gate(model)] if ranks > 1 else []
+    metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model)
+    metrics |= {"resumed_at": resumed_at, "notes": notes, **weights}
+    gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
         metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
@@ -267,6 +291,15 @@ def _require_fitting(model: Any, saved: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} of the optimizer belongs to no weight of the model")
 
 
+def _require_size(config: str, shape: Sequence[int], asked: Sequence[int] | None) -> None:
+    """Raise StageError where training images have another size than the run asks for."""
+    if asked and [shape[3], shape[2]] != list(asked):
+        raise StageError(
+            f"{config}: train_dataset.transforms: images come out of it as {shape[3]}x{shape[2]}, where `input_size` "
+            f"of the run's configuration asks for {asked[0]}x{asked[1]}; end it in a Resize or a RandomPaddingCrop"
+        )
+
+
 def _over_ranks(model: Any, device: str, ranks: int) -> Any:
     """The model with its batch norms over the images of all ranks, as PaddleSeg trains on several GPUs.
 
@@ -325,11 +358,17 @@ class _Seeded(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no types
         own = np.random.SeedSequence([self._seed, epoch, index]).generate_state(1).item()
         random.seed(own)
         np.random.seed(own)
-        return self._dataset[index]
+        # What PaddleSeg notes of a sample may have another form for another, and is of no use to a loss.
+        return {name: value for name, value in self._dataset[index].items() if name not in NOTED}
 
 
-def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0) -> Iterator[tuple[int, Any, Any]]:
-    """Endless (epoch, images N x 3 x H x W, labels N x H x W) from the batch after `done` on, reproducible.
+def _batches(
+    dataset: Any, batch_size: int, workers: int, seed: int, done: int = 0
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Endless (epoch, batch) from the batch after `done` on, reproducible.
+
+    A batch is `img` (N x 3 x H x W), `label` (N x H x W, int64), and what the model's configuration asks for
+    besides, such as `edge`.
 
     The worker processes start here and stay. Call it before the model is built: a process keeps what was in
     memory when it was forked, and each would keep the weights, gradients and momenta of its time (1.2 GB of
@@ -352,23 +391,38 @@ def _batches(dataset: Any, batch_size: int, workers: int, seed: int, done: int =
         # Paddle's loader would read in a thread, and wait for ever where that thread breaks.
         loader = (_collated([seeded[key] for key in batch]) for batch in sampler)
     read = enumerate(loader, done)
-    return ((number // sampler.of_epoch + 1, batch["img"], batch["label"].astype("int64")) for number, batch in read)
+    return (
+        (number // sampler.of_epoch + 1, {**batch, "label": batch["label"].astype("int64")}) for number, batch in read
+    )
 
 
-def _collated(samples: list[Mapping[str, Any]]) -> dict[str, Any]:
-    return {key: paddle.to_tensor(np.stack([sample[key] for sample in samples])) for key in ("img", "label")}
+def _collated(values: Sequence[Any]) -> Any:
+    """Values of the samples of a batch as one: mappings and tuples part by part, as Paddle's loader does it."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {key: _collated([value[key] for value in values]) for key in first}
+    if isinstance(first, list | tuple):
+        return [_collated(parts) for parts in zip(*values, strict=True)]
+    return paddle.to_tensor(np.stack(values))
 
 
 def _step(
-    parallel: Any, model: Any, losses: Any, optimizer: Any, scaler: Any, precision: Precision, images: Any, labels: Any
+    parallel: Any,
+    model: Any,
+    losses: Any,
+    optimizer: Any,
+    scaler: Any,
+    precision: Precision,
+    batch: Mapping[str, Any],
 ) -> Any:
     """One optimizer step; the loss of this rank's batch."""
     with precision.context():
-        logits = parallel(images)
+        logits = parallel(batch["img"])
         if hasattr(model, "loss_computation"):
-            parts = model.loss_computation(logits, losses, {"img": images, "label": labels})
+            parts = model.loss_computation(logits, losses, batch)
         else:
-            parts = loss_computation(logits_list=logits, labels=labels, edges=None, losses=losses)
+            edges = batch["edge"].astype("int64") if "edge" in batch else None
+            parts = loss_computation(logits_list=logits, labels=batch["label"], edges=edges, losses=losses)
         loss = sum(parts)
     if scaler.is_enable():
         scaler.scale(loss).backward()

@@ -49,45 +49,57 @@ def _contents(folder: Path, layout: str, lists: Mapping[str, str]) -> Iterator[t
         for pattern in CITYSCAPES:
             for path in sorted(folder.glob(pattern)):
                 name = path.relative_to(folder).as_posix()
-                yield name, _inside(folder, name)
+                if not any(part.startswith(".") for part in Path(name).parts):  # what a Mac puts beside the files
+                    yield name, _inside(folder, name)
         return
+    found = {split: listed for split in layouts.SPLITS if (listed := _list(folder, split, lists))}
+    yield from _list_files(folder, found, lists)
     seen: set[str] = set()
-    for split in layouts.SPLITS:
-        name = lists.get(split, f"{split}.txt")
-        if split == "test" and split not in lists and not (folder / name).is_file():
-            continue
-        try:
-            text = _inside(folder, name).read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise StageError(f"{folder / name}: is not a list of files in UTF-8") from None
-        # Under its own name as well: that is where a model's configuration looks for it.
-        for listing in dict.fromkeys((f"{split}.txt", Path(name).name)):
-            if listing in seen:
-                raise StageError(f"{folder}: two lists are called {listing}; give them names of their own")
-            seen.add(listing)
-            yield listing, text.encode()
-        for file in dict.fromkeys(word for line in text.splitlines() for word in _pair(line)):
-            inside = _inside(folder, file)
-            if file not in seen:
-                seen.add(file)
-                yield archives.checked_name(file, str(folder / name)), inside
+    for split, listed in found.items():
+        name = listed.relative_to(folder.resolve()).as_posix()
+        pairs, faults = layouts.read_list(listed.read_bytes(), name, labelled=split in layouts.LABELLED)
+        if faults:
+            raise StageError.of(str(folder), faults)
+        for index, file in ((index, file) for index, pair in pairs.items() for file in pair if file):
+            inside = _inside(folder, file, f"{name} line {index + 1}: ")
+            packed = archives.checked_name(file, str(folder))
+            if packed not in seen:
+                seen.add(packed)
+                yield packed, inside
 
 
-def _pair(line: str) -> list[str]:
-    image, _, label = line.strip().partition(" ")
-    return [word for word in (image, label.strip()) if word]
+def _list(folder: Path, split: str, lists: Mapping[str, str]) -> Path | None:
+    """The list of a split; None where the split may be left out and is."""
+    name = lists.get(split, f"{split}.txt")
+    if split == "test" and split not in lists and not (folder / name).is_file():
+        return None
+    return _inside(folder, name)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """A regular file in the folder."""
+def _list_files(
+    folder: Path, found: Mapping[str, Path], lists: Mapping[str, str]
+) -> Iterator[tuple[str, Path | bytes]]:
+    """Each list under the name of its split, and under its own as well: there a model's configuration looks for it."""
+    written: dict[str, Path] = {}
+    for split, path in found.items():
+        for name in dict.fromkeys((f"{split}.txt", Path(lists.get(split, f"{split}.txt")).name)):
+            other = written.setdefault(name, path)
+            if other != path:
+                raise StageError(f"{folder}: two lists are called {name}; give them names of their own")
+    for name, path in written.items():
+        yield name, path
+
+
+def _inside(folder: Path, name: str, where: str = "") -> Path:
+    """A regular file in the folder, as it is named there; `where` tells who names it."""
     try:
         path = (folder / archives.checked_name(name, str(folder))).resolve()
         inside = path.is_relative_to(folder.resolve())
         there = path.is_file()
     except (OSError, ValueError) as error:
-        raise StageError(f"{folder}: {name!r}: {error}") from None
+        raise StageError(f"{folder}: {where}{name!r}: {error}") from None
     if not inside:
-        raise StageError(f"{folder}: {name!r} leads out of the folder; it is refused")
+        raise StageError(f"{folder}: {where}{name!r} leads out of the folder; it is refused")
     if not there:
-        raise StageError(f"{folder}: {name!r} is listed but not there")
+        raise StageError(f"{folder}: {where}{name!r} is listed but not there{layouts.meant(folder, name)}")
     return path

@@ -2,97 +2,158 @@
 
 mini_supervisely: `train.txt`, `val.txt`, `test.txt` with `Images/a.jpg Annotations/a.png` a line
 (test.txt may leave the label out). Cityscapes: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
-`gtFine/<split>/<city>/*_gtFine_labelTrainIds.png`.
+`gtFine/<split>/<city>/*_gtFine_labelTrainIds.png`. PaddleSeg reads the same lists and folders once more in its
+own data sets: what it would read otherwise than is written here is refused, and no list is read by two rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import io
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segcert.data.archives import checked_name
 from segcert.errors import StageError
 
 SPLITS = ("train", "val", "test")
-Pairs = list[tuple[str, str | None]]
+LABELLED = ("train", "val")  # the splits whose images need labels
+Pair = tuple[str, str | None]
+Pairs = list[Pair]
+MARKERS = {"mini_supervisely": "train.txt", "cityscapes": "leftImg8bit"}
+DEEPEST = 3  # folders that an archive may wrap around the data
+IMAGE, LABEL = "_leftImg8bit.png", "_gtFine_labelTrainIds.png"
+SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", "\xa0": "a no-break space (U+00A0)",
+              "\u3000": "an ideographic space (U+3000)"}  # fmt: skip
 
 
 def find_root(folder: Path, layout: str) -> Path:
-    """The folder that has the layout: `folder` itself, or the single folder that the archive wraps it in."""
-    marker = {"mini_supervisely": "train.txt", "cityscapes": "leftImg8bit"}[layout]
-    inside = [path for path in folder.iterdir() if not path.name.startswith(("__MACOSX", "."))]
-    for root in [folder, *inside] if len(inside) == 1 else [folder]:
-        if (root / marker).exists():
-            return root
-    raise StageError(
-        f"{folder.name}: has no {marker}, which the layout {layout} needs; "
-        f"found {', '.join(sorted(path.name for path in inside))[:200]}"
-    )
+    """The folder that has the layout: `folder` itself, or the one inside it that has.
 
-
-def splits(root: Path, layout: str) -> dict[str, Pairs]:
-    """Pairs (image, label or None) by split, as paths relative to the root.
+    What lies beside that one, such as a README, is no part of the data.
 
     Raises:
-        StageError: a listed file is missing, there is nothing to train on or to evaluate with, or two images of
-            the inference list have one name.
+        StageError: none has the layout, or more than one.
     """
-    found = {split: (_listed if layout == "mini_supervisely" else _paired)(root, split) for split in SPLITS}
-    for split in ("train", "val"):
+    marker = MARKERS[layout]
+    level = [folder]
+    for _ in range(DEEPEST + 1):
+        found = [root for root in level if (root / marker).exists()]
+        if len(found) > 1:
+            names = ", ".join(root.relative_to(folder).as_posix() for root in found)
+            raise StageError(f"{folder.name}: more than one folder has {marker}: {names}; pack the one that is meant")
+        if found:
+            return found[0]
+        level = [path for root in level for path in sorted(root.iterdir()) if path.is_dir() and not _is_junk(path)]
+    inside = ", ".join(sorted(path.name for path in folder.iterdir() if not _is_junk(path)))
+    raise StageError(f"{folder.name}: has no {marker}, which the layout {layout} needs; found {inside[:200]}")
+
+
+def _is_junk(path: Path) -> bool:
+    """What a Mac puts beside the files, and what is hidden, where PaddleSeg's patterns find nothing either."""
+    return path.name.startswith(("__MACOSX", "."))
+
+
+def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]:
+    """Pairs (image, label or None) by split, as paths relative to the root.
+
+    Args:
+        name: what to call the data set in messages, if not as its folder is called.
+
+    Raises:
+        StageError: with all that is wrong: a line that PaddleSeg would not read so, a listed file that is missing,
+            a label without an image; or there is nothing to train on or to evaluate with, or two images of the
+            inference list have one name.
+    """
+    name = name or root.name
+    found: dict[str, Pairs] = {}
+    faults: list[str] = []
+    for split in SPLITS:
+        pairs, wrong = (_listed if layout == "mini_supervisely" else _paired)(root, split)
+        found[split] = list(pairs.values())
+        faults += wrong
+        for index, pair in pairs.items():
+            faults += (f"{place(layout, split, index)}: {fault}" for fault in _absent(root, pair))
+    if faults:
+        raise StageError.of(name, faults)
+    for split in LABELLED:
         if not found[split]:
             raise StageError(
-                f"{root.name}: the split {split} is empty; an evaluation needs train and val images with labels"
+                f"{name}: the split {split} is empty; an evaluation needs train and val images with labels"
             )
-        for image, label in found[split]:
-            if label is None:
-                raise StageError(f"{root.name}: {split}: {image} has no label")
-    for pairs in found.values():
-        for path in (path for pair in pairs for path in pair if path):
-            if not (root / path).is_file():
-                raise StageError(f"{root.name}: {path} is listed but not there")
     inference_list({"splits": found})
     return found
 
 
-def check_sizes(root: Path, found: Mapping[str, Pairs]) -> None:
-    """Look at the heads of all images and labels, which takes a fraction of a millisecond each.
+def place(layout: str, split: str, index: int) -> str:
+    """Where a pair of a split stands, for a message."""
+    return f"{split}.txt line {index + 1}" if layout == "mini_supervisely" else split
 
-    Raises:
-        StageError: one is no image, or a label has another size than its image.
-    """
-    from PIL import Image, UnidentifiedImageError
 
-    def size(path: str) -> tuple[int, int]:
+def _absent(root: Path, pair: Pair) -> Iterator[str]:
+    """In words, what is wrong with the paths of a pair."""
+    for path in filter(None, pair):
         try:
-            with Image.open(root / path) as image:
-                return image.size
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-            raise StageError(f"{root.name}: {path}: is not an image: {type(error).__name__}: {error}") from None
+            if not is_inside(path):
+                yield f"{path!r} leads out of the data set; names are relative to its folder, without .."
+            elif (root / path).is_dir():
+                yield f"{path} is a folder, not a file"
+            elif not (root / path).is_file():
+                yield f"{path} is listed but not there{meant(root, path)}"
+        except OSError as error:  # a name too long
+            yield f"{path[:80]} ...: {error.strerror}"
+    if pair[0] == pair[1]:
+        yield f"{pair[0]} is listed as its own label"
 
-    for pairs in found.values():
-        for image, label in pairs:
-            width, height = size(str(image))
-            if label and (own := size(label)) != (width, height):
-                raise StageError(
-                    f"{root.name}: {label}: is {own[0]}x{own[1]}, its image is {width}x{height}; they must be equal"
-                )
+
+def is_inside(path: str) -> bool:
+    """Whether a name stays in the folder that it is relative to."""
+    try:
+        checked_name(path, "")
+    except StageError:
+        return False
+    return True
+
+
+def meant(root: Path, path: str) -> str:
+    """What may have been meant by a name that is not there, to go behind the message; empty where nothing shows."""
+    for character, called in SEPARATORS.items():
+        if character in path:
+            return f" ({called} stands in it: one blank separates image and label)"
+    if "\\" in path:
+        return " (folders are separated by /)"
+    folder = root / PurePosixPath(path).parent
+    there = [other.name for other in folder.iterdir()] if folder.is_dir() else []
+    own = PurePosixPath(path).name
+    for other in sorted(there):
+        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", own):
+            return f" ({own!a} is listed, {other!a} is there: another spelling of the same letters in Unicode)"
+        if other.casefold() == own.casefold():
+            return f" ({other} is: upper and lower case differ)"
+    hidden = [character for character in path if unicodedata.category(character) in ("Cf", "Cc", "Zs", "Zl", "Zp")]
+    return f" (it holds U+{ord(hidden[0]):04X}, which does not show: {path!a})" if hidden else ""
 
 
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
     """What inference runs on: the test split, or the validation split where there is none.
 
     Raises:
-        StageError: two images have one name, by which label maps are kept.
+        StageError: two images have one name, by which label maps are kept, or an image has two labels.
     """
     pairs: Pairs = [(image, label) for image, label in manifest["splits"]["test"] or manifest["splits"]["val"]]
     images: dict[str, str] = {}
-    for image, _ in pairs:
+    labels: dict[str, str | None] = {}
+    for image, label in pairs:
         other = images.setdefault(label_map(image), image)
         if other != image:
             raise StageError(
                 f"{other} and {image} would share the label map {label_map(image)}; rename one of them and its line "
                 "in the list, so that every image that inference runs on has a name of its own"
             )
+        if labels.setdefault(image, label) != label:
+            raise StageError(f"{image} is listed with two labels, {labels[image]} and {label}; which one is right?")
     return pairs
 
 
@@ -101,33 +162,108 @@ def label_map(image: str) -> str:
     return f"{Path(image).stem}.png"
 
 
-def _listed(root: Path, split: str) -> Pairs:
+def manifest(folder: Path | str) -> dict[str, Any]:
+    """What the unpacked data set says of itself.
+
+    Raises:
+        StageError: it has no manifest, or that of an earlier version, which counted no labels.
+    """
+    path = Path(folder) / "manifest.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        counted = content["counts"].keys() >= set(SPLITS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StageError(f"{path}: is not the manifest of a data set: {error!r}; unpack it again") from None
+    if not counted:
+        raise StageError(f"{path}: does not say what its labels hold; unpack it again")
+    return content
+
+
+# -- lists ------------------------------------------------------------------------------------
+
+
+def _listed(root: Path, split: str) -> tuple[dict[int, Pair], list[str]]:
+    """The pairs by their place, and what is wrong; the same for `_paired`."""
     listing = root / f"{split}.txt"
     if not listing.is_file():
-        if split == "test":
-            return []
-        raise StageError(f"{root.name}: {listing.name} is missing")
+        return {}, [] if split == "test" else [f"{listing.name} is missing"]
+    return read_list(listing.read_bytes(), listing.name, labelled=split in LABELLED)
+
+
+def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
+    """The pairs of a list by their line, counted from 0, and in words what PaddleSeg would not read, or read otherwise.
+
+    Its `Dataset` strips each line and splits it at every blank: two parts are image and label. A line of
+    any other number is an error to it, or, where labels are not needed, an image without one.
+
+    Args:
+        labelled: whether every image needs a label.
+    """
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").readlines()
     except UnicodeDecodeError:
-        raise StageError(f"{root.name}: {listing.name} is not a list of files in UTF-8") from None
-    pairs: Pairs = []
-    for line in lines:
-        if line.strip():
-            image, _, label = line.strip().partition(" ")
-            pairs.append((image, label.strip() or None))
-    return pairs
-
-
-def _paired(root: Path, split: str) -> Pairs:
-    suffix = "_leftImg8bit.png"
-    pairs: Pairs = []
-    for image in sorted((root / "leftImg8bit" / split).glob(f"*/*{suffix}")):
-        name = image.name.removesuffix(suffix) + "_gtFine_labelTrainIds.png"
-        label = root / "gtFine" / split / image.parent.name / name
-        if split != "test" and not label.is_file():
-            raise StageError(f"{root.name}: {split}: {image.name} has no label {label.relative_to(root)}")
-        pairs.append(
-            (image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label.is_file() else None)
+        wide = " (UTF-16 it may be)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        return {}, [f"{name} is not a list of files in UTF-8{wide}"]
+    pairs: dict[int, Pair] = {}
+    faults: list[str] = []
+    if lines and lines[0].startswith("\ufeff"):
+        lines[0] = lines[0].removeprefix("\ufeff")
+        faults.append(
+            f"{name} line 1 begins with a byte order mark (U+FEFF), which does not show and which PaddleSeg takes for "
+            "a part of the first name; save the list as UTF-8 without one"
         )
-    return pairs
+    for index, line in enumerate(lines):
+        words = line.strip().split(" ")
+        if len(words) == 2:
+            pairs[index] = (words[0], words[1])
+        elif len(words) == 1 and words[0] and not labelled:
+            pairs[index] = (words[0], None)
+        else:
+            faults.append(f"{name} line {index + 1}{_unread(line.strip(), words)}")
+    return pairs, faults
+
+
+def _unread(line: str, words: list[str]) -> str:
+    """In words, why a line is no pair, to go behind its number."""
+    if not line:
+        return " is empty, and PaddleSeg reads no list with an empty line; delete it"
+    for character, called in SEPARATORS.items():
+        if character in line:
+            return f": {line!r} holds {called}; image and label are separated by one blank"
+    if len(words) == 1:
+        return f": {line} has no label"
+    if "" in words:
+        return f": {line!r} has two blanks in a row; image and label are separated by one"
+    return f": {line!r} has {len(words)} parts; image and label are separated by one blank, and names have none"
+
+
+# -- folders ----------------------------------------------------------------------------------
+
+
+def _paired(root: Path, split: str) -> tuple[dict[int, Pair], list[str]]:
+    pairs: Pairs = []
+    faults: list[str] = []
+    images = _found(root / "leftImg8bit" / split, IMAGE)
+    labels = _found(root / "gtFine" / split, LABEL)
+    for key, image in images.items():
+        label = labels.pop(key, None)
+        if label is None and split in LABELLED:
+            expected = root / "gtFine" / split / key[0] / f"{key[1]}{LABEL}"
+            faults.append(f"{split}: {image.name} has no label {expected.relative_to(root).as_posix()}")
+        pairs.append((image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label else None))
+    if split in LABELLED:
+        # PaddleSeg pairs by sorted order: from there on each image would have the label of another.
+        faults += (
+            f"{split}: {label.relative_to(root).as_posix()} has no image leftImg8bit/{split}/{city}/{stem}{IMAGE}"
+            for (city, stem), label in labels.items()
+        )
+    return dict(enumerate(pairs)), faults
+
+
+def _found(folder: Path, suffix: str) -> dict[tuple[str, str], Path]:
+    """(city, name without the suffix) -> file, in order."""
+    return {
+        (path.parent.name, path.name.removesuffix(suffix)): path
+        for path in sorted(folder.glob(f"*/*{suffix}"))
+        if not (_is_junk(path) or _is_junk(path.parent))
+    }

@@ -90,7 +90,8 @@ def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
     for model, entry in settings["model_zoo"].items():
         modes = _taking_released(settings, model)
         released = f"mode{'s' if len(modes) > 1 else ''} {', '.join(modes)}" if modes else None
-        for field, purpose in (("backbone_weights", "backbone"), ("released_weights", released)):
+        starts = (("backbone_weights", "backbone"), ("pretrained_weights", "start of a training"))
+        for field, purpose in (*starts, ("released_weights", released)):
             if entry.get(field) and purpose:
                 words.setdefault(("weights", entry[field]), []).append(f"{model} ({purpose})")
     return words

@@ -8,6 +8,7 @@ Jinja's escaping, and the page's own security policy lets no other script run th
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -20,7 +21,6 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
@@ -28,7 +28,7 @@ from segcert import statuses
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, pictures, plots
+from segcert.show import logs, pictures, plots, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
@@ -84,7 +84,9 @@ def words() -> Words:
 
 def load(path: Path) -> Conclusions:
     """The conclusions of a conclusions.json."""
-    return Conclusions.of_json(json.loads(path.read_text(encoding="utf-8")))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    fields = {field.name for field in dataclasses.fields(Conclusions)}
+    return Conclusions(**{key: value for key, value in found.items() if key in fields})
 
 
 def write(conclusions_json: Path, run_config: Path, page: Path) -> int:
@@ -111,13 +113,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
     for name, script in scripts.items():
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError(f"the script {name} cannot stand in a page: it holds </script or <!--")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
+    environment = templating.environment(TEMPLATES, html=True)
     environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say))
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)

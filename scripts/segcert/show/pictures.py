@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segcert import stages
 from segcert.concluded import Concluded
 from segcert.data import layouts
+from segcert.data.images import read_label
+from segcert.errors import StageError
 
 WIDTH = 240  # pixels, at most
 HEIGHT = 240
@@ -138,26 +142,32 @@ def _fit(width: int, height: int) -> tuple[int, int]:
 
 
 def _photo(path: Path, size: tuple[int, int]) -> str:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     with Image.open(path) as opened:
-        picture = opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        # As OpenCV shows it to the model: it turns these two by their EXIF orientation, and no other.
+        turned = ImageOps.exif_transpose(opened) if opened.format in ("JPEG", "MPO", "PNG") else opened
+        if turned.mode.startswith("I;16"):
+            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+        picture = turned.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=80)
     return _url("jpeg", stream)
 
 
 def _open_labels(path: Path) -> Any:
+    """A label map as Pillow's image of 8 bits; numbers that do not fit are no classes and shown as ignored."""
     from PIL import Image
 
-    with Image.open(path) as opened:
-        opened.load()
-        # A palette's numbers are the classes; converting would turn them into brightness.
-        return opened if opened.mode in ("L", "P") else opened.convert("L")
+    label = read_label(path)
+    return Image.fromarray(np.where((label < 0) | (label > IGNORED), IGNORED, label).astype(np.uint8))
 
 
 def _labels_or_none(path: Path) -> Any | None:
-    return _open_labels(path) if path.is_file() else None
+    try:
+        return _open_labels(path) if path.is_file() else None
+    except StageError:  # data of an earlier version's run, which read labels otherwise
+        return None
 
 
 def _highest(labels: Any) -> int:

@@ -15,7 +15,6 @@ from segcert.concluded import Concluded
 # Okabe and Ito's colours, which colour-blind readers can tell apart, each with a symbol of its own.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "x")
-MOST_POINTS = 400  # of a curve: more than a plot has pixels
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "PingFang SC", "Microsoft YaHei", sans-serif'
 
 
@@ -171,7 +170,7 @@ def loss(curves: list[tuple[Concluded, list[int], list[float | None]]]) -> dict[
     for cell, iterations, losses in curves:
         label = cell.precision
         index = precisions.index(label)
-        step = max(1, -(-len(losses) // MOST_POINTS))
+        step = history.step(len(losses))
         last = len(losses) - 1
         drawn = [i for i, value in enumerate(losses) if i % step == 0 or i == last or value is None]
         few = len(losses) <= 30

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from segcert import conclusions as concluded
 from segcert import statuses
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
-from segcert.show import junit, logs
+from segcert.show import junit, logs, templating
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of `env`, for the head of a document; machines that differ in nothing else are one.
@@ -184,14 +184,7 @@ def _request_columns(cell: Concluded) -> dict[str, Any]:
 
 
 def _template(name: str) -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  (Markdown, which its readers show as text)
-    )
+    environment = templating.environment(TEMPLATES, html=False)
     environment.globals.update(
         zh=lambda status: statuses.by_name(status).zh,
         cells=lambda count: "1 cell" if count == 1 else f"{count} cells",

@@ -69,6 +69,11 @@ class Lines:
         return f"{_time(fields['created'])} done {number}: {rule}, {fields['created'] - begun:.0f} s"
 
 
+def shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as Snakemake is to show it itself: with the first files of a long list."""
+    return {**fields, **{name: short_list(fields[name]) for name in ("input", "output") if name in fields}}
+
+
 def short_reason(reason: str) -> str:
     """Snakemake's reason to run a job, without the names of files that the reader knows or cannot take in."""
     parts = reason.split("; ")

@@ -154,14 +154,15 @@ def _held_against(
     stage: str, requested: Mapping[str, Any], result: Result, missing: Sequence[str], stand_in: str | None
 ) -> Outcome:
     """The outcome of a worker that came to its end: by what it made, what was asked for and what it must prove."""
-    if missing:
+    broken = proof.broken(result.gates)
+    if missing and not broken:  # a worker that sees early that a gate does not hold makes nothing
         return Outcome(statuses.FAILED, f"ended without its outputs {', '.join(missing)}", result)
     forgiven = FORGIVEN if stand_in else set()
     asked = {key: value for key, value in requested.items() if key not in forgiven}
     if different := proof.differences(asked, result.effective):
         limit = _is_hardware_limit(requested, result.effective)
         return Outcome(statuses.UNVERIFIED if limit else statuses.FAILED, "; ".join(different), result)
-    if broken := proof.broken(result.gates):
+    if broken:
         return Outcome(statuses.ACCURACY_FAILED, "; ".join(broken), result)
     # The conclusions would not believe it either, and Snakemake would take the job for done.
     content = {"stage": stage, "requested": asked, "effective": result.effective, "metrics": metrics(result)}

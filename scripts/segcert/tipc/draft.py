@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,17 @@ from segcert.tipc.params import Meaning
 
 @dataclass
 class Model:
-    """An entry of `model_zoo` in the making; `trains`: whether this run trains it, or takes its released weights."""
+    """An entry of `model_zoo` in the making.
+
+    Attributes:
+        trains: whether this run trains it, or takes its released weights.
+        others: entries of `weights` that there are already.
+    """
 
     path: Path
     meaning: Meaning
     trains: bool
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entry: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -32,6 +40,22 @@ class Model:
     def remark(self, name: str, text: str) -> None:
         """Something that is so with every file like this one."""
         self.remarks.append(f"{self.path}:{self.meaning.lines[name]}: {text}")
+
+    def of_weights(self, entry: Mapping[str, Any], path: Path) -> str:
+        """The name of an entry of `weights`: of one that there is already, or of this one, which is added.
+
+        Args:
+            path: what the name is made from.
+        """
+        there = {**self.others, **self.weights}
+        for name, other in there.items():
+            if entry.items() <= other.items():
+                return name
+        name = slug(path)
+        if name in there:
+            name += f"_{hashlib.sha256(repr(entry).encode()).hexdigest()[:8]}"
+        self.weights[name] = dict(entry)
+        return name
 
     def at(self, line: int) -> str:
         return f"{self.path.name}:{line}"

@@ -82,6 +82,7 @@ def _missing_files(
 ) -> Iterator[Problem]:
     """Model configurations that cannot be found; a warning where the model is a known one."""
     known = canonical(config, meaning.model)
+    looked_at: set[Path] = set()
     for command in _commands(meaning, _trains(effective, known or meaning.model) if effective else None):
         name = command.option("--config")
         if name is None:
@@ -94,9 +95,14 @@ def _missing_files(
             yield Problem(str(path), command.line, text, error=known is None)
             continue
         try:
-            modelconfig.content(found[0])
+            content = modelconfig.content(found[0])
         except ConfigError as error:
             yield Problem(str(path), command.line, str(error))
+            continue
+        if effective is None and found[0] not in looked_at:  # a run says so itself, of what it runs
+            looked_at.add(found[0])
+            for text in planned.warnings(content, path, root):
+                yield Problem(str(path), command.line, f"{found[0]}: {text}", error=False)
 
 
 def _trains(effective: Mapping[str, Any], name: str) -> bool:
@@ -149,7 +155,7 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
     for path, meaning in meanings:
         known = canonical(config, meaning.model)
         name = _unused(known or meaning.model, path, made["models"])
-        model = Model(path, meaning, _trains(effective, name))
+        model = Model(path, meaning, _trains(effective, name), {**effective["weights"], **made["weights"]})
         _translate(model, name, known, config, effective, root)
         made["models"].append(name)
         made["model_zoo"][name] = {**model.entry, "settings": model.settings, "skipped": model.skipped}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import modelconfig
+from segcert import modelconfig, modelkeys, transforms
 from segcert.paths import ROOT
 from segcert.sections import per_model
 from segcert.tipc.draft import Model, slug
@@ -74,8 +73,12 @@ def place(
         section = content.get("model")
         section = section if isinstance(section, dict) else {}
         model.entry["algorithm"] = str(section.get("type") or model.meaning.model)
-        _backbone(model, section)
-    reason = _data(model, command, content, file, folder, known, effective) or _size(model, content, known, effective)
+    reason = (
+        _data(model, command, content, file, folder, known, effective)
+        or _weights(model, content, file, root)
+        or _size(model, content, known, effective)
+        or _keys(model, content, file, known, effective)
+    )
     if reason:
         model.entry.setdefault("data", next(iter(config["data"])))
     return reason
@@ -87,13 +90,12 @@ def _size(model: Model, content: Mapping[str, Any], known: str | None, effective
     PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
     on models of one size: that of `random_infer_input`, or of the built-in configuration.
     """
-    exported = model.settings.get("export") or _resize(content)
-    if exported or per_model(effective["input_size"], known or model.meaning.model):
+    if model.settings.get("export") or _fixed(content) or per_model(effective["input_size"], _name(model, known)):
         return None
     size = model.meaning.random_input
     if size is None and known:
         built_in = Path(effective["model_zoo"][known]["config"])
-        size = _resize(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+        size = _fixed(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
     if size is None:
         return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
     model.settings["export"] = {"input_size": size}
@@ -101,15 +103,37 @@ def _size(model: Model, content: Mapping[str, Any], known: str | None, effective
     return None
 
 
-def _resize(content: Mapping[str, Any]) -> list[int] | None:
-    """[width, height] of the Resize in the transforms of the exported model."""
-    for section in ("export", "val_dataset"):
-        transforms = content.get(section)
-        transforms = transforms.get("transforms") if isinstance(transforms, Mapping) else None
-        if isinstance(transforms, list) and transforms:
-            found = [item for item in transforms if isinstance(item, Mapping) and item.get("type") == "Resize"]
-            return list(found[0].get("target_size", (512, 512))) if found else None
-    return None
+def _name(model: Model, known: str | None) -> str:
+    return known or model.meaning.model
+
+
+def _fixed(content: Mapping[str, Any]) -> list[int] | None:
+    """[width, height] of the exported model by its own transforms; None where they leave that open."""
+    key, items = modelkeys.export_transforms(content)
+    if transforms.problems(items, key, transforms.EXPORT, strict=False):
+        return None
+    size = transforms.final_size(items)
+    return list(size) if size else None
+
+
+def _keys(
+    model: Model, content: Mapping[str, Any], file: Path, known: str | None, effective: Mapping[str, Any]
+) -> str | None:
+    """What of the configuration is not done here, with the file; None where all is."""
+    name = _name(model, known)
+    size = per_model(model.settings.get("input_size", effective["input_size"]), name)
+    own = model.settings.get("export", {}).get("input_size") or effective["export"]["input_size"]
+    run = modelkeys.Run(
+        trains=model.trains,
+        input_size=size,
+        export_size=own or size,
+        transforms=effective["evaluate"]["transforms"],
+        entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
+        fetches=effective["train"]["pretrained_backbone"],
+        own_transforms=effective["own_transforms"],
+    )
+    found = modelkeys.problems(content, run)
+    return f"{found[0]} ({file})" if found else None
 
 
 # -- data -------------------------------------------------------------------------------------
@@ -191,24 +215,41 @@ def _lists(
 # -- weights ----------------------------------------------------------------------------------
 
 
-def _backbone(model: Model, section: Mapping[str, Any]) -> None:
-    """An entry of `weights` for the backbone's pretrained weights, where the file names a URL."""
-    backbone = section.get("backbone")
-    url = backbone.get("pretrained") if isinstance(backbone, Mapping) else None
-    model.entry["backbone_weights"] = None
-    if isinstance(url, str) and re.match(r"https?://", url):
-        name = slug(Path(url.partition("://")[2]))
-        model.weights[name] = {"source": "url", "url": url}
-        model.entry["backbone_weights"] = name
+def _weights(model: Model, content: Mapping[str, Any], file: Path, root: str | None) -> str | None:
+    """Entries of `weights` for what a training starts from by its file; why it cannot be trained where one is lost."""
+    found = modelkeys.pretrained(content)
+    for key, kind in modelkeys.ENTRIES.items():
+        value = found.get(key)
+        model.entry[kind] = None
+        if not isinstance(value, str) or not value:
+            continue  # nothing, or nothing that can be loaded
+        if modelkeys.is_url(value):
+            entry = {"source": "url", "url": value}
+            model.entry[kind] = model.of_weights(entry, Path(value.partition("://")[2]))
+        elif local := find(value, model.path, root):
+            entry = {"source": "path", "path": local[0].as_posix()}
+            model.entry[kind] = model.of_weights(entry, local[0])
+        elif model.trains:
+            return f"{key}: {value} is not there, looked for {searched(model.path, root)} ({file})"
+    return None
+
+
+def warnings(content: Mapping[str, Any], path: Path, root: str | None) -> Iterator[str]:
+    """What of a configuration is not done here, or otherwise, whatever a run decides: for the linter."""
+    found = modelkeys.pretrained(content)
+    for key, value in found.items():
+        if isinstance(value, str) and not modelkeys.is_url(value) and not find(value, path, root):
+            yield f"{key}: {value} is not there, looked for {searched(path, root)}"
+    run = modelkeys.Run(exports=False, entries={kind: "" for key, kind in modelkeys.ENTRIES.items() if key in found})
+    yield from modelkeys.problems(content, run)
+    yield from modelkeys.notes({**content, "model": {}}, run)
 
 
 def released_weights(model: Model, released: Released, effective: Mapping[str, Any]) -> None:
     """The file that infer_model names, as an entry of `weights`; where it is not there, what is used instead."""
     found = find(released.path, model.path, effective["paddleseg_root"])
     if found:
-        name = slug(found[0])
-        model.weights[name] = {"source": "path", "path": found[0].as_posix()}
-        model.entry["released_weights"] = name
+        model.entry["released_weights"] = model.of_weights({"source": "path", "path": found[0].as_posix()}, found[0])
         return
     shipped = model.entry.get("released_weights")
     told = f"the configuration's are used, {shipped}" if shipped else "and the configuration has none for this model"

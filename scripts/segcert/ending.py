@@ -1,0 +1,220 @@
+"""What a run says for itself: notes at its start; at its end conclusions, also where jobs failed, and a summary.
+
+Only the rules import this, and no script. What it needs to know of Snakemake (names of rules, files of jobs) comes as
+plain lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segcert import files, gpus, record
+from segcert.run import Run
+from segcert.stage.advice import with_advice
+
+MARK = "# of a run that failed, "
+COMPARING = ("baseline", "candidate", "compare")
+# Rules that exercise nothing, so that there is nothing to conclude.
+LOOKING = {"matrix", "compare", "write_run_config"}
+
+
+def notes(run: Run) -> Iterator[str]:
+    """What a person should know as the run starts."""
+    yield from run.settings.get("params", {}).get("notes", [])
+    yield from run.notes
+    if run.cleared:
+        yield f"set aside for all stages: {', '.join(run.cleared)}"
+    if run.hardware.setting == "auto" and not run.hardware.gpus and gpus.listed().there:
+        yield f"no GPU is used: {run.hardware.told}"
+
+
+# -- what is tried again ----------------------------------------------------------------------
+
+
+def try_again(run: Run) -> list[str]:
+    """Have planned cells that could not be exercised run again: what was missing may be there now. Their records.
+
+    Their records get the age of stone, and so are older than what they are made from. What is made from one of
+    them follows by itself. Nothing is run that the targets of this run do not need.
+    """
+    unverified = [cell for cell in run.planned if record.is_to_be_tried_again(cell.record)]
+    records = {cell.record for cell in unverified}
+    roots = [cell.record for cell in unverified if not any(p.record in records for p in run.table.parents(cell))]
+    for path in roots:
+        with contextlib.suppress(OSError):  # somebody else's file: it stays as it is
+            os.utime(path, (1, 1))
+    return roots
+
+
+def told_again(tried: Iterable[str], made: Collection[str]) -> str | None:
+    """A note of those of the records that the jobs of this run make."""
+    again = [path for path in tried if path in made]
+    return f"unverified when they last ran, so tried again: {', '.join(again)}" if again else None
+
+
+# -- run_config.yaml, and its mark ------------------------------------------------------------
+
+
+def draft(run: Run) -> None:
+    """Keep what the rule write_run_config publishes."""
+    files.write_text(f"{run.folder}/.run_config.yaml", _as_yaml(run))
+
+
+def _as_yaml(run: Run) -> str:
+    text: str = yaml.safe_dump(run.config, allow_unicode=True)
+    return text
+
+
+def kept_are_red(run: Run) -> bool:
+    """Whether the conclusions that there are, of whichever run, are red: by their beginning, they may be long."""
+    try:
+        with Path(f"{run.folder}/conclusions.json").open(encoding="utf-8") as stream:
+            return '"red": true' in stream.read(record.HEAD)
+    except (OSError, ValueError):
+        return False
+
+
+def mark(run: Run, text: str) -> None:
+    """Make conclusions that are red older than a file that they are made from, and that holds what it never held.
+
+    Else a run would find them made, have nothing to do, and end as if all were well: Snakemake goes by times, and by
+    the content that it remembers.
+    """
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"
+    files.write_text(f"{run.folder}/run_config.yaml", f"{text.partition(MARK)[0]}{MARK}{now}\n")
+
+
+def mark_again(run: Run) -> None:
+    """At the start of a run: where the conclusions that there are are red, they are to be made again."""
+    if kept_are_red(run):
+        with contextlib.suppress(OSError):
+            mark(run, Path(f"{run.folder}/run_config.yaml").read_text(encoding="utf-8"))
+
+
+def unmark(run: Run) -> None:
+    """Take out what a failed run wrote into run_config.yaml: the conclusions are made. Nothing gets stale by it."""
+    path = Path(f"{run.folder}/run_config.yaml")
+    with contextlib.suppress(OSError):
+        text, times = path.read_text(encoding="utf-8"), path.stat()
+        plain = text.partition(MARK)[0]
+        if plain != text:
+            files.write_text(path, plain)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def is_of(run: Run, run_config: Mapping[str, Any]) -> bool:
+    """Whether conclusions of that configuration are those of this run; what to compare with is no part of them."""
+
+    def part(config: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in config["settings"].items() if key not in COMPARING}
+        return {**config, "settings": kept}
+
+    return part(run_config) == part(json.loads(json.dumps(run.config)))
+
+
+# -- the commands that conclude, for the rules and for a run that failed ----------------------
+
+
+def conclude_command(script: str, run_config: str, conclusions: str) -> list[str]:
+    """The command line that writes the conclusions, after the interpreter."""
+    return [script, "--run-config", run_config, "--json", conclusions]
+
+
+def page_command(script: str, run_config: str, conclusions: str, page: str) -> list[str]:
+    """The command line that makes the page, likewise."""
+    return [script, "--conclusions", conclusions, "--run-config", run_config, "--page", page]
+
+
+def evidence_command(script: str, run_config: str, pack: str) -> list[str]:
+    """The command line that packs the evidence, likewise; without its own log, which is not finished then."""
+    return [script, "--run-config", run_config, "--but", f"{Path(pack).parent}/evidence.log", "--pack", pack]
+
+
+# -- the end ----------------------------------------------------------------------------------
+
+
+def packs(rules: Iterable[str]) -> bool:
+    """Whether a run of jobs of these rules ends in a pack of evidence."""
+    return any(rule.endswith("pack_evidence") for rule in rules)  # a module may prefix it
+
+
+def only_compared(failed: Collection[str]) -> bool:
+    """Whether nothing failed but jobs of the rule compare, which have no conclusions to write."""
+    return bool(failed) and all(rule == "compare" for rule in failed)
+
+
+def lost(records: Iterable[str | None], before: Mapping[str, Any]) -> list[str]:
+    """Of the records of jobs that failed, those that the job left no record of a failure for, fresh or at all.
+
+    Args:
+        records: None for a job that makes none.
+        before: the stamps of the failures before this run, `Run.failures`.
+    """
+    failures = {path: record.failure(path) for path in records if path}
+    now = files.stamps(failures.values())
+    return [path for path, file in failures.items() if file not in now or now[file] == before.get(file)]
+
+
+def after_failure(run: Run, lost_records: Iterable[str], evidence: bool) -> None:
+    """Write the conclusions although jobs failed, and show what is red.
+
+    Args:
+        evidence: whether to pack it as well.
+    """
+    run_config, conclusions = f"{run.folder}/run_config.yaml", f"{run.folder}/conclusions.json"
+    try:
+        mark(run, _as_yaml(run))
+    except OSError as error:
+        print(f"no conclusions: {with_advice(str(error), Path())}", file=sys.stderr)
+        return
+    command = conclude_command(f"{run.scripts}/conclude.py", run_config, conclusions)
+    subprocess.run([sys.executable, *command, *(f"--lost={path}" for path in lost_records)], check=False)
+    command = page_command(f"{run.scripts}/make_page.py", run_config, conclusions, f"{run.folder}/conclusions.html")
+    subprocess.run([sys.executable, *command], check=False)
+    if evidence:
+        command = evidence_command(f"{run.scripts}/pack_evidence.py", run_config, f"{run.folder}/evidence.zip")
+        # An environment of conda's is there in a job alone.
+        python = [] if run.start.in_conda else ["--python", run.python]
+        subprocess.run([sys.executable, *command, *python], check=False)
+
+
+def show(run: Run, rules: Collection[str]) -> None:
+    """Show the summary that the last conclusions printed, and the page, where this run made or kept them.
+
+    A run of named files may leave conclusions that are older than a record, or of another configuration.
+
+    Args:
+        rules: those of the run's jobs.
+    """
+    if set(rules) <= LOOKING:
+        return
+    conclusions = Path(f"{run.folder}/conclusions.json")
+    records = [path for cell in run.planned if (path := Path(cell.record)).exists()]
+    try:
+        kept = yaml.safe_load(Path(f"{run.folder}/run_config.yaml").read_text(encoding="utf-8"))
+        made = conclusions.stat().st_mtime_ns
+    except (OSError, yaml.YAMLError):
+        return
+    if not is_of(run, kept) or any(path.stat().st_mtime_ns > made for path in records):
+        print(f"{conclusions} is older than this run: run without naming files to renew it", file=sys.stderr)
+        return
+    for name in ("conclusions", "page", *(["evidence"] if packs(rules) else [])):
+        if (log := Path(f"{run.folder}/{name}.log")).exists():
+            print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
+
+
+def red_all_the_same(run: Run, rules: Collection[str]) -> str | None:
+    """Why a run that ended well is no good: it took red conclusions for made, as with --touch."""
+    if "conclude" in rules and kept_are_red(run):
+        return f"{run.folder}/conclusions.json is red: start again without --touch"
+    return None

@@ -1,0 +1,280 @@
+"""A run as it is planned: its settings, the machine, the cell table, and what the rules ask of them.
+
+Only the rules import this, while Snakemake parses them, and no script: an edit here makes no result stale. What it
+needs to know of Snakemake comes as a `Start`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from segcert import code, files, gpus, machine, modelconfig, modelkeys, processes, record, settings
+from segcert.cells import Cell, CellTable
+from segcert.data import classes, sources
+from segcert.errors import ConfigError
+from segcert.machine import Hardware
+from segcert.masking import masked_tree
+from segcert.stage import supervisor, surroundings
+
+
+@dataclass(frozen=True)
+class Start:
+    """What Snakemake alone knows of the process that parses the rules. Not yet which executor runs the jobs.
+
+    Attributes:
+        main: it is the process that the user started, not that of one of its jobs.
+        in_conda: the stages run in an environment that Snakemake makes for them.
+        gpus: those that the jobs may use at a time (`--resources gpu=N`); None: nobody said.
+        jobs: those that a scheduler may have at a time (`--jobs N`), which a cluster needs; None: nobody said.
+    """
+
+    main: bool = True
+    in_conda: bool = False
+    gpus: int | None = None
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is planned, and how its jobs are started.
+
+    Attributes:
+        root: the folder of the workflow's own files.
+        settings: as `segcert.settings.resolve` returns them.
+        python: the interpreter of the stages.
+        hardware: what the machines of the jobs have.
+        cleared: variables around us that would misguide a stage, and that each stage takes away for itself.
+    """
+
+    root: Path
+    start: Start
+    settings: Mapping[str, Any]
+    python: str
+    hardware: Hardware
+    cleared: tuple[str, ...] = ()
+
+    @classmethod
+    def plan(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any], source: str, root: Path, start: Start
+    ) -> Run:
+        """The run that a configuration asks for, every mistake in it found.
+
+        The process that the user started asks the driver for its GPUs, and leaves the answer in the environment.
+
+        Args:
+            config: the configuration, whole or what differs from the shipped one.
+            overrides: what of it the user gave in files of their own and on the command line.
+            source: the shipped configuration, from `root`; also its name in messages.
+
+        Raises:
+            ConfigError, ValueError: what is wrong, in words that name file, key and value.
+        """
+        resolved = settings.resolve(*settings.completed(config, overrides, root / source), source)
+        python = _interpreter(resolved["python"], start)
+        cleared: list[str] = []
+        if start.main:
+            cleared = surroundings.misguiding()
+            os.environ.pop("PYTHONSAFEPATH", None)  # with it no script finds its package
+            gpus.hand_on(wanted=resolved["hardware"] != "cpu")  # once a run; its jobs have the answer from here
+        hardware = machine.hardware(
+            resolved["hardware"],
+            None if start.in_conda else python,
+            start.main,
+            at_most=start.gpus if start.main else None,
+        )
+        run = cls(root, start, resolved, python, hardware, tuple(cleared))
+        parts = [part for file in run.models.values() for part in modelconfig.config_chain(file)]
+        code.require_past([*root.glob("scripts/**/*.py"), *parts])
+        if start.main:
+            run.notes  # noqa: B018  (what is wrong with a model's configuration is told now)
+        return run
+
+    @cached_property
+    def table(self) -> CellTable:
+        return CellTable(self.settings, self.hardware)
+
+    @cached_property
+    def planned(self) -> list[Cell]:
+        """The cells that are to run."""
+        return self.table.planned()
+
+    @cached_property
+    def models(self) -> dict[str, Path]:
+        """The models of which something runs, with the files of their configurations.
+
+        Of the others nobody reads it: a params file may have named none.
+        """
+        return {model: self.model_config(model) for model in dict.fromkeys(cell.model for cell in self.planned)}
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a person should know of the models' configurations; ConfigError where one cannot be done here."""
+        return modelkeys.require((name, file, self.table.decided(name)) for name, file in self.models.items())
+
+    @property
+    def mode(self) -> str:
+        return self.table.mode
+
+    @property
+    def folder(self) -> str:
+        return f"results/{self.mode}"
+
+    # -- how jobs are started -----------------------------------------------------------------
+
+    @property
+    def scripts(self) -> str:
+        """The folder of the stages' scripts, from the working directory."""
+        return os.path.relpath(self.root / "scripts")
+
+    @property
+    def environment(self) -> str:
+        """The pins of the stages' environment for conda, from the folder of the rules."""
+        return os.path.relpath(
+            self.root / "envs" / ("gpu.yaml" if self.hardware.gpus else "cpu.yaml"), self.root / "rules"
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of the jobs.
+
+        The interpreters are there and not in params: a moved one is no reason to train again, another `python:` in the
+        configuration is.
+        """
+        return {
+            "STAGE_PYTHON": self.python,
+            "WORKFLOW_PYTHON": sys.executable,
+            supervisor.WORKFLOW: json.dumps(processes.identity()),  # when this process is killed, its stages end
+            "SEGCERT_PROGRESS": "0",  # jobs share the terminal, where Snakemake shows the progress
+            **sources.environment(self.settings),
+            **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
+        }
+
+    @property
+    def gpu_limit(self) -> int | None:
+        """GPUs that jobs may use at a time, where nobody said: as many as the plan and the leases count.
+
+        None where that is said, where it is for a cluster's scheduler to say, and where there are none.
+        """
+        said = self.start.gpus is not None or self.start.jobs is not None
+        counted = self.start.main and not said and self.hardware.setting == "auto"
+        return self.hardware.gpus if counted and self.hardware.gpus else None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What run_config.yaml holds."""
+        return {
+            "settings": masked_tree(self.settings),
+            "hardware": vars(self.hardware),
+            "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
+        }
+
+    def failures(self) -> dict[str, tuple[int, int]]:
+        """The records of failures that there are, with their stamps: before a run, to tell later what failed in it."""
+        return files.stamps(
+            file
+            for cell in self.planned
+            for file in (cell.failure, *map(record.failure, self.table.source_records(cell)))
+        )
+
+    # -- what rules ask by their wildcards ----------------------------------------------------
+
+    def cell(self, stage: str, model: str, train_cell: str, name: str | None = None) -> Cell:
+        """The planned cell at that place.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        try:
+            return self.table.find(stage, model, train_cell, name)
+        except KeyError:
+            raise ConfigError(
+                f"no {stage} cell {name or train_cell} of {model} is planned in mode {self.mode} on hardware "
+                f"{self.settings['hardware']}; `snakemake --cores 1 matrix` with your --config lists what is"
+            ) from None
+
+    def timed_threads(self, cell: Cell, cores: int | None) -> int:
+        """An inference cell's threads; where it is to be timed alone, all cores of this machine, or a GPU's share.
+
+        Args:
+            cores: those that the jobs may use at a time here (`--cores N`); None: they run elsewhere.
+        """
+        if cores is None or not self.table.section(cell.model, "infer")["exclusive"]:
+            return cell.threads
+        return max(cell.threads, cores // (self.hardware.gpus if cell.gpus else 1))
+
+    def file(self, path: str) -> Path:
+        """A file as it is named, or the one of that name that is shipped."""
+        return Path(path) if Path(path).exists() else Path(os.path.relpath(self.root / path))
+
+    def model_config(self, model: str) -> Path:
+        """The model's PaddleSeg configuration."""
+        return self.file(self.settings["model_zoo"][model]["config"])
+
+    def model_config_bases(self, model: str) -> list[str]:
+        """The files that the model's configuration inherits from."""
+        return [str(path) for path in modelconfig.config_chain(self.model_config(model))[1:]]
+
+    @cached_property
+    def _contents(self) -> dict[str, dict[str, Any]]:
+        """What the models' configurations hold, with what they inherit."""
+        return {model: modelconfig.content(file) for model, file in self.models.items()}
+
+    def _fetched_weights(self, model: str) -> dict[str, str]:
+        """Option -> file of the weights that a training starts from, of those that the run's configuration names."""
+        return {
+            f"--{kind.replace('_', '-')}": f"results/weights/{name}.pdparams"
+            for kind, name in self.table.starts(model).items()
+        }
+
+    def starting_weights(self, model: str) -> list[str]:
+        """All files of weights that a training starts from, with those that the model's configuration names itself."""
+        own = modelkeys.files(self._contents[model], self.table.decided(model))
+        return list(dict.fromkeys([*self._fetched_weights(model).values(), *own]))
+
+    def starting_options(self, model: str) -> list[str]:
+        """What a training is told of them; nothing where there are none."""
+        options = [word for pair in self._fetched_weights(model).items() for word in pair]
+        if self.starting_weights(model):
+            share = self.table.section(model, "gates")["pretrained_share"]
+            options += ["--min-pretrained-share", str(share)]
+        left_out = modelkeys.left_out(self._contents[model], self.table.decided(model))
+        return options + [word for key in left_out for word in ("--leave-out", key)]
+
+    def compared(self) -> list[str]:
+        """The options that name what a comparison is of.
+
+        Raises:
+            ConfigError: the configuration names no baseline.
+        """
+        if self.settings["baseline"] is None:
+            raise ConfigError(
+                "baseline: null: name the conclusions to compare with: --config baseline=path/conclusions.json"
+            )
+        sides = {
+            "--baseline": self.settings["baseline"],
+            "--candidate": self.settings["candidate"] or f"{self.folder}/conclusions.json",
+        }
+        return [
+            word
+            for option, named in sides.items()
+            for word in (option, *([named] if isinstance(named, str) else named))
+        ]
+
+
+def _interpreter(wanted: str, start: Start) -> str:
+    """The interpreter of the stages: with conda that of the activated environment."""
+    python = ("python" if start.in_conda else sys.executable) if wanted == "auto" else wanted
+    if not start.in_conda and not shutil.which(python):
+        raise ConfigError(
+            f"python: {json.dumps(python)} is refused; allowed: auto, or a Python interpreter of this machine: a name "
+            "found on PATH, or the path of an executable file"
+        )
+    return python

@@ -1,0 +1,354 @@
+"""The hostile corpus: data sets that are odd, broken or meant to deceive, and what must become of each.
+
+A row is a name, what makes the data set, the outcome of its unpacking, and words that must be told: in the message of
+what is refused, in the notes of what passes. `PLAIN` in a row's `same` says that what is read of it, pixel for pixel,
+is what is read of the data set without its oddity.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import makers as m
+import numpy as np
+
+REFUSED, PASSES = "refused", "passes"
+
+
+class Case(NamedTuple):
+    """One row.
+
+    Attributes:
+        make: gives the files, or the bytes of a tar.
+        outcome: of the unpacking alone.
+        words: that are told.
+        layout: of the data set.
+        classes: where they are given, the unpacking knows of a model with so many.
+        same: what makes the data set that it must be read like.
+        silent: whether nothing is noted.
+    """
+
+    name: str
+    make: Callable[[], m.Files | bytes]
+    outcome: str
+    words: tuple[str, ...] = ()
+    layout: str = "mini_supervisely"
+    classes: int | None = None
+    same: Callable[[], m.Files] | None = None
+    silent: bool = False
+
+
+LABEL, IMAGE = "Annotations_train_1_png", "Images_train_1_jpg"
+AT_LABEL = "train.txt line 2: Annotations/train_1.png"
+AT_IMAGE = "train.txt line 2: Images/train_1.jpg"
+
+
+def label(change, **more):
+    """The second training label changed."""
+    return lambda: m.changed(m.people(), **{LABEL: change}, **more)
+
+
+def image(change):
+    return lambda: m.changed(m.people(), **{IMAGE: change})
+
+
+def labels(change):
+    return lambda: m.every(m.people(), "Annotations", change)
+
+
+def train_list(change):
+    return lambda: m.changed(m.people(), train_txt=change)
+
+
+def replaced(old, new):
+    return lambda content: content.replace(old.encode(), new if isinstance(new, bytes) else new.encode(), 1)
+
+
+def both(image_change, label_change):
+    return lambda: m.changed(m.people(), **{IMAGE: image_change, LABEL: label_change})
+
+
+def streets_with(**names):
+    return lambda: m.streets({"train": ["a0", "a1", "a2"], "val": ["b0", "b1"], **names})
+
+
+PREFIXES = streets_with(train=["f1", "f1_h", "f2"])
+
+
+def lone_label(split):
+    """A Cityscapes label without a picture, before all others."""
+
+    def make():
+        files = streets_with(test=["c0"])()
+        files[f"gtFine/{split}/town/a_gtFine_labelTrainIds.png"] = m.png(m.scene(0, 3)[1])
+        return files
+
+    return make
+
+
+def with_mac_files():
+    files = m.streets()
+    beside = {}
+    for name in files:
+        folder, _, file = name.rpartition("/")
+        beside[f"{folder}/._{file}"] = b"\0\5\x16\7\0\2\0\0Mac OS X"
+    return files | beside | {"__MACOSX/leftImg8bit/x": b"x", ".DS_Store": b"x"}
+
+
+def repeated(split):
+    def make():
+        files = m.people()
+        first, *others = files[f"{split}.txt"].splitlines(keepends=True)
+        return files | {f"{split}.txt": b"".join([first] * 10 + others)}
+
+    return make
+
+
+def noise_jpeg_flipped():
+    """A flip of which libjpeg tells: of one place or another in a picture with much to decode."""
+    return m.changed(m.people(), **{IMAGE: m.flipped(0.6, 0x55)})
+
+
+CASES = [
+    # -- A1, A18: Cityscapes' pairs ---------------------------------------------------------------
+    Case("streets", m.streets, PASSES, layout="cityscapes", silent=True),
+    Case("names that begin alike", PREFIXES, PASSES, layout="cityscapes", same=PREFIXES, silent=True),
+    Case("a label without an image", lone_label("train"), REFUSED,
+         ("train: gtFine/train/town/a_gtFine_labelTrainIds.png has no image",), "cityscapes"),
+    Case("the same in val", lone_label("val"),
+         REFUSED, ("val: gtFine/val/town/a_gtFine", "has no image"), "cityscapes"),
+    Case("the same in test, where labels are not needed", lone_label("test"), PASSES, (), "cityscapes"),
+    Case("an image without a label", lambda: m.changed(
+        m.streets(), gtFine_train_town_a1_gtFine_labelTrainIds_png=None), REFUSED,
+        ("train: a1_leftImg8bit.png has no label gtFine/train/town/a1_gtFine_labelTrainIds.png",), "cityscapes"),
+    Case("a label in the folder of another town", lambda: m.renamed(
+        m.streets(), "gtFine/train/town/a1_gtFine_labelTrainIds.png", "gtFine/train/city/a1_gtFine_labelTrainIds.png"),
+        REFUSED, ("a1_leftImg8bit.png has no label", "city/a1_gtFine_labelTrainIds.png has no image"), "cityscapes"),
+    Case("what a Mac puts beside each file", with_mac_files, PASSES, (), "cityscapes", same=m.streets, silent=True),
+    Case("a folder that is called as an image", lambda: m.tar(
+        m.streets() | {"gtFine/train/town/z_gtFine_labelTrainIds.png": m.png(m.scene(0, 3)[1]),
+                       "leftImg8bit/train/town/z_leftImg8bit.png/x": b"x"}), REFUSED,
+        ("leftImg8bit/train/town/z_leftImg8bit.png is a folder, not a file",), "cityscapes"),
+    # -- A2 to A6: what a label is ----------------------------------------------------------------
+    Case("palette", labels(m.as_kind("PNG", "P")), PASSES, same=m.people, silent=True),
+    Case("palette with transparency", labels(m.as_kind("PNG", "P", transparency=0)), PASSES, same=m.people),
+    *(Case(f"palette of {bits} bits", labels(m.small_png(bits, 3)), PASSES, same=m.people) for bits in (1, 2, 4)),
+    Case("GIF", labels(m.as_kind("GIF")), PASSES, same=m.people),
+    Case("BMP", labels(m.as_kind("BMP")), PASSES, same=m.people),
+    Case("BMP with a palette", labels(m.as_kind("BMP", "P")), PASSES, same=m.people),
+    Case("TIFF", labels(m.as_kind("TIFF", compression="tiff_lzw")), PASSES, same=m.people),
+    Case("PGM", labels(m.pgm), PASSES, same=m.people),
+    Case("TGA", labels(m.as_kind("TGA")), PASSES, same=m.people),
+    Case("1 bit", labels(m.small_png(1, 0)), PASSES, same=m.people, silent=True),
+    Case("16 bits", labels(m.as_numbers(np.uint16, ".png")), PASSES, same=m.people, silent=True),
+    Case("16 bits in one", label(m.as_numbers(np.uint16, ".png")), PASSES, same=m.people),
+    Case("32 bits", labels(m.as_numbers(np.int32, ".tiff")), PASSES, same=m.people),
+    *(Case(f"grey of {bits} bits", label(m.small_png(bits, 0)), REFUSED,
+           (AT_LABEL, f"grey of {bits} bits a pixel (mode L;{bits})", f"1 would be read as {read}", "8 bits"))
+      for bits, read in ((2, 85), (4, 17))),
+    Case("PGM of less than 8 bits", label(lambda content: m.pgm(content, 7)),
+         REFUSED, (AT_LABEL, "largest number is 7")),
+    Case("TIFF whose 0 is white", label(m.white_is_zero), REFUSED, (AT_LABEL, "0 is white")),
+    Case("PBM, whose 0 is white", label(m.pbm), REFUSED, (AT_LABEL, "0 is white")),
+    *(Case(f"label of mode {mode}", label(m.as_kind("PNG", mode)), REFUSED,
+           (AT_LABEL, f"has {count} channels (mode {mode})", "one channel"))
+      for mode, count in (("RGB", 3), ("RGBA", 4), ("LA", 2))),
+    Case("label in CMYK", label(m.as_kind("TIFF", "CMYK")), REFUSED, (AT_LABEL, "has 4 channels (mode CMYK)")),
+    Case("label of floats", label(m.as_kind("TIFF", "F")), REFUSED, (AT_LABEL, "mode F")),
+    Case("label in JPEG", label(m.as_kind("JPEG")), REFUSED, (AT_LABEL, "is a JPEG file", "PNG")),
+    Case("label in JPEG, called PNG", labels(m.as_kind("JPEG")), REFUSED, (AT_LABEL, "8 faults", "is a JPEG file")),
+    Case("label in WebP", label(m.as_kind("WEBP", "RGB", lossless=True)), REFUSED, (AT_LABEL, "is a WEBP file")),
+    Case("label in TIFF by JPEG", label(m.as_kind("TIFF", compression="jpeg")),
+         REFUSED, (AT_LABEL, "compressed by jpeg")),
+    Case("label of several pages", label(m.animated("TIFF")), REFUSED, (AT_LABEL,)),
+    # -- A7: what a label says --------------------------------------------------------------------
+    Case("0 and 255 for 0 and 1", labels(m.valued((1, 255))), PASSES, classes=2),
+    Case("nothing counted in train", lambda: m.every(m.people(), "Annotations/train", m.valued((0, 255), (1, 255))),
+         REFUSED, ("train: none of the 32000 pixels of its 4 labels is counted", "all are 255", "learnt"), classes=2),
+    Case("nothing counted in val", lambda: m.every(m.people(), "Annotations/val", m.valued((0, 255), (1, 255))),
+         REFUSED, ("val: none of the 16000 pixels of its 2 labels is counted", "judged"), classes=2),
+    Case("nothing counted in test", lambda: m.every(m.people(), "Annotations/test", m.valued((0, 255), (1, 255))),
+         REFUSED, ("test: none of the", "judged"), classes=2),
+    Case("nothing counted in Cityscapes' test", lambda: m.every(
+        streets_with(test=["c0"])(), "gtFine/test", m.valued((0, 255), (1, 255), (2, 255))),
+         PASSES, (), "cityscapes", 19),
+    Case("a number that is no class", label(m.valued((1, 2))), REFUSED,
+         (AT_LABEL, "holds the value 2; allowed are 0 to 1 and 255 (ignored)"), classes=2),
+    Case("a number of 16 bits that is no class", label(m.valued((1, 256))), REFUSED, (AT_LABEL, "holds the value 256"),
+         classes=2),
+    Case("numbers that are no classes in many", labels(m.valued((1, 7))), REFUSED,
+         ("8 faults", "(1) train.txt line 1", "(8) test.txt line 2", "holds the value 7"), classes=2),
+    Case("a number that is no class, where no model is known", label(m.valued((1, 7))), PASSES),
+    # -- A8 to A10: EXIF --------------------------------------------------------------------------
+    *(Case(f"orientation {turn}, label as shown", both(m.oriented(turn), m.as_shown(turn)), PASSES,
+           ("1 of the 8 images are turned or mirrored by their EXIF orientation", "Images/train_1.jpg"))
+      for turn in (2, 3, 5, 6, 8)),
+    *(Case(f"orientation {turn}, label as stored", image(m.oriented(turn)), REFUSED,
+           (AT_LABEL, "is 100x80, its image is 80x100", f"EXIF orientation {turn}")) for turn in (5, 6, 8)),
+    Case("orientation 3, label as stored", image(m.oriented(3)), PASSES, ("turned or mirrored by their EXIF",)),
+    Case("orientation 1", image(m.oriented(1)), PASSES, silent=True),
+    Case("orientation 6 in PNG, label as stored", image(m.oriented(6, "PNG")),
+         REFUSED, (AT_LABEL, "EXIF orientation 6")),
+    Case("orientation 6 in WebP, which OpenCV does not turn", image(m.oriented(6, "WEBP")), PASSES,
+         ("1 of the 8 images are used as they are stored", "does not turn their format")),
+    Case("orientation 6 in WebP, label as shown", both(m.oriented(6, "WEBP"), m.as_shown(6)), REFUSED,
+         (AT_LABEL, "the image's EXIF orientation 6 is not applied to it by OpenCV")),
+    Case("orientation 3 in TIFF, which OpenCV does not turn", image(m.as_kind("TIFF", tiffinfo={274: 3})), PASSES,
+         ("used as they are stored",)),
+    Case("a label with an orientation of its own", label(m.grey_oriented(6)), PASSES,
+         ("1 of the 8 labels are used as they are stored, whatever their EXIF orientation says",)),
+    Case("the same, of another size", label(lambda content: m.grey_oriented(6)(m.as_shown(6)(content))), REFUSED,
+         (AT_LABEL, "the label's EXIF orientation 6 is not applied to it by Pillow")),
+    Case("a label in TIFF with an orientation", label(m.as_kind("TIFF", tiffinfo={274: 3})), PASSES,
+         ("1 of the 8 labels are turned or mirrored", "in TIFF")),
+    Case("progressive JPEG", image(m.as_kind("JPEG", progressive=True)), PASSES, silent=True),
+    Case("progressive JPEG, cut", image(lambda content: m.cut(0.8)(m.as_kind("JPEG", progressive=True)(content))),
+         REFUSED, (AT_IMAGE, "Premature end")),
+    Case("orientation 6 in TIFF, which OpenCV cannot", image(m.as_kind("TIFF", tiffinfo={274: 6})), REFUSED,
+         (AT_IMAGE, "is not an image that OpenCV decodes (it is TIFF)")),
+    # -- A11: damaged -----------------------------------------------------------------------------
+    *(Case(f"JPEG cut to {share:.0%}", image(m.cut(share)), REFUSED,
+           (AT_IMAGE, "damaged or cut", "Premature end of JPEG file")) for share in (0.5, 0.8, 0.95)),
+    Case("JPEG without its last byte", image(m.without_end(1)), REFUSED, (AT_IMAGE, "Premature end")),
+    Case("JPEG cut, of 16 good ones", lambda: m.changed(m.people({"train": 30, "val": 20, "test": 30}),
+         Images_val_40_jpg=m.cut(0.9)), REFUSED, ("val.txt line 11: Images/val_40.jpg: is damaged or cut",)),
+    Case("JPEG with a byte flipped", noise_jpeg_flipped, REFUSED, (AT_IMAGE, "its decoder says", "JPEG")),
+    *(Case(f"PNG image cut to {share:.0%}", image(lambda content, share=share: m.cut(share)(m.as_kind("PNG")(content))),
+           REFUSED, (AT_IMAGE, "is not an image that OpenCV decodes")) for share in (0.5, 0.99)),
+    Case("PNG image with a byte flipped", image(lambda content: m.flipped(0.5)(m.as_kind("PNG")(content))), REFUSED,
+         (AT_IMAGE, "its decoder says: libpng error")),
+    *(Case(f"{kind} image cut", image(lambda content, kind=kind: m.cut(0.7)(m.as_kind(kind)(content))), REFUSED,
+           (AT_IMAGE, "is not an image that OpenCV decodes")) for kind in ("BMP", "TIFF", "WEBP", "PPM", "JPEG2000")),
+    Case("TIFF image with a byte flipped", image(
+        lambda content: m.flipped(0.5)(m.as_kind("TIFF", compression="tiff_lzw")(content))), REFUSED, (AT_IMAGE,)),
+    Case("label cut", label(m.cut(0.6)), REFUSED, (AT_LABEL, "Pillow decodes in full")),
+    Case("label without its last bytes", label(m.without_end(5)), REFUSED, (AT_LABEL, "is damaged")),
+    Case("label with a byte flipped", label(m.flipped(0.5)), REFUSED, (AT_LABEL,)),
+    Case("label with a wrong checksum", label(lambda content: content.replace(
+        content[-16:-12], bytes(4))), REFUSED, (AT_LABEL, "is damaged")),
+    Case("a colour profile that is none", image(
+        lambda content: m.with_chunk(b"iCCP", b"x\0\0nothing")(m.as_kind("PNG")(content))), PASSES,
+        ("1 of the 8 images are with notes beside the picture",)),
+    Case("a note with a wrong checksum", image(
+        lambda content: m.with_chunk(b"tEXt", b"Comment\0x", 1)(m.as_kind("PNG")(content))), REFUSED,
+        (AT_IMAGE, "its decoder says", "CRC error")),
+    Case("image of no bytes", image(b""), REFUSED, (AT_IMAGE, "is not an image that OpenCV decodes")),
+    Case("label of no bytes", label(b""), REFUSED, (AT_LABEL, "is not an image that Pillow decodes")),
+    # -- A12: formats -----------------------------------------------------------------------------
+    *(Case(f"image in {kind}", image(m.as_kind(kind)), REFUSED, (AT_IMAGE, f"OpenCV decodes (it is {kind})"))
+      for kind in ("GIF", "TGA", "AVIF")),
+    Case("image animated in GIF", image(m.animated("GIF")), REFUSED, (AT_IMAGE, "it is GIF")),
+    *(Case(f"image of several pictures in {kind}", image(m.animated(kind)),
+         PASSES, ("of several pictures", "the first"))
+      for kind in ("PNG", "WEBP", "TIFF")),
+    Case("PNG called .jpg", image(m.as_kind("PNG")), PASSES, silent=True),
+    *(Case(f"image of mode {mode}", image(m.as_kind(kind, mode)), PASSES, silent=True)
+      for kind, mode in (("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "1"))),
+    *(Case(f"image of 16 bits in {kind[1:].upper()}", image(m.as_numbers(np.uint16, kind, 257)), PASSES,
+           ("of 16 bits a channel", "upper 8")) for kind in (".png", ".tiff")),
+    Case("image of floats", image(m.as_numbers(np.float32, ".tiff", 0.01)),
+         REFUSED, (AT_IMAGE, "holds float32 numbers")),
+    Case("image that is a bomb", image(m.bomb()), REFUSED, (AT_IMAGE, "too large", "1600000000 pixels")),
+    Case("label that is a bomb", label(m.bomb()), REFUSED, (AT_LABEL, "1600000000 pixels")),
+    Case("image that is larger than OpenCV takes", image(m.bomb(1_200_000, 100)), REFUSED, (AT_IMAGE,)),
+    Case("label of another size", label(m.png(np.zeros((8, 9), np.uint8))), REFUSED,
+         (AT_LABEL, "is 9x8, its image is 100x80; they must be equal")),
+    Case("image that is its own label by name", train_list(replaced("Images/train_1.jpg", "Annotations/train_1.png")),
+         REFUSED, ("train.txt line 2: Annotations/train_1.png is listed as its own label",)),
+    Case("image that is its own label by content", lambda: m.changed(
+        m.people(), **{IMAGE: m.people()["Annotations/train_1.png"]}), REFUSED, (AT_LABEL, "its own image")),
+    # -- A13 to A15, A17: lists -------------------------------------------------------------------
+    Case("a line ten times", repeated("test"), PASSES),
+    Case("a line ten times in train", repeated("train"), PASSES),
+    Case("an image with two labels", lambda: m.changed(m.people(), test_txt=replaced(
+        "Images/test_7.jpg", "Images/test_6.jpg")), REFUSED, ("Images/test_6.jpg is listed with two labels",)),
+    Case("an empty line at the end", train_list(lambda content: content + b"\n"), REFUSED,
+         ("train.txt line 5 is empty", "delete it")),
+    Case("an empty line between", train_list(replaced("\n", "\n\n")), REFUSED, ("train.txt line 2 is empty",)),
+    Case("a line of blanks", train_list(replaced("\n", "\n   \n")), REFUSED, ("train.txt line 2 is empty",)),
+    Case("an empty line in test", lambda: m.changed(m.people(), test_txt=replaced("\n", "\n\n")), REFUSED,
+         ("test.txt line 2 is empty",)),
+    Case("two blanks", train_list(replaced(" ", "  ")), REFUSED, ("train.txt line 1", "two blanks")),
+    Case("two blanks in test", lambda: m.changed(m.people(), test_txt=replaced(" ", "  ")), REFUSED,
+         ("test.txt line 1", "two blanks")),
+    *(Case(f"separated by U+{ord(mark):04X}", train_list(replaced(" ", mark)), REFUSED, ("train.txt line 1", called))
+      for mark, called in (("\t", "a tab"), (",", "a comma"), (";", "a semicolon"), ("|", "a bar"),
+                           ("\xa0", "U+00A0"), ("\u3000", "U+3000"))),
+    Case("a comma and a blank", train_list(replaced(" ", ", ")), REFUSED,
+         ("train.txt line 1: Images/train_0.jpg, is listed but not there (a comma stands in it",)),
+    Case("a comma in a test list", lambda: m.changed(m.people(), test_txt=replaced(" ", ",")), REFUSED,
+         ("test.txt line 1", "a comma stands in it")),
+    Case("a name with a blank", train_list(replaced("train_1.jpg", "train 1.jpg")), REFUSED,
+         ("train.txt line 2", "has 3 parts")),
+    Case("a byte order mark", train_list(lambda content: b"\xef\xbb\xbf" + content), REFUSED,
+         ("train.txt line 1", "byte order mark", "U+FEFF")),
+    Case("a byte order mark between", train_list(replaced("Images/train_1", b"\xef\xbb\xbfImages/train_1")), REFUSED,
+         ("train.txt line 2", "holds U+FEFF, which does not show")),
+    Case("UTF-16", train_list(lambda content: content.decode().encode("utf-16")),
+         REFUSED, ("train.txt", "UTF-8", "UTF-16")),
+    Case("a blank of no width", train_list(replaced("train_1.jpg", "train_1.jpg\u200b")), REFUSED,
+         ("train.txt line 2", "U+200B")),
+    Case("lines that end as on Windows", train_list(lambda content: content.replace(b"\n", b"\r\n")),
+         PASSES, same=m.people),
+    Case("lines that end as on old Macs", train_list(lambda content: content.replace(b"\n", b"\r")),
+         PASSES, same=m.people),
+    Case("no end of the last line", train_list(lambda content: content[:-1]), PASSES, same=m.people, silent=True),
+    Case("blanks around a line", train_list(replaced("Images/train_0", "  Images/train_0")), PASSES, same=m.people),
+    Case("a vertical tab, where Python's splitlines would end a line", train_list(replaced("jpg ", "jpg\x0b ")),
+         REFUSED,
+         ("train.txt line 1",)),
+    Case("names from the folder itself", train_list(replaced("Images/train_1", "./Images/train_1")),
+         PASSES, same=m.people),
+    Case("an absolute path", train_list(replaced("Images/train_1.jpg", "/etc/hostname")), REFUSED,
+         ("train.txt line 2: '/etc/hostname' leads out of the data set",)),
+    Case("a path that climbs out", train_list(replaced("Images/train_1.jpg", "../../x.jpg")), REFUSED,
+         ("train.txt line 2: '../../x.jpg' leads out of the data set",)),
+    Case("a path that climbs out and in", train_list(replaced("Images/train_1.jpg", "Images/../Images/train_1.jpg")),
+         REFUSED, ("train.txt line 2", "leads out")),
+    Case("backslashes", train_list(replaced("Images/train_1", "Images\\train_1")), REFUSED,
+         ("train.txt line 2", "folders are separated by /")),
+    Case("upper and lower case", train_list(replaced("train_1.jpg", "Train_1.JPG")), REFUSED,
+         ("train.txt line 2", "train_1.jpg is: upper and lower case differ")),
+    Case("another spelling in Unicode", lambda: m.relisted(
+        m.renamed(m.people(), "Images/train_1.jpg", "Images/cafe\u0301.jpg"), "train_1.jpg", "caf\u00e9.jpg"), REFUSED,
+        ("train.txt line 2", "spelling of the same letters", "\\xe9", "\\u0301")),
+    Case("letters beyond ASCII", lambda: m.relisted(
+        m.renamed(m.people(), "Images/train_1.jpg", "Images/\u732b'\"$(x)&.jpg"), "train_1.jpg", "\u732b'\"$(x)&.jpg"),
+         PASSES),
+    Case("a name in no encoding", lambda: m.tar(m.people() | {"Images/caf\udce9.jpg": b"x"}), REFUSED,
+         ("'Images/caf\\udce9.jpg' is no name in UTF-8",)),
+    Case("a name too long", train_list(replaced("train_1.jpg", "x" * 300 + ".jpg")),
+         REFUSED, ("train.txt line 2", "too long")),
+    Case("a folder in a list", train_list(replaced("Images/train_1.jpg", "Images")), REFUSED,
+         ("train.txt line 2: Images is a folder, not a file",)),
+    Case("a listed file that is missing", lambda: m.changed(m.people(), **{IMAGE: None}), REFUSED,
+         ("train.txt line 2: Images/train_1.jpg is listed but not there",)),
+    Case("test without labels", lambda: m.changed(m.people(), test_txt=b"Images/test_6.jpg\nImages/test_7.jpg\n"),
+         PASSES,
+         silent=True),
+    Case("train without labels", train_list(replaced(" Annotations/train_1.png", "")), REFUSED,
+         ("train.txt line 2: Images/train_1.jpg has no label",)),
+    Case("more faults than are told", lambda: m.changed(
+        m.people({"train": 30, "val": 2, "test": 0}), train_txt=lambda content: content.replace(b" ", b"\t")), REFUSED,
+        ("30 faults", "(20) train.txt line 20", "and 10 more")),
+    # -- A19: where the data are ------------------------------------------------------------------
+    Case("a folder around", lambda: m.below("set", m.people()), PASSES, same=m.people),
+    Case("a folder and a README", lambda: m.below("set", m.people()) | {"README.md": b"x", "LICENSE": b"x"}, PASSES,
+         same=m.people),
+    Case("folders in folders", lambda: m.below("a/b", m.people()) | {"a/notes.txt": b"x"}, PASSES, same=m.people),
+    Case("two folders, one with the data", lambda: m.below("set", m.people()) | {"docs/readme.txt": b"x"}, PASSES,
+         same=m.people),
+    Case("two folders with data", lambda: m.below("one", m.people()) | m.below("two", m.people()), REFUSED,
+         ("more than one folder has train.txt: one, two",)),
+    Case("nothing of the layout", lambda: {"a/b.txt": b"x", "README": b"x"}, REFUSED,
+         ("has no train.txt", "found README, a")),
+    Case("a manifest of its own", lambda: m.people() | {"manifest.json": b"{}"}, PASSES, same=m.people),
+    Case("a link", lambda: m.tar(m.changed(m.people(), **{IMAGE: None}), links={"Images/train_1.jpg": "/etc/hostname"}),
+         REFUSED, ("member 'Images/train_1.jpg' is a link",)),
+    # -- A20: the same pictures -------------------------------------------------------------------
+    Case("pictures of train in val", lambda: m.changed(m.people(), val_txt=m.people()["train.txt"]), PASSES,
+         ("4 of the 4 pictures of val are in train as well, such as Images/train_0.jpg",)),
+    Case("pictures of train in test under other names", lambda: m.people() | {
+        "Images/test_6.jpg": m.people()["Images/train_2.jpg"]}, PASSES,
+        ("1 of the 2 pictures of test are in train as well, such as Images/test_6.jpg is Images/train_2.jpg",)),
+    Case("nothing in common", m.people, PASSES, silent=True),
+]  # fmt: skip

@@ -1,0 +1,326 @@
+"""A new stage, file by file: one is added to a copy by the list of CONTRIBUTING.md, planned, run and concluded.
+
+It stands between the export and the inference, and copies the export.
+"""
+
+import json
+
+import file_by_file
+import pytest
+import yaml
+from conftest import planned_jobs, snakemake
+
+from segcert import stages
+
+ROW = """QUANTISE = Stage(
+    "quantise",
+    rule="quantise",
+    section="quantise",
+    parents=("export", "train"),
+    reads=("export",),
+    makes=("quantised",),
+    proves=("device", "method"),
+    stem="quantised",
+)
+"""
+REQUEST = '''"""What a quantisation is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from segcert.requests.request import Option, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantise(Request):
+    """A quantisation, on a CPU."""
+
+    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "method")
+
+    device: ClassVar[str] = "cpu"
+
+    method: Annotated[str, Option("how", choices=("copy",))] = "copy"
+'''
+CELL = """    def _quantise(self, model: str, row: TrainCell) -> Cell:
+        request = Quantise(method=self.section(model, "quantise")["method"])
+        return self._cell(model, row, stages.QUANTISE, request)
+
+"""
+IMPORT = "from segcert.requests.quantise import Quantise\n"
+MADE_FROM = "                yield self._quantise(model, row)\n"
+WORK = '''"""Quantisation of an exported model: none, it is copied."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from segcert.requests.quantise import Quantise
+from segcert.stage.worker import Result
+
+
+def quantise(request: Quantise, export: str, folder: Path) -> Result:
+    """Copy an export."""
+    shutil.copytree(export, folder)
+    return Result({"device": "cpu", "method": request.method}, {"copied_files": len(list(folder.iterdir()))})
+'''
+SCRIPT = '''"""Quantise an exported model."""
+
+import argparse
+import sys
+
+from segcert import stages
+from segcert.requests.quantise import Quantise
+from segcert.stage import entry
+from segcert.stage.plan import Plan, parse, parser
+from segcert.stage.worker import Result, Staging
+
+
+def work(args: argparse.Namespace, staging: Staging) -> Result:
+    from segcert.compute import quantise
+
+    return quantise.quantise(Quantise.of(args), args.export, staging.path("quantised"))
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("--export", required=True, help="folder of the exported model")
+    Quantise.add_to(options)
+    options.add_argument("--quantised", required=True, help="the folder to make")
+    args = parse(options)
+    outputs = {"quantised": args.quantised}
+    plan = Plan(stages.QUANTISE.name, Quantise.of(args).requested, [args.export], outputs, work)
+    return entry.run(args, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+RULE = '''"""Quantisation of exported models.
+
+Inputs: an exported model.
+Outputs: quantised/ and quantised.json beside the checkpoint.
+"""
+
+
+rule quantise:
+    input:
+        export="results/{mode}/{model}/{train_cell}/export",
+        upstream="results/{mode}/{model}/{train_cell}/export.json",
+    output:
+        quantised=directory("results/{mode}/{model}/{train_cell}/quantised"),
+        record="results/{mode}/{model}/{train_cell}/quantised.json",
+    log:
+        "results/{mode}/{model}/{train_cell}/quantised.log",
+    benchmark:
+        "results/{mode}/{model}/{train_cell}/quantised.bench.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=of_cell("quantise", "gpus"),
+        mem_mb=1000,
+        runtime=of_cell("quantise", "runtime"),
+    params:
+        *code_of("quantise.py"),
+        script=f"{SCRIPTS}/quantise.py",
+        python=SETTINGS["python"],
+        options=of_cell("quantise", "options"),
+        software=of_cell("quantise", "software"),
+    shell:
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --upstream {input.upstream:q}'
+        " --export {input.export:q} --quantised {output.quantised:q} --record {output.record:q} --log {log:q}"
+'''
+SECTION = """quantise:
+  # What is done to an exported model: it is copied.
+  method: copy
+  # Give up after so many minutes.
+  timeout_min: 60
+
+"""
+SCHEMA = """    "quantise": {
+      "type": "object",
+      "additionalProperties": false,
+      "properties": {"method": {"enum": ["copy"]}, "timeout_min": {"type": "integer", "minimum": 1}}
+    },
+"""
+TOLD = "## quantise\n\nRequested and observed: `device`, `method`. Metrics: `copied_files`.\n\n"
+REF = '"quantise": {"$ref": "#/$defs/quantise"'
+
+
+def before(there, put):
+    """What is there, and what is there then."""
+    return there, put + there
+
+
+# file -> changes, each of which what is there once and what is there then; and the test that misses them.
+EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "scripts/segcert/stages.py": (
+        [
+            before("INFER = Stage(\n", ROW),
+            ('parents=("export", "eval"', 'parents=("quantise", "export", "eval"'),
+            ('reads=("eval", "export")', 'reads=("eval", "quantise")'),
+            before("INFER)\n", "QUANTISE, "),
+        ],
+        "test_stages.py::test_the_table_of_cells_has_every_stage",
+    ),
+    "scripts/segcert/requests/quantise.py": (
+        [("", REQUEST)],
+        "test_golden.py::test_every_cell_is_asked_for_as_it_was",
+    ),
+    "scripts/segcert/cells.py": (
+        [
+            before("from segcert.requests.request", IMPORT),
+            before("                yield from self._infer(model, row)\n        for", MADE_FROM),
+            before("    def _infer(self", CELL),
+        ],
+        "test_stages.py::test_the_table_of_cells_has_every_stage",
+    ),
+    "scripts/segcert/compute/quantise.py": (
+        [("", WORK)],
+        "test_rooms.py::test_what_is_imported_is_there[quantise.py]",
+    ),
+    "scripts/quantise.py": (
+        [("", SCRIPT)],
+        "test_stages.py::test_a_rule_makes_what_the_table_says_from_what_it_says[quantise]",
+    ),
+    "rules/quantise.smk": (
+        [("", RULE)],
+        "test_stages.py::test_a_rule_makes_what_the_table_says_from_what_it_says[quantise]",
+    ),
+    "Snakefile": (
+        [before('include: "rules/infer.smk"', 'include: "rules/quantise.smk"\n')],
+        "test_stages.py::test_every_rule_file_is_included",
+    ),
+    "rules/infer.smk": (
+        [('/export"', '/quantised"'), ('/export.json"', '/quantised.json"')],
+        "test_stages.py::test_a_rule_makes_what_the_table_says_from_what_it_says[infer]",
+    ),
+    "config/config.yaml": (
+        [before("infer:\n  # Checkpoints", SECTION)],
+        "test_stages.py::test_the_sections_of_stages_are_in_the_configuration_and_its_schema",
+    ),
+    "config/schema/config.schema.json": (
+        [
+            before('"export": {"$ref": "#/$defs/export", ', f'{REF}, "required": ["method", "timeout_min"]}},\n    '),
+            before('          "data": {"$ref": "#/$defs/data"},', f"          {REF}}},\n"),
+            before('            "seed": {"$ref": "#/$defs/seed"},', f"            {REF}}},\n"),
+            before('    "infer": {\n      "type": "object",', SCHEMA),
+        ],
+        "test_stages.py::test_the_sections_of_stages_are_in_the_configuration_and_its_schema",
+    ),
+    "scripts/segcert/show/templates/page/words.yaml": (
+        [before('infer: ["infer"', 'quantise: ["quantise", "量化"]\n')],
+        "test_report.py::test_every_sentence_is_used",
+    ),
+    "docs/reference/records.md": (
+        [
+            before(" or `infer` |", ", `quantise`"),
+            before("| infer | `device`, `engine`", "| quantise | `device`, `method` |\n"),
+            before("## infer\n", TOLD),
+        ],
+        "test_docs.py::test_every_stage_is_told_of_with_what_it_must_prove",
+    ),
+    "tests/test_requests.py": (
+        [
+            before('    "infer": ("infer"', '    "quantise": ("quantise", Quantise),\n'),
+            before('        "infer": ["--export"', '        "quantise": ["--export", "e", "--quantised", "q"],\n'),
+            before("from segcert.requests.request", IMPORT),
+        ],
+        "test_requests.py::test_each_script_asks_for_what_the_table_asks_for",
+    ),
+}
+PROOF = "scripts/segcert/proof.py"  # of a stage with gates or samples, which this one has not
+GOLDEN = "tests/golden/cells.txt"
+MADE = {"docs/reference/config.md", "docs/reference/commands.md", "docs/architecture.md"}
+ONE_CELL = {
+    "mode": "smoke",
+    "hardware": "cpu",
+    "models": ["pp_humanseg_lite"],
+    "input_size": [64, 64],
+    "train": {"iters": 2, "topologies": ["single"]},
+    "infer": {"cpu": [{"engine": "onnxruntime", "precision": "fp32"}], "images": 2, "min_samples": 4, "warmup": 1},
+    "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory):
+    """A copy with the made-up stage."""
+    folder = file_by_file.copy(tmp_path_factory.mktemp("new") / "project")
+    for name, (changes, _) in EDITS.items():
+        for old, new in changes:
+            file_by_file.edit(folder, name, old, new)
+    for words in (["tests/test_golden.py"], ["docs/generate.py"]):
+        made = file_by_file.python(folder, *words)
+        assert made.returncode == 0, made.stdout + made.stderr
+    return folder
+
+
+def test_the_list_names_every_file():
+    named = {name.replace("<stage>", "quantise") for name in file_by_file.named("A new stage, file by file")}
+    assert named | {"Snakefile"} == EDITS.keys() | {GOLDEN, PROOF} | MADE
+
+
+def test_nothing_that_bears_on_stages_breaks(added):
+    files = [f"tests/test_{name}.py" for name in ("stages", "requests", "golden", "rooms", "docs")]
+    chosen = "not test_docs or stage"
+    assert file_by_file.failing(added, "-k", chosen, *files) == set()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_entry_that_is_forgotten_is_found(added, name):
+    changes, finder = EDITS[name]
+    file = added / name
+    whole = file.read_text(encoding="utf-8")
+    text = whole
+    for old, new in reversed(changes):
+        text = text.replace(new, old)
+    file.unlink()
+    if text:
+        file.write_text(text, encoding="utf-8")
+    try:
+        assert file_by_file.failing(added, f"tests/{finder}") == {finder}
+    finally:
+        file.write_text(whole, encoding="utf-8")
+
+
+def test_what_is_not_made_anew_is_found(added):
+    made = {name: (added / name).read_text(encoding="utf-8") for name in (GOLDEN, *MADE)}
+    for name, text in made.items():
+        old = (file_by_file.ROOT / name).read_text(encoding="utf-8")
+        assert "quantise" in text and "quantise" not in old
+        (added / name).write_text(old, encoding="utf-8")
+    try:
+        finder = "test_golden.py::test_every_cell_is_asked_for_as_it_was"
+        assert file_by_file.failing(added, f"tests/{finder}") == {finder}
+        checked = file_by_file.python(added, "docs/generate.py", "--check")
+        assert checked.returncode == 1
+        assert {name for name in MADE if f"{name}: is not up to date" in checked.stderr} == MADE, checked.stderr
+    finally:
+        for name, text in made.items():
+            (added / name).write_text(text, encoding="utf-8")
+
+
+def test_it_is_planned_run_recorded_and_concluded(added):
+    (added / "mine.yaml").write_text(yaml.safe_dump(ONE_CELL), encoding="utf-8")
+    planned = snakemake(added, "-n", "--configfile", "mine.yaml")
+    jobs = planned_jobs(planned.stdout + planned.stderr)
+    assert {rule: jobs.get(rule) for rule in ("train", "export", "quantise", "infer")} == {
+        "train": 1, "export": 1, "quantise": 1, "infer": 1,
+    }  # fmt: skip
+    done = snakemake(added, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = added / "results/smoke/pp_humanseg_lite/single_fp32"
+    told = json.loads((folder / "quantised.json").read_text(encoding="utf-8"))
+    assert told["status"] == "passed" and told["stage"] == "quantise"
+    assert told["requested"] == told["effective"] == {"device": "cpu", "method": "copy"}
+    inferred = json.loads(next(folder.glob("infer/*.json")).read_text(encoding="utf-8"))
+    made = told["outputs"].items()
+    assert len(made) == 1 and made <= inferred["inputs"].items()
+    found = json.loads((added / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
+    ran = {cell["stage"]: cell["status"] for cell in found["cells"] if cell["status"] != "unverified"}
+    assert ran == dict.fromkeys((*stages.OF_CELLS, "quantise"), "passed") and not found["red"]
+    assert "quantise" in (added / "results/smoke/conclusions.html").read_text(encoding="utf-8")
