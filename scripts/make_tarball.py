@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import stages
+from segcert import layouts, stages
 from segcert.data import download
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
@@ -37,7 +37,7 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
+    options.add_argument("--layout", required=True, choices=list(layouts.BY_NAME))
     download.add_options(options, "synthetic", "folder")
     options.add_argument(
         "--list", nargs=2, action="append", default=[], metavar=("SPLIT", "FILE"), help="folder: another list file"

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from segcert import stages
-from segcert.data import archives, layouts
+from segcert import layouts, stages
+from segcert.data import archives
 from segcert.files import write_json
 from segcert.stage import entry
 from segcert.stage.plan import Plan, parse, parser
@@ -14,10 +14,11 @@ from segcert.stage.worker import Result, Staging
 
 def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.data import classes, inspection
+    from segcert.data.layouts import find_root
 
     unpacked = staging.path("unpacked")
     archives.unpack(Path(args.tarball), unpacked)
-    root = layouts.find_root(unpacked, args.layout)
+    root = find_root(unpacked, args.layout)
     found = inspection.inspect(root, args.layout, args.cell, args.threads)
     classes.require_a_model(args.cell, root, found.manifest, found.values)
     write_json(root / "manifest.json", found.manifest)
@@ -30,7 +31,7 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--layout", required=True, choices=["mini_supervisely", "cityscapes"])
+    options.add_argument("--layout", required=True, choices=list(layouts.BY_NAME))
     options.add_argument("--tarball", required=True, help="the tar to unpack")
     options.add_argument("--dataset", required=True, help="the folder to make")
     options.add_argument("--threads", type=int, default=1, help="files to look at at a time")

@@ -13,7 +13,7 @@ import ways
 import yaml
 from conftest import ROOT, copy_project
 
-from segcert import conclusions, record, statuses
+from segcert import conclusions, layouts, record, statuses
 from segcert import stages as stage_table
 
 PAGES = sorted(
@@ -164,6 +164,22 @@ def test_every_status_is_told_of_with_its_sign(name):
         assert name == "README.md" or status.zh in table
 
 
+LAYOUT = {  # page -> where in it layouts are told of, between which words, and what by
+    "config/config.yaml": ("# Where data comes from;", " source:\n", r"\b{name} \("),
+    "docs/own-model.md": ("## A data set of one's own", "Inference runs on", r"\n`layout: {name}`.*`type: {type}`"),
+    "docs/data.md": ("| `layout` |", "\n", r"`{name}`"),
+    "docs/params-files.md": ("## PaddleSeg's configurations and data", "Other types", r"\n- `type: {type}`: "),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUT)
+def test_every_layout_is_told_of(name):
+    begin, end, told = LAYOUT[name]
+    text = (ROOT / name).read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+    for layout in layouts.ALL:
+        assert re.search(told.format(name=layout.name, type=layout.params_type), text), layout.name
+
+
 def test_every_status_can_be_reported_as_wrong():
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/wrong-status.yml").read_text(encoding="utf-8"))
     (shown,) = [part["attributes"]["options"] for part in form["body"] if part.get("id") == "shown"]
@@ -187,8 +203,10 @@ def test_pages_that_count_the_ways_of_inference_count_right():
     counts = [len(ways.CPU), len({engine for engine, _ in ways.CPU}), len(low)]
     assert len(ways.CPU) == counts[1] + counts[2], "another precision: then these sentences say too little"
     for page in ("docs/tutorial.md", "docs/own-model.md"):
-        said = "{} ways on the CPU ({} engines, {} of them also in bfloat16".format(*(named[n] for n in counts))
-        assert said in " ".join(TEXTS[page].split()), page
+        said = r"{} ways on the CPU(?:: | \(){} engines, {} of them also in bfloat16".format(
+            *(named[n] for n in counts)
+        )
+        assert re.search(said, " ".join(TEXTS[page].split())), page
     assert (
         "{}种方式（{}种引擎，其中{}种还用 bfloat16".format(*(numbers[n] for n in counts))
         in TEXTS["docs/tutorial.zh.md"]

@@ -547,6 +547,8 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
     found = record.read(exported / "filled.json")["metrics"]
     assert found["images"] == len(list((exported / "filled").iterdir())) == 2
     assert 0.5 < found["constant_agreement"] <= 1 and found["input_shape"][0] == 4
+    # as the helper asks: one to two untimed batches, four timed ones
+    assert found["warmup_batches"] in (1, 2) and found["inference_ms"]["count"] == 4
 
 
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):

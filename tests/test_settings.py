@@ -1,6 +1,7 @@
 """The configuration: merged in the stated order, and refused with file, key, value and what is allowed."""
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -91,6 +92,10 @@ WRONG = [
         ['train.precisions.0.level: "O1": this key does not go with the others here; leave it out'],
     ),
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
+    (
+        {"datasets": {"mine": {"layout": "voc", "source": "path", "path": "a.tar"}}},
+        ['datasets.mine.layout: "voc" is refused; allowed: one of mini_supervisely, cityscapes'],
+    ),
     ({"gates": {"pixel_agreement": {"fp32": 2}}}, ["gates.pixel_agreement.fp32", "at most 1"]),
     ({"train": {"checkpoints": "mine"}}, ["train.checkpoints", '"mine"', "trained, released"]),
     ({"modes": {"mine": {"train": {"checkpoints": 1}}}}, ["modes.mine.train.checkpoints: 1", "trained, released"]),
@@ -125,6 +130,11 @@ def test_wrong_configuration_says_where_what_and_what_is_allowed(config, overrid
         resolve(config, **overrides)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_the_schema_for_editors_is_the_one_that_is_checked_by():
+    """Its lists of engines and layouts are those of their tables."""
+    assert json.loads(paths.SCHEMA.read_text(encoding="utf-8")) == settings.whole_schema()
 
 
 def test_editors_find_the_schema(root):

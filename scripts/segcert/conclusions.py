@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ NOTHING_SAID = {
 BAR = "-" * 24
 
 
-@dataclass
+@dataclass(init=False)
 class Conclusions:
     """Every cell of the matrix with its status, as `conclusions.json` holds it.
 
@@ -44,13 +44,29 @@ class Conclusions:
 
     mode: str
     cells: list[Concluded]
-    certificates: list[dict[str, Any]] = field(default_factory=list)
-    scope: dict[str, Any] = field(default_factory=dict)
-    notes: list[dict[str, Any]] = field(default_factory=list)
+    certificates: list[dict[str, Any]]
+    scope: dict[str, Any]
+    notes: list[dict[str, Any]]
 
-    def __post_init__(self) -> None:
-        self.cells = [Concluded(cell) for cell in self.cells]  # from a file they are no views yet
-        self.scope = {**NOTHING_SAID, **self.scope}
+    def __init__(
+        self,
+        mode: str,
+        cells: Iterable[Mapping[str, Any]],
+        certificates: Iterable[dict[str, Any]] = (),
+        scope: Mapping[str, Any] | None = None,
+        notes: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        self.mode = mode
+        self.cells = [Concluded(cell) for cell in cells]
+        self.certificates = list(certificates)
+        self.scope = {**NOTHING_SAID, **(scope or {})}
+        self.notes = list(notes)
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Conclusions:
+        """What `as_json` gave, or an earlier version, which told less."""
+        certificates, scope, notes = (content.get(name) for name in ("certificates", "scope", "notes"))
+        return cls(content["mode"], content["cells"], certificates or (), scope, notes or ())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -121,7 +137,7 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
         )
     ]
     notes = notes_of(table, list(sources.values()), entries)
-    return Conclusions(table.mode, [Concluded(cell) for cell in (*broken, *entries)], certified, scope_of(table), notes)
+    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table), notes)
 
 
 def notes_of(

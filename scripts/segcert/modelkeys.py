@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from segcert import modelconfig, transforms
+from segcert import layouts, modelconfig, transforms
 from segcert.errors import ConfigError
 from segcert.masking import masked
 from segcert.modelconfig import INHERITED
@@ -25,13 +25,10 @@ NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "l
 BUILT = NEEDED[2:]  # sections from which PaddleSeg makes components
 READ = (*NEEDED, "test_config", "to_static_training", "export", "distill_loss", "_base_", INHERITED)
 DATASETS = ("train_dataset", "val_dataset")
-# Data sets of PaddleSeg that read lists, as the layout mini_supervisely has them.
-LISTED = {
-    "Dataset", "OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1", "PPHumanSeg14K",
-}  # fmt: skip
-LAYOUTS = {"Cityscapes": "cityscapes", **dict.fromkeys(LISTED, "mini_supervisely")}
-# Those that look for folders that no layout has.
-UNREAD = {"ADE20K", "PascalVOC", "PascalContext", "CocoStuff", "PSSLDataset", "EG1800", "SUPERVISELY"}
+# Data sets of PaddleSeg that look for folders; no layout has those of some.
+FOLDERS = {"ADE20K", "PascalVOC", "PascalContext", "CocoStuff", "PSSLDataset", "EG1800", "SUPERVISELY"}
+UNREAD = FOLDERS - layouts.BY_TYPE.keys()
+FOUND = [kind for kind, layout in layouts.BY_TYPE.items() if isinstance(layout.pairs, layouts.Folders)]
 # Options of PaddleSeg's train.py that it does not read from a configuration, and what to write for each.
 OPTIONS = {
     "precision": "train.precisions in the run's configuration",
@@ -190,20 +187,20 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
             yield f"{section}.type: {kind!r} is refused; allowed: the name of a data set of PaddleSeg's"
         elif kind in UNREAD:
             yield (
-                f"{section}.type: {kind} is refused: data sets are laid out here as Cityscapes, or by lists of files; "
-                "allowed: Dataset, with num_classes, train_path and val_path; docs/own-model.md says how"
+                f"{section}.type: {kind} is refused: data sets are laid out here as {', '.join(FOUND)}, or by lists of "
+                "files; allowed: Dataset, with num_classes, train_path and val_path; docs/own-model.md says how"
             )
-        elif run.layout and LAYOUTS.get(kind, run.layout) != run.layout:
+        elif run.layout and kind in layouts.BY_TYPE and layouts.BY_TYPE[kind].name != run.layout:
             yield (
-                f"{section}.type: {kind} is refused: it reads the layout {LAYOUTS[kind]}, and the data set of this "
-                f"model has the layout {run.layout}"
+                f"{section}.type: {kind} is refused: it reads the layout {layouts.BY_TYPE[kind].name}, and the data "
+                f"set of this model has the layout {run.layout}"
             )
     if kinds[0] != kinds[1] and all(isinstance(kind, str) and kind not in UNREAD for kind in kinds):
         yield f"val_dataset.type: {kinds[1]!r} is refused; allowed: {kinds[0]!r}, as train_dataset has it"
     for section, split in zip(DATASETS, ("train", "val"), strict=True):
         own = content[section]
         mode = own.get("mode", "train" if split == "train" else None)
-        if own.get("type") in LAYOUTS and str(mode).lower() != split:
+        if own.get("type") in layouts.BY_TYPE and str(mode).lower() != split:
             yield f"{section}.mode: {mode!r} is refused: this is the split {split}; allowed: {split}"
         if own.get("separator", " ") != " ":
             yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines, stages
+from segcert import engines, layouts, stages
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
@@ -135,11 +135,12 @@ def _reread(value: Any) -> Any:
 
 
 def whole_schema() -> dict[str, Any]:
-    """The schema of a configuration, with the engines that there are: in its file they stand for editors."""
+    """The schema of a configuration, with the engines and layouts that there are: in its file they are for editors."""
     read: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
     for device in (engines.CPU, engines.GPU):
         entry = read["$defs"]["infer"]["properties"][device]["items"]["properties"]
         entry["engine"]["enum"] = engines.on(device)
+    read["$defs"]["dataset"]["properties"]["layout"]["enum"] = list(layouts.BY_NAME)
     return read
 
 

@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from paddleseg.datasets import Cityscapes
-
 from segcert.data import classes, layouts
 from segcert.data.images import read_label
 from segcert.errors import StageError
+from segcert.layouts import BY_TYPE, Folders
 
 
 def hold(datasets: Mapping[str, Any], folder: str, told: Collection[str]) -> list[str]:
@@ -62,8 +61,8 @@ class ReadingLabels:
 def _require_listed(dataset: Any, manifest: Mapping[str, Any], split: str, folder: str) -> list[str]:
     """Raise StageError where a data set of PaddleSeg's holds other pairs than are listed.
 
-    Its `Cityscapes` pairs by sorted order, which is not that of names where one name is the beginning of another: it
-    is given the pairs of the names, and that is told.
+    Those that look for folders pair by sorted order, which is not that of names where one name is the beginning of
+    another: they are given the pairs of the names, and that is told.
     """
 
     def path(name: str) -> str:
@@ -77,7 +76,7 @@ def _require_listed(dataset: Any, manifest: Mapping[str, Any], split: str, folde
     label_of = dict(listed)
     swapped = [(image, label) for image, label in held if label != label_of.get(image)]
     same_images = Counter(image for image, _ in held) == Counter(image for image, _ in listed)
-    if isinstance(dataset, Cityscapes) and same_images:
+    if kind in BY_TYPE and isinstance(BY_TYPE[kind].pairs, Folders) and same_images:
         dataset.file_list = [[image, label_of[image]] for image, _ in held]
         return [
             f"{split}: PaddleSeg's {kind} would give {len(swapped)} of {len(held)} images the label of another, "

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 
 from segcert.data import layouts
 from segcert.errors import ConfigError, StageError
+from segcert.layouts import BY_TYPE, by_name
 
 # Set by the workflow: JSON of data set -> model -> its configuration. In the environment, because a data set is what
 # it is whatever models work on it: another model is no reason to unpack it again.
 MODELS = "SEGCERT_DATASET_MODELS"
 MOST = 256  # label maps are kept in 8 bits
-# PaddleSeg's data sets of each type: classes and what is ignored, where the configuration does not say.
-FIXED = {"Cityscapes": (19, 255)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def faults(
         return
     held = Held.of(counts, classes)
     # Cityscapes hides the truth of its test images behind labels that hold nothing: they are taken for none.
-    needed = split in layouts.LABELLED or (held.labels and manifest["layout"] != "cityscapes")
+    needed = split in layouts.LABELLED or (held.labels and not by_name(manifest["layout"]).blank_tests)
     if needed and not held.counted:
         yield (
             f"{split}: none of the {held.pixels} pixels of its {held.labels} labels is counted: all are "
@@ -148,10 +147,11 @@ def of_config(path: Path) -> dict[str, Classes]:
 
 
 def _of_section(section: Mapping[str, Any]) -> Classes:
-    if section["type"] in FIXED:
-        return Classes(*FIXED[section["type"]])
-    if section["type"] != "Dataset":
-        raise KeyError(section["type"])
+    kind = section["type"]
+    if fixed := BY_TYPE[kind].types[kind]:
+        return Classes(*fixed)
+    if kind != "Dataset":  # the others have classes of their own, which only PaddleSeg knows
+        raise KeyError(kind)
     return Classes(int(section["num_classes"]), int(section.get("ignore_index", 255)))
 
 

@@ -13,25 +13,25 @@ from pathlib import Path
 
 from segcert.data import archives, layouts
 from segcert.errors import StageError
-
-CITYSCAPES = ("leftImg8bit/*/*/*_leftImg8bit.png", "gtFine/*/*/*_gtFine_labelTrainIds.png")
+from segcert.layouts import Folders, Lists, by_name
 
 
 def to_tar(folder: Path, layout: str, lists: Mapping[str, str], destination: Path) -> int:
     """Write the data set into a plain tar; the number of files.
 
     Args:
-        layout: mini_supervisely | cityscapes.
-        lists: mini_supervisely: list files by split, relative to the folder, where they are not `<split>.txt`.
+        layout: the name of one.
+        lists: of a layout by lists: the list files by split, relative to the folder, where they are not called so.
 
     Raises:
         StageError: the folder, a list or a listed file is missing, or a name climbs out.
     """
+    form = by_name(layout).pairs
     if not folder.is_dir():
         raise StageError(f"{folder}: there is no such folder; correct `path` in the configuration")
     count = 0
     with tarfile.open(destination, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, content in _contents(folder, layout, lists):
+        for name, content in _contents(folder, form, lists):
             if isinstance(content, bytes):
                 archives.add_file(tar, name, len(content), io.BytesIO(content))
             else:
@@ -43,17 +43,18 @@ def to_tar(folder: Path, layout: str, lists: Mapping[str, str], destination: Pat
     return count
 
 
-def _contents(folder: Path, layout: str, lists: Mapping[str, str]) -> Iterator[tuple[str, Path | bytes]]:
+def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> Iterator[tuple[str, Path | bytes]]:
     """Name in the tar, and the file or the text that goes there."""
-    if layout == "cityscapes":
-        for pattern in CITYSCAPES:
-            for path in sorted(folder.glob(pattern)):
+    if isinstance(form, Folders):
+        for pattern in (form.images, form.labels):
+            for path in sorted(folder.glob(pattern.format(split="*"))):
                 name = path.relative_to(folder).as_posix()
                 if not any(part.startswith(".") for part in Path(name).parts):  # what a Mac puts beside the files
                     yield name, _inside(folder, name)
         return
-    found = {split: listed for split in layouts.SPLITS if (listed := _list(folder, split, lists))}
-    yield from _list_files(folder, found, lists)
+    names = {split: form.name.format(split=split) for split in layouts.SPLITS}
+    found = {split: listed for split in layouts.SPLITS if (listed := _list(folder, split, names, lists))}
+    yield from _list_files(folder, found, names, lists)
     seen: set[str] = set()
     for split, listed in found.items():
         name = listed.relative_to(folder.resolve()).as_posix()
@@ -68,21 +69,21 @@ def _contents(folder: Path, layout: str, lists: Mapping[str, str]) -> Iterator[t
                 yield packed, inside
 
 
-def _list(folder: Path, split: str, lists: Mapping[str, str]) -> Path | None:
+def _list(folder: Path, split: str, names: Mapping[str, str], lists: Mapping[str, str]) -> Path | None:
     """The list of a split; None where the split may be left out and is."""
-    name = lists.get(split, f"{split}.txt")
+    name = lists.get(split, names[split])
     if split == "test" and split not in lists and not (folder / name).is_file():
         return None
     return _inside(folder, name)
 
 
 def _list_files(
-    folder: Path, found: Mapping[str, Path], lists: Mapping[str, str]
+    folder: Path, found: Mapping[str, Path], names: Mapping[str, str], lists: Mapping[str, str]
 ) -> Iterator[tuple[str, Path | bytes]]:
     """Each list under the name of its split, and under its own as well: there a model's configuration looks for it."""
     written: dict[str, Path] = {}
     for split, path in found.items():
-        for name in dict.fromkeys((f"{split}.txt", Path(lists.get(split, f"{split}.txt")).name)):
+        for name in dict.fromkeys((names[split], Path(lists.get(split, names[split])).name)):
             other = written.setdefault(name, path)
             if other != path:
                 raise StageError(f"{folder}: two lists are called {name}; give them names of their own")

@@ -1,15 +1,16 @@
-"""The two folder layouts of data sets, read into one form: pairs of image and label by split.
+"""Data sets of every layout, read into one form: pairs of image and label by split.
 
-mini_supervisely: `train.txt`, `val.txt`, `test.txt` with `Images/a.jpg Annotations/a.png` a line
-(test.txt may leave the label out). Cityscapes: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
-`gtFine/<split>/<city>/*_gtFine_labelTrainIds.png`. PaddleSeg reads the same lists and folders once more in its
-own data sets: what it would read otherwise than is written here is refused, and no list is read by two rules.
+By lists: `train.txt`, `val.txt`, `test.txt` with `Images/a.jpg Annotations/a.png` a line (test.txt may leave the label
+out). By folders: images and labels whose names fit two patterns and agree. `segcert/layouts.py` says which, and with
+what names. PaddleSeg reads the same lists and folders once more in its own data sets: what it would read otherwise
+than is written here is refused, and no list is read by two rules.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,14 +18,13 @@ from typing import Any
 
 from segcert.data.archives import checked_name
 from segcert.errors import StageError
+from segcert.layouts import Folders, Lists, by_name
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # the splits whose images need labels
 Pair = tuple[str, str | None]
 Pairs = list[Pair]
-MARKERS = {"mini_supervisely": "train.txt", "cityscapes": "leftImg8bit"}
 DEEPEST = 3  # folders that an archive may wrap around the data
-IMAGE, LABEL = "_leftImg8bit.png", "_gtFine_labelTrainIds.png"
 SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", "\xa0": "a no-break space (U+00A0)",
               "\u3000": "an ideographic space (U+3000)"}  # fmt: skip
 
@@ -37,7 +37,7 @@ def find_root(folder: Path, layout: str) -> Path:
     Raises:
         StageError: none has the layout, or more than one.
     """
-    marker = MARKERS[layout]
+    marker = by_name(layout).marker
     level = [folder]
     for _ in range(DEEPEST + 1):
         found = [root for root in level if (root / marker).exists()]
@@ -71,7 +71,8 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
     found: dict[str, Pairs] = {}
     faults: list[str] = []
     for split in SPLITS:
-        pairs, wrong = (_listed if layout == "mini_supervisely" else _paired)(root, split)
+        form = by_name(layout).pairs
+        pairs, wrong = _listed(root, split, form) if isinstance(form, Lists) else _paired(root, split, form)
         found[split] = list(pairs.values())
         faults += wrong
         for index, pair in pairs.items():
@@ -89,7 +90,8 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
 
 def place(layout: str, split: str, index: int) -> str:
     """Where a pair of a split stands, for a message."""
-    return f"{split}.txt line {index + 1}" if layout == "mini_supervisely" else split
+    form = by_name(layout).pairs
+    return f"{form.name.format(split=split)} line {index + 1}" if isinstance(form, Lists) else split
 
 
 def _absent(root: Path, pair: Pair) -> Iterator[str]:
@@ -182,9 +184,9 @@ def manifest(folder: Path | str) -> dict[str, Any]:
 # -- lists ------------------------------------------------------------------------------------
 
 
-def _listed(root: Path, split: str) -> tuple[dict[int, Pair], list[str]]:
+def _listed(root: Path, split: str, form: Lists) -> tuple[dict[int, Pair], list[str]]:
     """The pairs by their place, and what is wrong; the same for `_paired`."""
-    listing = root / f"{split}.txt"
+    listing = root / form.name.format(split=split)
     if not listing.is_file():
         return {}, [] if split == "test" else [f"{listing.name} is missing"]
     return read_list(listing.read_bytes(), listing.name, labelled=split in LABELLED)
@@ -240,30 +242,39 @@ def _unread(line: str, words: list[str]) -> str:
 # -- folders ----------------------------------------------------------------------------------
 
 
-def _paired(root: Path, split: str) -> tuple[dict[int, Pair], list[str]]:
+def _paired(root: Path, split: str, form: Folders) -> tuple[dict[int, Pair], list[str]]:
     pairs: Pairs = []
     faults: list[str] = []
-    images = _found(root / "leftImg8bit" / split, IMAGE)
-    labels = _found(root / "gtFine" / split, LABEL)
+    images, labels = (_found(root, pattern.format(split=split)) for pattern in (form.images, form.labels))
     for key, image in images.items():
         label = labels.pop(key, None)
         if label is None and split in LABELLED:
-            expected = root / "gtFine" / split / key[0] / f"{key[1]}{LABEL}"
-            faults.append(f"{split}: {image.name} has no label {expected.relative_to(root).as_posix()}")
-        pairs.append((image.relative_to(root).as_posix(), label.relative_to(root).as_posix() if label else None))
+            expected = _filled(form.labels.format(split=split), key)
+            faults.append(f"{split}: {PurePosixPath(image).name} has no label {expected}")
+        pairs.append((image, label))
     if split in LABELLED:
         # PaddleSeg pairs by sorted order: from there on each image would have the label of another.
         faults += (
-            f"{split}: {label.relative_to(root).as_posix()} has no image leftImg8bit/{split}/{city}/{stem}{IMAGE}"
-            for (city, stem), label in labels.items()
+            f"{split}: {label} has no image {_filled(form.images.format(split=split), key)}"
+            for key, label in labels.items()
         )
     return dict(enumerate(pairs)), faults
 
 
-def _found(folder: Path, suffix: str) -> dict[tuple[str, str], Path]:
-    """(city, name without the suffix) -> file, in order."""
-    return {
-        (path.parent.name, path.name.removesuffix(suffix)): path
-        for path in sorted(folder.glob(f"*/*{suffix}"))
-        if not (_is_junk(path) or _is_junk(path.parent))
-    }
+def _found(root: Path, pattern: str) -> dict[tuple[str, ...], str]:
+    """What the stars of a pattern stand for -> file, from the root, in order."""
+    form = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
+    fixed = pattern.partition("*")[0].count("/")  # folders whose names the pattern says
+    found: dict[tuple[str, ...], str] = {}
+    for path in sorted(root.glob(pattern)):
+        relative = path.relative_to(root)
+        name = relative.as_posix()
+        if (fits := form.fullmatch(name)) and not any(_is_junk(Path(part)) for part in relative.parts[fixed:]):
+            found[fits.groups()] = name
+    return found
+
+
+def _filled(pattern: str, key: tuple[str, ...]) -> str:
+    """A pattern with something in the place of each of its stars."""
+    first, *others = pattern.split("*")
+    return first + "".join(part + other for part, other in zip(key, others, strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcert.data.archives import add_file
+from segcert.errors import StageError
 
 # Cityscapes train ids that the street scenes hold, with the colour (BGR) each is painted in.
 STREET_COLOURS = {
@@ -32,6 +33,7 @@ STREET_COLOURS = {
 }
 IGNORED = 255
 Picture = NDArray[np.uint8]
+Size = tuple[int, int] | None  # [width, height], where somebody says it
 
 
 def write_tar(
@@ -41,12 +43,14 @@ def write_tar(
 
     Args:
         destination: the tar to write.
-        layout: mini_supervisely | cityscapes.
+        layout: the name of one.
         images: number of images by split.
         seed: of everything random in it.
         size: [width, height] of the street scenes; photographs of people vary from 600 to 1200.
     """
-    make = _people(images, seed) if layout == "mini_supervisely" else _streets(images, seed, size or (512, 256))
+    if layout not in MAKERS:
+        raise StageError(f"layout {layout}: nothing generates it; generated can be: {', '.join(MAKERS)}")
+    make = MAKERS[layout](images, seed, size)
     with tarfile.open(destination, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in make:
             add_file(tar, name, len(content), io.BytesIO(content))
@@ -61,7 +65,7 @@ def _encode(suffix: str, image: Picture, *options: int) -> bytes:
 # -- people -----------------------------------------------------------------------------------
 
 
-def _people(images: Mapping[str, int], seed: int) -> Iterator[tuple[str, bytes]]:
+def _people(images: Mapping[str, int], seed: int, _size: Size) -> Iterator[tuple[str, bytes]]:
     number = 0
     for split in ("train", "val", "test"):
         lines = []
@@ -136,12 +140,12 @@ def _draw_person(rng: np.random.Generator, photo: Picture, label: Picture) -> No
 # -- streets ----------------------------------------------------------------------------------
 
 
-def _streets(images: Mapping[str, int], seed: int, size: tuple[int, int]) -> Iterator[tuple[str, bytes]]:
+def _streets(images: Mapping[str, int], seed: int, size: Size) -> Iterator[tuple[str, bytes]]:
     number = 0
     for split in ("train", "val", "test"):
         for _ in range(images[split]):
             stem = f"{split}town_{number:06d}_000019"
-            photo, label = street(np.random.default_rng([seed, number]), size)
+            photo, label = street(np.random.default_rng([seed, number]), size or (512, 256))
             yield (
                 f"leftImg8bit/{split}/{split}town/{stem}_leftImg8bit.png",
                 _encode(".png", photo, cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -201,3 +205,10 @@ def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Pi
     photo = palette[label] * light + rng.normal(0, 8, (height, width, 1))
     label[int(height * 0.97) :] = IGNORED  # the bonnet of the car that carries the camera
     return np.clip(photo, 0, 255).astype(np.uint8), label
+
+
+# By the name of a layout: its generator, called with the number of images by split, the seed, and the size if any.
+MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, bytes]]]] = {
+    "mini_supervisely": _people,
+    "cityscapes": _streets,
+}

@@ -8,7 +8,6 @@ Jinja's escaping, and the page's own security policy lets no other script run th
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -84,9 +83,7 @@ def words() -> Words:
 
 def load(path: Path) -> Conclusions:
     """The conclusions of a conclusions.json."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    fields = {field.name for field in dataclasses.fields(Conclusions)}
-    return Conclusions(**{key: value for key, value in found.items() if key in fields})
+    return Conclusions.of_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def write(conclusions_json: Path, run_config: Path, page: Path) -> int:

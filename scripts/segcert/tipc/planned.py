@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import modelconfig, modelkeys, transforms
+from segcert import layouts, modelconfig, modelkeys, transforms
 from segcert.paths import ROOT
 from segcert.sections import per_model
 from segcert.tipc.draft import Model, slug
 from segcert.tipc.params import Command, Released
 
-LAYOUTS = {"Cityscapes": "cityscapes", "Dataset": "mini_supervisely"}
+LAYOUTS = {layout.params_type: layout for layout in reversed(layouts.ALL)}
 LISTS = {"train": "train_path", "val": "val_path", "test": "test_path"}
 
 
@@ -167,8 +167,8 @@ def _data(
         model.note("norm_trainer", f"{root} of {file}: mode {effective['mode']} works on generated data")
         return None
     if (folder / root).is_dir():
-        entry: dict[str, Any] = {"layout": layout, "source": "folder", "path": _shown(folder / root).as_posix()}
-        if layout == "mini_supervisely":
+        entry: dict[str, Any] = {"layout": layout.name, "source": "folder", "path": _shown(folder / root).as_posix()}
+        if isinstance(layout.pairs, layouts.Lists):
             lists, reason = _lists(train, val, folder, root)
             if reason:
                 return f"{reason} {where}"
@@ -184,11 +184,14 @@ def _data(
     return f"dataset_root {root} is not there, and no data set of the configuration stands for it {where}"
 
 
-def _part(own: str | None, layout: str, root: str, effective: Mapping[str, Any]) -> str | None:
-    """The key of `data` that stands for a data set: the known model's, or the one called as the folder."""
-    for part in (own, Path(root).name, layout if layout == "cityscapes" else None):
+def _part(own: str | None, layout: layouts.Layout, root: str, effective: Mapping[str, Any]) -> str | None:
+    """The key of `data` that stands for a data set: the known model's, or the one called as the folder.
+
+    Or, where the type fixes the classes and so says which data set it is, the one called as the layout.
+    """
+    for part in (own, Path(root).name, layout.name if layout.types[layout.params_type] else None):
         dataset = effective["datasets"].get(effective["data"].get(part, "")) if part else None
-        if dataset and dataset["layout"] == layout:
+        if dataset and dataset["layout"] == layout.name:
             return part
     return None
 
