@@ -1,10 +1,11 @@
 """Write the pages of the documentation that are made from the code: `make docs`.
 
-    python docs/generate.py            write them
-    python docs/generate.py --check    exit code 1 where one is not up to date, naming it
+    python docs/generate.py [PAGE...]    write them, or some
+    python docs/generate.py --check      exit code 1 where one is not up to date, naming it
 
 docs/reference/config.md from the schema and the comments of config/config.yaml, statuses.md from
-statuses.py, commands.md from the scripts' --help, and in docs/architecture.md the graph of the rules.
+statuses.py, commands.md from the scripts' --help, in docs/architecture.md the graph of the rules; and what
+engines.py says: in docs/matrix.md what is offered, in the schema the engines, for editors that read it.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import sections, settings, statuses  # noqa: E402
+from segcert import engines, layouts, sections, settings, statuses  # noqa: E402
 
 CONFIG = ROOT / "config" / "config.yaml"
+SCHEMA = "config/schema/config.schema.json"
 MADE = "<!-- Made by docs/generate.py (`make docs`): edit {source} instead. -->\n\n"
 # Sections whose keys are names of the user's choice: the keys of an entry are told instead.
 TABLES = {
@@ -36,6 +38,10 @@ NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 # What the graph of rules is drawn from: together these modes need every rule that makes something.
 GRAPHS = ("lite_train_lite_infer", "whole_infer")
 GRAPH = re.compile(r"(?<=<!-- rulegraph -->\n).*?(?=<!-- /rulegraph -->)", re.S)
+OFFERED = re.compile(r"(?<=<!-- offered -->\n).*?(?=<!-- /offered -->)", re.S)
+# In the schema, the engines of an entry of infer.cpu or infer.gpu.
+ENGINES = re.compile(r'("(cpu|gpu)": \{\s+"type": "array",.*?"engine": \{"enum": )\[[^\]]*\]', re.S)
+LAYOUTS = re.compile(r'(?<="layout": \{"enum": )\[[^\]]*\]')
 
 
 # -- config.md --------------------------------------------------------------------------------
@@ -128,7 +134,7 @@ def prose(lines: list[str]) -> str:
 def config_page() -> str:
     text = CONFIG.read_text(encoding="utf-8")
     shipped = yaml.safe_load(text)
-    schema = json.loads(settings.SCHEMA.read_text(encoding="utf-8"))
+    schema = settings.whole_schema()
     definitions = schema["$defs"]
     said = comments(text)
     head = comment_above(text.splitlines(), text.splitlines().index(""))
@@ -184,7 +190,7 @@ def section_text(text: str, name: str) -> str:
     return "".join(lines[start:end])
 
 
-# -- statuses.md, commands.md, the graph ------------------------------------------------------
+# -- statuses.md, commands.md, the engines, the graph ----------------------------------------
 
 
 def statuses_page() -> str:
@@ -204,6 +210,21 @@ def statuses_page() -> str:
         f"Statuses of cells that were really exercised: {', '.join(exercised)}.\n"
     )
     return "".join(page)
+
+
+def offered() -> str:
+    lines = ["| device | engine | precisions |\n", "| --- | --- | --- |\n"]
+    for device in (engines.CPU, engines.GPU):
+        for name in engines.on(device):
+            precisions = ", ".join(engines.by_name(name).offers[device])
+            lines.append(f"| {device.upper()} | {name} | {precisions} |\n")
+    return "".join(lines)
+
+
+def schema_text() -> str:
+    """The schema as it stands in its file, with the engines and layouts that there are."""
+    text = ENGINES.sub(lambda found: found[1] + json.dumps(engines.on(found[2])), read(SCHEMA))
+    return LAYOUTS.sub(json.dumps(list(layouts.BY_NAME)), text)
 
 
 def commands_page() -> str:
@@ -256,22 +277,31 @@ def read(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-def pages() -> dict[str, str]:
-    """Path -> text of every page that is made here, in whole or in part."""
-    architecture = "docs/architecture.md"
-    return {
-        "docs/reference/config.md": config_page(),
-        "docs/reference/statuses.md": statuses_page(),
-        "docs/reference/commands.md": commands_page(),
-        architecture: GRAPH.sub(lambda _: graph(), read(architecture)),
-    }
+def inside(path: str, place: re.Pattern[str], made: Callable[[], str]) -> str:
+    """A page with what is made put in its place."""
+    return place.sub(lambda _: made(), read(path))
+
+
+# Path -> what makes the text of a page that is made here, in whole or in part.
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/config.md": config_page,
+    "docs/reference/statuses.md": statuses_page,
+    "docs/reference/commands.md": commands_page,
+    "docs/architecture.md": lambda: inside("docs/architecture.md", GRAPH, graph),
+    "docs/matrix.md": lambda: inside("docs/matrix.md", OFFERED, offered),
+    SCHEMA: schema_text,
+}
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--check", action="store_true", help="write nothing; say what is not up to date")
+    options.add_argument("pages", nargs="*", metavar="PAGE", help=f"of {', '.join(PAGES)}; none: all")
     args = options.parse_args()
-    old = {path: text for path, text in pages().items() if not (ROOT / path).is_file() or read(path) != text}
+    if unknown := set(args.pages) - PAGES.keys():
+        options.error(f"no such page: {', '.join(sorted(unknown))}")
+    made = {path: PAGES[path]() for path in args.pages or PAGES}
+    old = {path: text for path, text in made.items() if not (ROOT / path).is_file() or read(path) != text}
     for path, text in old.items():
         if not args.check:
             (ROOT / path).write_text(text, encoding="utf-8")

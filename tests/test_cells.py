@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 import pytest
+import ways
 import yaml
 
 from segcert import cells, conclusions, machine, sections, settings
@@ -57,10 +58,10 @@ def test_seed_matrix_on_gpus(table):
 
 def test_smoke_matrix_without_a_gpu(table):
     smoke = table(CPU, mode="smoke")
-    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 48}
+    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 8 * len(ways.CPU)}
     left_out = [cell for cell in smoke.cells if not cell.planned]
     assert {cell.status for cell in left_out} == {"unverified"}
-    assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 32}
+    assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 8 * len(ways.GPU)}
     assert all("GPU" in cell.reason for cell in left_out)
 
 
@@ -113,9 +114,7 @@ def test_threads_need_so_many_cores(table):
     on_cpu = [cell for cell in few if cell.requested["device"] == "cpu"]
     assert {cell.requested["threads"] for cell in on_cpu if cell.planned} == {1}
     told = {cell.requested["engine"]: cell.reason for cell in on_cpu if cell.requested["threads"] == 2}
-    assert told == dict.fromkeys(
-        ("native", "onednn", "onnxruntime", "openvino"), "needs 2 CPU cores; a job may use 1 here"
-    )
+    assert told == {engine: "needs 2 CPU cores; a job may use 1 here" for engine, _ in ways.CPU}
     unknown = table(Hardware(0, "auto", bf16=True), **overrides).planned("infer")
     assert {cell.requested["threads"] for cell in unknown} == {1, 2}
 
@@ -187,6 +186,29 @@ def test_tipc_file_names():
         cells.infer_name("cpu", "openvino", "fp32", 2, 1)
         == "python_infer_cpu_openvino_threads_2_precision_fp32_batchsize_1"
     )
+
+
+def test_a_cell_follows_from_the_software_that_computes_it(table):
+    paddle = {"paddle", "paddle_commit", "cuda", "cudnn", "paddleseg", "numpy", "opencv"}
+    runs_on = {
+        "train": paddle,
+        "eval": paddle,
+        "export": paddle | {"paddle2onnx"},
+        "native": paddle,
+        "onednn": paddle,
+        "tensorrt": paddle,
+        "onnxruntime": {"onnxruntime", "numpy", "opencv"},
+        "openvino": {"openvino", "numpy", "opencv"},
+    }
+    card = {"gpu", "driver"}
+    all_of_it = Hardware(8, "gpu", software=dict.fromkeys(set().union(card, *runs_on.values()), "1"))
+    seen = set()
+    for cell in table(all_of_it).planned("train", "eval", "export", "infer"):
+        what = cell.requested.get("engine", cell.stage)
+        if what in runs_on:
+            assert set(cell.software) == runs_on[what] | (card if cell.requested["device"] == "gpu" else set()), what
+            seen.add(what)
+    assert seen == runs_on.keys()
 
 
 def test_known_failures_reach_the_cells_they_match(table):

@@ -9,10 +9,11 @@ import sys
 import tomllib
 
 import pytest
+import ways
 import yaml
 from conftest import ROOT, copy_project
 
-from segcert import conclusions, layouts, machine, record, statuses
+from segcert import conclusions, layouts, record, statuses
 from segcert import stages as stage_table
 
 PAGES = sorted(
@@ -81,8 +82,8 @@ def test_the_tutorials_commands_run_and_say_what_it_says(walked):
     red = said(walked, "broken.zip")
     assert "exit code 1" in red and "blocked" in red and "red" in red
     found = json.loads((folder / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
-    # training, evaluation, export, and four engines; two of them also in bfloat16 where the CPU has it
-    assert found["red"] is False and found["counts"]["passed"] == 3 + 4 + 2 * machine.cpu_has_bf16()
+    # training, evaluation, export, and the ways of inference
+    assert found["red"] is False and found["counts"]["passed"] == 3 + len(ways.HERE)
 
 
 def test_every_stage_is_told_of_with_what_it_must_prove():
@@ -193,6 +194,21 @@ def test_the_order_of_statuses_in_a_comparison_is_as_told():
         for badness in sorted({status.badness for status in compared})
     ]
     assert f": {' < '.join(groups)} |" in TEXTS["docs/compare.md"]
+
+
+def test_pages_that_count_the_ways_of_inference_count_right():
+    named = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    numbers = "零一两三四五六七八九十"
+    low = {engine for engine, precision in ways.CPU if precision == "bf16"}
+    counts = [len(ways.CPU), len({engine for engine, _ in ways.CPU}), len(low)]
+    assert len(ways.CPU) == counts[1] + counts[2], "another precision: then these sentences say too little"
+    for page in ("docs/tutorial.md", "docs/own-model.md"):
+        said = "{} ways on the CPU ({} engines, {} of them also in bfloat16".format(*(named[n] for n in counts))
+        assert said in " ".join(TEXTS[page].split()), page
+    assert (
+        "{}种方式（{}种引擎，其中{}种还用 bfloat16".format(*(numbers[n] for n in counts))
+        in TEXTS["docs/tutorial.zh.md"]
+    )
 
 
 # -- versions ---------------------------------------------------------------------------------

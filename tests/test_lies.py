@@ -16,6 +16,7 @@ from conftest import ROOT
 from segcert import cells, certificates, conclusions, engines, proof, record
 from segcert.compute import dtypes, inference, metrics, training
 from segcert.compute.engines import library, onednn_trace, paddle_inference
+from segcert.concluded import Concluded
 from segcert.data import images
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
@@ -257,11 +258,11 @@ OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
     assert found["metrics"]["classes_reference"] == 1 == found["metrics"]["constant_agreement"]
     gate = found["metrics"]["gates"][0]
     assert gate["weak"] is True and "the reference holds one class only, so this says little" in gate["sentence"]
-    assert conclusions.is_weak(found)
+    assert Concluded(found).weak
     honest = stages.infer(exported, dataset, "strong", "--engine", "onnxruntime")
     assert honest.returncode == 0, honest.stderr
     assert record.read(exported / "strong.json")["metrics"]["classes_reference"] == 2
-    assert not conclusions.is_weak(record.read(exported / "strong.json"))
+    assert not Concluded(record.read(exported / "strong.json")).weak
     caught = stages.infer(exported, dataset, "caught", "--engine", "onnxruntime", script_name=zeros)
     assert caught.returncode == 1 and planted(exported, "caught")["status"] == "accuracy-failed"
 
@@ -546,6 +547,8 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
     found = record.read(exported / "filled.json")["metrics"]
     assert found["images"] == len(list((exported / "filled").iterdir())) == 2
     assert 0.5 < found["constant_agreement"] <= 1 and found["input_shape"][0] == 4
+    # as the helper asks: one to two untimed batches, four timed ones
+    assert found["warmup_batches"] in (1, 2) and found["inference_ms"]["count"] == 4
 
 
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from segcert import cells, modelconfig, sections, settings
+from segcert import cells, conclusions, modelconfig, sections, settings
 from segcert.data import archives, folders, layouts
 from segcert.errors import ConfigError, StageError
 from segcert.machine import Hardware
@@ -564,6 +564,21 @@ def test_what_is_not_done_is_a_skipped_cell_with_its_reason(tmp_path, resolve, c
         cell = skipped(resolved, hardware)[name]
         assert words in cell.reason and cell.reason.endswith(f"(train_infer_python.txt:{line})")
         assert all(c.planned for c in table_of(resolved, hardware).planned())
+
+
+def test_what_is_not_done_is_called_what_the_file_calls_it(tmp_path, resolve):
+    """In the place of a precision, which it has none of."""
+    changes = {**QAT, "inference": "Matting/deploy/python/infer.py"}
+    cells_of = skipped(resolve(tipc_files.write(tmp_path / "train_infer_python.txt", **changes)))
+    asked = {name: cells_of[name].requested for name in ("single_pact_train", "inference")}
+    assert asked == {
+        "single_pact_train": {"device": "cpu", "devices": 1, "what": "trainer pact_train"},
+        "inference": {
+            "device": "cpu", "devices": 1, "engine": "native", "threads": 1, "batch_size": 1, "what": "inference",
+        },
+    }  # fmt: skip
+    assert conclusions.precision_label(asked["single_pact_train"]) == "trainer pact_train"
+    assert conclusions.title({"stage": "infer", "requested": asked["inference"]}) == "native inference · 1T"
 
 
 def test_to_static_is_a_trainer_of_the_tail(tmp_path, resolve):

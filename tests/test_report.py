@@ -123,7 +123,9 @@ def test_a_tick_on_weak_evidence_is_marked_wherever_it_is_shown(tmp_path):
 def test_a_training_is_no_better_than_its_evaluation_and_leads_to_it(tmp_path):
     conclusions = pages.every_status(tmp_path)
     (evaluated,) = conclusions.select(stage="eval")
-    evaluated |= {"status": "failed", "reason": "no such image"}
+    failed = {"status": "failed", "reason": "no such image"}
+    cells = [{**cell, **failed} if cell is evaluated else cell for cell in conclusions.cells]
+    conclusions = Conclusions("smoke", cells)
     text = rendered(tmp_path, conclusions)
     anchor = page.anchors_of(conclusions.cells)[evaluated["record"]]
     assert f'<a class="chip s-failed" href="#{anchor}" title="failed: no such image">' in text
@@ -179,13 +181,13 @@ def test_latency_is_drawn_with_the_interval_of_its_median(tmp_path):
         pages.of_engine(tmp_path, "m", "unverified", device="gpu"),
         pages.of_engine(tmp_path, "m", "failed", threads=4),
     ]
-    points = plots.latency_points(cells)
+    points = plots.latency_points(pages.views(cells))
     assert [point["threads"] for point in points] == [1, 2]
     one, two = plots.latency(points)["data"]
     assert (one["x"], one["error_x"]["arrayminus"], one["error_x"]["array"]) == ([4.5], [0.5], [1.5])
     assert one["y"][0].strip().endswith(TICK) and two["y"][0].strip().endswith(statuses.ACCURACY_FAILED.symbol)
     on_gpu = pages.of_engine(tmp_path, "m", "passed", device="gpu", threads=None)
-    drawn = plots.latency(plots.latency_points([on_gpu, *cells]))["data"]
+    drawn = plots.latency(plots.latency_points(pages.views([on_gpu, *cells])))["data"]
     assert [trace["name"] for trace in drawn] == [one["name"], two["name"], "GPU"], "last, whatever comes first"
 
 
@@ -197,12 +199,13 @@ def test_amp_and_fp32_curves_differ_in_colour_and_a_foreign_history_is_not_shown
     amp = train("single_amp_O1_float16", precision="amp", level="O1", dtype="float16")
     pages.history(fp32, [3.0, 2.0])
     path = pages.history(amp, [3.1, float("nan")])
-    curves = [(cell, *plots.read_history(cell)) for cell in (amp, fp32)]
+    curves = [(cell, *plots.read_history(cell)) for cell in pages.views([amp, fp32])]
     one, two = plots.loss(curves)["data"]
     assert one["name"]["en"] == "AMP O1 float16, single" and two["name"]["zh"] == "fp32, 单卡"
     assert one["line"]["color"] != two["line"]["color"] and one["marker"]["symbol"] != two["marker"]["symbol"]
     path.write_text("iter,loss\n1,0.1\n")
-    assert plots.read_history(amp) is None and plots.read_history({**fp32, "status": "not-run"}) is None
+    lost, other = pages.views([amp, {**fp32, "status": "not-run"}])
+    assert plots.read_history(lost) is None and plots.read_history(other) is None
 
 
 def test_a_loss_that_is_not_finite_leaves_a_gap(tmp_path):
@@ -315,7 +318,7 @@ def test_mixed_precision_is_no_better_than_its_certificate(tmp_path, verdict):
     assert ("混合精度训练（O1 float16）；" in shown) == (verdict == "passed")
     assert (f"混合精度训练（O1 float16）：{status.zh}；" in shown) == (verdict != "passed")
     chip = f'<a class="chip s-{verdict}" href="#{{}}" title="{verdict}{{}}">'
-    passed = chip.format(page.anchors_of(cells)[cells[0]["record"]], "")
+    passed = chip.format(page.anchors_of(conclusions.cells)[cells[0]["record"]], "")
     text = rendered(tmp_path, conclusions, [certificate])
     assert (passed if verdict == "passed" else chip.format("precision", ": as it came out")) in text
     other = {**certificate, "topology": "multi"}
@@ -427,7 +430,7 @@ def opened(url):
 
 
 def test_predictions_lie_over_the_photo_on_the_worst_image(predicted):
-    strip = pictures.strip(predicted)
+    strip = pictures.strip(pages.views(predicted))
     assert strip.image == "b.jpg" and max(strip.width, strip.height) <= pictures.WIDTH
     assert [tile.what for tile in strip.tiles] == ["photo", "truth", "checkpoint", "engine", "engine"]
     photo, truth, _, native, onednn = strip.tiles
@@ -440,11 +443,11 @@ def test_predictions_lie_over_the_photo_on_the_worst_image(predicted):
 
 def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
     (tmp_path / "data/set/images/b.jpg").unlink()
-    assert pictures.strip(predicted) is None
+    assert pictures.strip(pages.views(predicted)) is None
     (tmp_path / "data/set/manifest.json").unlink()
-    assert pictures.strip(predicted) is None
-    assert pictures.strip([{**cell, "inputs": {}} for cell in predicted]) is None
-    assert pictures.strip([{**cell, "status": "not-run"} for cell in predicted]) is None
+    assert pictures.strip(pages.views(predicted)) is None
+    assert pictures.strip(pages.views([{**cell, "inputs": {}} for cell in predicted])) is None
+    assert pictures.strip(pages.views([{**cell, "status": "not-run"} for cell in predicted])) is None
 
 
 @pytest.mark.parametrize("other", ["none", "of another size"])
@@ -454,7 +457,7 @@ def test_differences_from_a_reference_that_does_not_fit_are_not_drawn(predicted,
         reference.unlink()
     else:
         Image.open(reference).resize((40, 30)).save(reference)
-    strip = pictures.strip(predicted)
+    strip = pictures.strip(pages.views(predicted))
     assert [tile.differences for tile in strip.tiles if tile.what == "engine"] == [None, None]
     assert ("checkpoint" in [tile.what for tile in strip.tiles]) == (other != "none")
 
@@ -463,13 +466,13 @@ def test_label_maps_whose_gate_does_not_hold_are_shown(predicted):
     kept = Path(predicted[1]["record"]).with_suffix("")
     wrong = predicted[1] | {"status": "accuracy-failed", "set_aside": {"predictions": f"{kept}.failed"}}
     kept.rename(f"{kept}.failed")
-    assert pictures.strip([predicted[0], wrong]).tiles[-1].differences is not None
+    assert pictures.strip(pages.views([predicted[0], wrong])).tiles[-1].differences is not None
 
 
 def test_of_what_ran_the_label_maps_are_drawn(predicted, monkeypatch):
     pages.admit(monkeypatch, pages.made_up())
     for status in statuses.ALL:
-        assert bool(pictures.strip([{**predicted[0], "status": status.name}])) == status.exercised
+        assert bool(pictures.strip(pages.views([{**predicted[0], "status": status.name}]))) == status.exercised
 
 
 def test_pictures_stop_where_the_page_has_no_more_room(predicted, tmp_path, monkeypatch):
@@ -543,16 +546,17 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
                 "bf16_inference": [{"cell": "c", "status": "passed"}]}  # fmt: skip
 
     verdicts = [certificate(verdict) for verdict in ("passed", "accuracy-failed", "unverified")]
-    every = pages.every_status(tmp_path)
-    every.cells.append({**pages.cell(tmp_path, "d", "data", "d", "failed"), "model": None, "train_cell": None})
+    cells = [dict(cell) for cell in pages.every_status(tmp_path).cells]
+    cells.append({**pages.cell(tmp_path, "d", "data", "d", "failed"), "model": None, "train_cell": None})
     for train_cell in ("multi_fp32", "released"):
-        every.cells.append(pages.cell(tmp_path, "m", "train", train_cell, "passed", train_cell=train_cell))
-    for name in stages.OF_CELLS:
-        every.cells.append(pages.cell(tmp_path, "m", name, "single_fp32", "passed"))
-    every.cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
-    every.cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
-    every.cells[3] |= {"record_file": every.cells[3]["record"], "set_aside": {"predictions": str(tmp_path)}}
-    Path(every.cells[3]["log"]).write_text("")
+        cells.append(pages.cell(tmp_path, "m", "train", train_cell, "passed", train_cell=train_cell))
+    for name in (name for name in stages.OF_CELLS if name != stages.INFER.name):
+        cells.append(pages.cell(tmp_path, "m", name, "single_fp32", "passed"))
+    cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
+    cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
+    cells[3] |= {"record_file": cells[3]["record"], "set_aside": {"predictions": str(tmp_path)}}
+    Path(cells[3]["log"]).write_text("")
+    every = Conclusions("smoke", cells)
     report.write(every, tmp_path)
     rendered(tmp_path, every, verdicts)
     one = pages.of_engine(tmp_path, "one", "passed")
@@ -644,7 +648,7 @@ def test_summary_says_what_is_green_red_and_open(tmp_path):
         status = statuses.by_name(cell["status"])
         assert status.name in text
         if status.red:
-            assert f"{cell['model']} infer {work.full_title(cell)}" in text and f"log: {cell['log']}" in text
+            assert f"{cell['model']} infer {cell.label('full')}" in text and f"log: {cell['log']}" in text
     assert text.splitlines()[-1] == f"conclusions: {tmp_path / 'conclusions.md'}"
 
 

@@ -107,6 +107,15 @@ def test_the_sections_of_stages_are_in_the_configuration_and_its_schema():
     assert support.SCRIPTS.keys() == support.TAKEN.keys() == support.WITHOUT_EFFECT.keys()
 
 
+def test_weights_that_were_taken_prove_that_and_no_training():
+    asked = {"device": "cpu", "weights": "w"}
+    content = {"stage": "train", "requested": asked, "effective": asked, "metrics": {}}
+    assert proof.unproven(content) == []
+    assert proof.unproven({**content, "effective": {"device": "cpu"}}) == ["weights was not observed"]
+    trained = proof.unproven({**content, "requested": {"device": "cpu"}})
+    assert trained == [f"{name} was not observed" for name in ("devices", "precision", "iters", "batch_size")]
+
+
 def test_one_that_is_unknown_is_an_error_by_name(tmp_path):
     of_kind = {key: (kind[0] if isinstance(kind, tuple) else kind)() for key, kind in record.KINDS.items()}
     content = {
@@ -139,5 +148,6 @@ def test_one_that_is_unknown_is_an_error_by_name(tmp_path):
 def test_one_that_is_unknown_stops_the_workflow_as_its_rules_are_read(project):
     rule = project / "rules/export.smk"
     rule.write_text(rule.read_text().replace('of_cell("export", "gpus")', 'of_cell("exprot", "gpus")'))
-    done = snakemake(project, "-n", "--config", "mode=smoke", "hardware=cpu")
+    train = "results/smoke/pp_humanseg_lite/single_fp32/train.json"  # which no export is needed for
+    done = snakemake(project, "-n", train, "--config", "mode=smoke", "hardware=cpu")
     assert done.returncode != 0 and "unknown stage 'exprot'; one of data, train, eval" in done.stdout + done.stderr

@@ -1,17 +1,13 @@
 """A status: it agrees with itself, is shown everywhere, and follows a list; an unknown one stands for nothing."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import file_by_file
 import pages
 import pytest
-from conftest import ROOT, copy_project
 from junitparser import Failure, JUnitXml, Skipped
 from test_comparison import cell as compared_cell
 from test_comparison import compared, run
@@ -155,7 +151,7 @@ def test_one_that_is_unknown_stands_for_nothing(tmp_path):
         lambda: report.write(found, tmp_path),
         lambda: report.summary(found, tmp_path),
         lambda: page.render(found, "", tmp_path),
-        lambda: plots.latency_points([cell]),
+        lambda: plots.latency_points(found.cells),
         lambda: comparison.compare(run(compared_cell()), run_of("unheard-of"), tolerances=None),
         lambda: comparison.pool([run(compared_cell()), run_of("unheard-of")]),
     ):
@@ -235,51 +231,28 @@ ALL = (PASSED, FLAKY, """,
         "test_docs.py::test_every_status_can_be_reported_as_wrong",
     ),
 }
-MADE, MAKE = "docs/reference/statuses.md", "import generate; open({!r}, 'w').write(generate.statuses_page())"
+MADE = "docs/reference/statuses.md"
 WHERE_IT_ARISES = {f"scripts/segcert/{name}.py" for name in ("stage/judging", "conclusions", "cells")}
 
 
 def edit(folder, name):
-    old, new, _ = EDITS[name]
-    text = (folder / name).read_text(encoding="utf-8")
-    assert text.count(old) == 1, name
-    (folder / name).write_text(text.replace(old, new), encoding="utf-8")
-
-
-def python(folder, *arguments, **variables):
-    command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def failing(folder, *tests):
-    """Which of some tests fail in a copy."""
-    done = python(folder, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", *tests)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return set(re.findall(r"^FAILED tests/(\S+)", done.stdout, re.M))
+    file_by_file.edit(folder, name, *EDITS[name][:2])
 
 
 def test_the_list_for_a_new_status_names_every_file():
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    listed = text.partition("## A new status, file by file")[2].partition("\n#")[0]
-    named = set(re.findall(r"`([^` ]+\.\w+)`", listed))
-    assert named == EDITS.keys() | WHERE_IT_ARISES | {MADE}
+    assert file_by_file.named("A new status, file by file") == EDITS.keys() | WHERE_IT_ARISES | {MADE}
 
 
 def test_a_new_status_made_by_the_list_breaks_nothing_and_what_is_forgotten_is_found(tmp_path):
-    folder = copy_project(tmp_path / "project")
-    for part in ("docs", "tests", ".github", "pyproject.toml", "Makefile", *(path.name for path in ROOT.glob("*.md"))):
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-        copy(ROOT / part, folder / part)
+    folder = file_by_file.copy(tmp_path / "project")
     first, *others = EDITS
     edit(folder, first)
     finders = {EDITS[name][2] for name in others} | {f"{TOLD}[{MADE}]"}
-    assert failing(folder, *(f"tests/{test}" for test in finders)) == finders
+    assert file_by_file.failing(folder, *(f"tests/{test}" for test in finders)) == finders
     for name in others:
         edit(folder, name)
-    made = python(folder, "-c", MAKE.format(MADE), PYTHONPATH="docs")
-    assert made.returncode == 0, made.stderr
+    file_by_file.make(folder, MADE)
     # those that concern statuses and add none themselves
     chosen = "(test_statuses or test_report or (test_docs and status)) and not new"
-    assert failing(folder, "-k", chosen, *(f"tests/test_{name}.py" for name in ("statuses", "report", "docs"))) == set()
+    files = [f"tests/test_{name}.py" for name in ("statuses", "report", "docs")]
+    assert file_by_file.failing(folder, "-k", chosen, *files) == set()

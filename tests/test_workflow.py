@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import ways
 import yaml
 from conftest import ROOT, planned_jobs, snakemake
 from gpu import stand_in_driver
@@ -47,7 +48,7 @@ def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
     jobs = planned_jobs(text)
     # mixed precision and its fp32 twin on both topologies; inference from the mixed-precision checkpoints
     assert jobs["train"] == 8 * 2 * 2 and jobs["export"] == 16 and jobs["evaluate"] == 32
-    assert jobs["infer"] == 16 * (6 * 2 + 4)
+    assert jobs["infer"] == 16 * (len(ways.CPU) * 2 + len(ways.GPU))
     for model in yaml.safe_load((project / "config/config.yaml").read_text())["model_zoo"]:
         for topology in ("single", "multi"):
             folder = f"results/lite_train_lite_infer/{model}/{topology}_amp_O1_float16"

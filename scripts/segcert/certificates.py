@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segcert import history, statuses
+from segcert.concluded import Concluded
 from segcert.numbers import finite
 
 SAME = ("iters", "batch_size", "input_size", "seed", "devices", "workers")
@@ -52,18 +53,19 @@ class Certificate:
     bf16_inference: list[dict[str, Any]] = field(default_factory=list)
 
 
-def certify(cells: Sequence[Mapping[str, Any]], gates: Mapping[str, float]) -> list[dict[str, Any]]:
+def certify(cells: Iterable[Mapping[str, Any]], gates: Mapping[str, float]) -> list[dict[str, Any]]:
     """A certificate for every mixed-precision train cell of the conclusions.
 
     Args:
         cells: as in conclusions.json.
         gates: loss_distance and miou_drop, the most that is allowed.
     """
-    trained = [cell for cell in cells if cell["stage"] == "train"]
-    return [asdict(_certificate(cell, cells, gates)) for cell in trained if cell["requested"].get("precision") == "amp"]
+    views = [Concluded(cell) for cell in cells]
+    trained = [cell for cell in views if cell["stage"] == "train"]
+    return [asdict(_certificate(cell, views, gates)) for cell in trained if cell.requested.get("precision") == "amp"]
 
 
-def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gates: Mapping[str, float]) -> Certificate:
+def _certificate(amp: Concluded, cells: Sequence[Concluded], gates: Mapping[str, float]) -> Certificate:
     of_model = [cell for cell in cells if cell["model"] == amp["model"]]
     twin = next(
         (
@@ -71,19 +73,19 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
             for cell in of_model
             if cell["stage"] == "train"
             and cell["topology"] == amp["topology"]
-            and cell["requested"].get("precision") == "fp32"
+            and cell.requested.get("precision") == "fp32"
         ),
         None,
     )
     found = Certificate(amp["model"], amp["topology"], amp["cell"], twin["cell"] if twin else None)
     found.bf16_inference = list(_bf16_inference(cell for cell in of_model if cell["topology"] == amp["topology"]))
-    if amp["status"] != statuses.PASSED.name:
+    if amp.status is not statuses.PASSED:
         return _not_exercised(found, amp, twin)
-    if twin is None or twin["status"] != statuses.PASSED.name:
+    if twin is None or twin.status is not statuses.PASSED:
         found.reason = f"no fp32 twin to hold it against: {twin['status'] if twin else 'none is in the matrix'}"
         return found
-    other = [key for key in SAME if amp["requested"].get(key) != twin["requested"].get(key)]
-    if amp["requested"]["device"] != twin["requested"]["device"]:
+    other = [key for key in SAME if amp.requested.get(key) != twin.requested.get(key)]
+    if amp.requested["device"] != twin.requested["device"]:
         other.append("device")
     if other:
         found.reason = f"its fp32 twin was trained with another {', '.join(other)}"
@@ -93,13 +95,13 @@ def _certificate(amp: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], gat
     return _with_verdict(found, gates)
 
 
-def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str, Any] | None) -> Certificate:
+def _not_exercised(found: Certificate, amp: Concluded, twin: Concluded | None) -> Certificate:
     found.verdict = amp["status"]
     parts = [amp["reason"] or f"the training with mixed precision is {amp['status']}"]
-    if twin is not None and twin["status"] == statuses.PASSED.name:
+    if twin is not None and twin.status is statuses.PASSED:
         iterations, losses = history.read(twin) or ([], [])
         found.loss = {"iter": _thin(iterations), "fp32": _thin(losses)}
-        where = (twin.get("effective") or {}).get("device")
+        where = twin.effective.get("device")
         if losses:
             parts.append(f"its fp32 twin on {where} ends at a loss of {losses[-1]:.4g}")
     passed = [cell for cell in found.bf16_inference if cell["status"] == statuses.PASSED.name]
@@ -109,24 +111,24 @@ def _not_exercised(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str
     return found
 
 
-def _compare(found: Certificate, amp: Mapping[str, Any], twin: Mapping[str, Any]) -> None:
+def _compare(found: Certificate, amp: Concluded, twin: Concluded) -> None:
     mixed, full = history.read(amp), history.read(twin)
     if mixed and full:
         found.loss = {"iter": _thin(full[0]), "amp": _thin(mixed[1]), "fp32": _thin(full[1])}
         found.loss_distance = loss_distance(mixed[1], full[1])
         found.nonfinite = mixed[1].count(None)
-    measured, plain = amp["metrics"], twin["metrics"]
-    found.loss_scale = measured.get("loss_scale") if amp["requested"]["dtype"] == "float16" else None
+    measured, plain = amp.metrics, twin.metrics
+    found.loss_scale = measured.get("loss_scale") if amp.requested["dtype"] == "float16" else None
     found.skipped_steps = measured.get("skipped_steps")
     found.ips_ratio = _ratio(measured.get("ips"), plain.get("ips"))
     found.memory_ratio = _ratio(measured.get("peak_gpu_mb"), plain.get("peak_gpu_mb"))
 
 
-def _compare_accuracy(found: Certificate, of_model: Iterable[Mapping[str, Any]]) -> None:
+def _compare_accuracy(found: Certificate, of_model: Iterable[Concluded]) -> None:
     scores = {
-        cell["train_cell"]: (cell.get("metrics") or {}).get("miou")
+        cell["train_cell"]: cell.metrics.get("miou")
         for cell in of_model
-        if cell["stage"] == "eval" and cell["status"] == statuses.PASSED.name
+        if cell["stage"] == "eval" and cell.status is statuses.PASSED
     }
     found.miou_amp, found.miou_fp32 = scores.get(found.amp), scores.get(found.twin or "")
     if found.miou_amp is not None and found.miou_fp32 is not None:
@@ -160,33 +162,21 @@ def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate
     return found
 
 
-def _bf16_inference(of_model: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def _bf16_inference(of_model: Iterable[Concluded]) -> Iterable[dict[str, Any]]:
     cells = [cell for cell in of_model if cell["stage"] == "infer"]
     for cell in cells:
-        asked = cell["requested"]
-        if asked["precision"] != "bf16":
+        if cell.requested["precision"] != "bf16":
             continue
-        twin = next(
-            (
-                c
-                for c in cells
-                if c["requested"] == {**asked, "precision": "fp32"} and c["train_cell"] == cell["train_cell"]
-            ),
-            {},
-        )
-        measured = cell.get("metrics") or {}
+        like = (cell["train_cell"], {**cell.requested, "precision": "fp32"})
+        twin = next((other.p50 for other in cells if (other["train_cell"], other.requested) == like), None)
         yield {
             "cell": cell["cell"],
             "train_cell": cell["train_cell"],
             "status": cell["status"],
-            "pixel_agreement": measured.get("pixel_agreement"),
-            "miou_drop": measured.get("miou_drop"),
-            "speedup": _ratio(_p50(twin), _p50(cell)),
+            "pixel_agreement": cell.metrics.get("pixel_agreement"),
+            "miou_drop": cell.metrics.get("miou_drop"),
+            "speedup": _ratio(twin, cell.p50),
         }
-
-
-def _p50(cell: Mapping[str, Any]) -> float | None:
-    return ((cell.get("metrics") or {}).get("inference_ms") or {}).get("p50")
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from segcert import SCHEMA_VERSION, noise, statuses
-from segcert.conclusions import precision_label
+from segcert.concluded import Concluded
 from segcert.errors import ConfigError
 from segcert.noise import BY_NAME, METRICS, Metric
 from segcert.numbers import finite, is_number
@@ -192,7 +192,7 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         return first
     if len({run["mode"] for run in runs}) > 1:
         raise ConfigError(f"repeats of one run have one mode, not {', '.join(run['mode'] for run in runs)}")
-    cells: dict[Key, list[Mapping[str, Any]]] = {}
+    cells: dict[Key, list[Concluded]] = {}
     for run in runs:
         for key, cell in _by_key(run).items():
             cells.setdefault(key, []).append(cell)
@@ -207,8 +207,8 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     }
 
 
-def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    worst = max(repeats, key=lambda cell: _badness(cell["status"]))
+def _pooled(repeats: list[Concluded]) -> Mapping[str, Any]:
+    worst = max(repeats, key=lambda cell: cell.status.badness)
     times = sum(cell["status"] == worst["status"] for cell in repeats)
     reason = worst["reason"]
     if times < len(repeats):
@@ -219,10 +219,10 @@ def _pooled(repeats: list[Mapping[str, Any]]) -> Mapping[str, Any]:
 Key = tuple[str, str, str, str]
 
 
-def _by_key(conclusions: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
+def _by_key(conclusions: Mapping[str, Any]) -> dict[Key, Concluded]:
     """Cells by what they are: model, stage, train cell, name. Data sets have no model and no train cell."""
     return {
-        (cell["model"] or "", cell["stage"], cell.get("train_cell") or "", cell["cell"]): cell
+        (cell["model"] or "", cell["stage"], cell.get("train_cell") or "", cell["cell"]): Concluded(cell)
         for cell in (*conclusions["cells"], *map(_as_cell, conclusions.get("certificates", ())))
     }
 
@@ -242,38 +242,31 @@ def _as_cell(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
 # -- statuses ---------------------------------------------------------------------------------
 
 
-def _gone(key: Key, before: Mapping[str, Any], tolerances: Tolerances) -> Change:
-    lost = before["status"] == statuses.PASSED.name and tolerances.lost_is_worse
+def _gone(key: Key, before: Concluded, tolerances: Tolerances) -> Change:
+    lost = before.status is statuses.PASSED and tolerances.lost_is_worse
     return Change(WORSE if lost else CHANGED, *key, "cell", before["status"], None, "not in the candidate's matrix")
 
 
-def _statuses(
-    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
-) -> Iterator[Change]:
+def _statuses(key: Key, before: Concluded, after: Concluded, tolerances: Tolerances) -> Iterator[Change]:
     """What a cell's status, reason and observations say."""
-    old, new = before["status"], after["status"]
+    old, new = before.status, after.status
     reason = after["reason"] or (before["reason"] if old != new else None) or ""
     if old != new:
-        yield Change(_status_kind(old, new, tolerances), *key, "status", old, new, reason)
-    elif _badness(new) > 0 and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
-        yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new}")
+        yield Change(_status_kind(old, new, tolerances), *key, "status", old.name, new.name, reason)
+    elif new.badness > 0 and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
+        yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new.name}")
     elif _both_passed(before, after):
-        seen = _moves(before.get("effective") or {}, after.get("effective") or {}) + _recorded_once(before, after)
+        seen = _moves(before.effective, after.effective) + _recorded_once(before, after)
         if seen:
             yield Change(CHANGED, *key, "observed", None, None, "; ".join(seen))
 
 
-def _badness(status: str) -> int:
-    return statuses.by_name(status).badness
-
-
-def _status_kind(old: str, new: str, tolerances: Tolerances) -> str:
-    before, after = _badness(old), _badness(new)
-    if before >= 0 and after >= 0:
-        return WORSE if after > before else BETTER if after < before else CHANGED
-    if old == statuses.PASSED.name:
+def _status_kind(old: statuses.Status, new: statuses.Status, tolerances: Tolerances) -> str:
+    if old.badness >= 0 and new.badness >= 0:
+        return WORSE if new.badness > old.badness else BETTER if new.badness < old.badness else CHANGED
+    if old is statuses.PASSED:
         return WORSE if tolerances.lost_is_worse else CHANGED
-    if new == statuses.PASSED.name:
+    if new is statuses.PASSED:
         return BETTER
     # Not exercised before: what it is now is a new finding, not a worse one; and the other way round.
     return CHANGED
@@ -289,7 +282,7 @@ def _moves(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {before[key]} -> {after[key]}" for key in before if key in after and before[key] != after[key]]
 
 
-def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def _recorded_once(before: Concluded, after: Concluded) -> list[str]:
     """In words, each metric that only one of the two records has: it cannot be compared."""
     only = []
     for metric in METRICS:
@@ -299,15 +292,15 @@ def _recorded_once(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     return only
 
 
-def _both_passed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return all(cell["status"] == statuses.PASSED.name for cell in (before, after))
+def _both_passed(before: Concluded, after: Concluded) -> bool:
+    return before.status is after.status is statuses.PASSED
 
 
 # -- figures ----------------------------------------------------------------------------------
 
 
 def _figures(
-    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
+    key: Key, before: Concluded, after: Concluded, tolerances: Tolerances
 ) -> Iterator[tuple[Figure, Change | None]]:
     """Every metric that both records have, where both cells passed."""
     if not _both_passed(before, after):
@@ -319,23 +312,21 @@ def _figures(
             continue
         kind, note = ("", why_not) if why_not else _judge(metric, before, after, tolerances)
         yield (
-            Figure(*key, cell_label(after), metric.name, old, new, kind or note),
+            Figure(*key, after.label("column"), metric.name, old, new, kind or note),
             Change(kind, *key, metric.name, old, new, note) if kind in (WORSE, BETTER) else None,
         )
 
 
-def _incomparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def _incomparable(before: Concluded, after: Concluded) -> str:
     """In words, why the figures of the two cells are of different work; empty where they are not."""
-    asked = _moves(before["requested"], after["requested"])
+    asked = _moves(before.requested, after.requested)
     if asked:
         return "not judged: asked for differently: " + "; ".join(asked)
     shapes = [noise.value_of(cell, "metrics.input_shape") for cell in (before, after)]
     return f"not judged: input shape {shapes[0]} -> {shapes[1]}" if shapes[0] != shapes[1] else ""
 
 
-def _judge(
-    metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any], tolerances: Tolerances
-) -> tuple[str, str]:
+def _judge(metric: Metric, before: Concluded, after: Concluded, tolerances: Tolerances) -> tuple[str, str]:
     """(worse | better | "", why)."""
     tolerance = tolerances.of_metric[metric.name]
     if tolerance is None:
@@ -364,16 +355,16 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
     return moved > tolerance.get("absolute", 0) and moved > relative
 
 
-def _other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _other_machine(before: Concluded, after: Concluded) -> bool:
     """Whether the two cells ran on machines that time differently; of GPUs, those count that the jobs really had."""
-    machines = [{key: (cell.get("env") or {}).get(key) for key in MACHINE} for cell in (before, after)]
+    machines = [{key: cell.env.get(key) for key in MACHINE} for cell in (before, after)]
     had = [_gpu_models(cell) for cell in (before, after)]
     if all(had):
         machines = [{**found, "gpu": models} for found, models in zip(machines, had, strict=True)]
     return machines[0] != machines[1]
 
 
-def _gpu_models(cell: Mapping[str, Any]) -> list[str]:
+def _gpu_models(cell: Concluded) -> list[str]:
     """Models of the devices that a job was given; empty where it had none, or the driver did not tell of each."""
     models = [device.get("model") for device in cell.get("gpus") or ()]
     return sorted(models) if all(models) else []
@@ -387,14 +378,14 @@ def _ratio(before: Any, after: Any) -> float | None:
 
 
 def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
-    ran = [cell for cell in conclusions["cells"] if cell.get("env")]
-    paddles = dict.fromkeys(f"{cell['env'].get('paddle')} ({cell['env'].get('paddle_commit')})" for cell in ran)
+    ran = [cell for cell in map(Concluded, conclusions["cells"]) if cell.env]
+    paddles = dict.fromkeys(f"{cell.env.get('paddle')} ({cell.env.get('paddle_commit')})" for cell in ran)
     started = sorted(cell["started"] for cell in ran)
     shares = [cores.own for cell in ran if cell["stage"] == "infer" and (cores := noise.cores_of(cell))]
     return {
         "runs": conclusions.get("runs", 1),
         "paddle": ", ".join(paddles) or None,
-        "cpu": ", ".join(dict.fromkeys(f"{c['env'].get('cpu')}, {c['env'].get('cpu_cores')} cores" for c in ran)),
+        "cpu": ", ".join(dict.fromkeys(f"{cell.env.get('cpu')}, {cell.env.get('cpu_cores')} cores" for cell in ran)),
         "core_share": finite(median(shares)) if shares else None,
         "started": started[0] if started else None,
         "red": conclusions["red"],
@@ -417,14 +408,14 @@ def _environment(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> l
 def _env_values(conclusions: Mapping[str, Any]) -> dict[str, dict[str, None]]:
     """Field -> the texts of its values, in order, each once."""
     found: dict[str, dict[str, None]] = {}
-    for cell in conclusions["cells"]:
-        for key, value in (cell.get("env") or {}).items():
+    for cell in map(Concluded, conclusions["cells"]):
+        for key, value in cell.env.items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             found.setdefault(key, {})[text] = None
     return found
 
 
-def _inputs(pairs: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+def _inputs(pairs: list[tuple[Concluded, Concluded]]) -> list[str]:
     """Files from outside the runs (data, weights, configurations) that both read, with other content."""
     made = {path for pair in pairs for cell in pair for path in cell.get("outputs", {})}
     other = {
@@ -455,12 +446,3 @@ def overall(comparison: Comparison) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def cell_label(cell: Mapping[str, Any]) -> str:
-    """What tells a cell from its model's others, short enough for the head of a column."""
-    asked = cell["requested"]
-    if cell["stage"] != "infer":
-        return " ".join(filter(None, (cell["stage"], cell.get("train_cell"))))
-    threads = f"{asked.get('threads')} thr." if asked.get("device") == "cpu" else "gpu"
-    return f"{asked.get('engine')} {precision_label(asked)}, {threads}, batch {asked.get('batch_size')}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, stages, statuses
 from segcert.cells import Cell, CellTable
+from segcert.concluded import Concluded
 from segcert.masking import masked
 from segcert.sections import per_model
 
@@ -32,7 +33,7 @@ NOTHING_SAID = {
 BAR = "-" * 24
 
 
-@dataclass
+@dataclass(init=False)
 class Conclusions:
     """Every cell of the matrix with its status, as `conclusions.json` holds it.
 
@@ -42,13 +43,30 @@ class Conclusions:
     """
 
     mode: str
-    cells: list[dict[str, Any]]
-    certificates: list[dict[str, Any]] = field(default_factory=list)
-    scope: dict[str, Any] = field(default_factory=dict)
-    notes: list[dict[str, Any]] = field(default_factory=list)
+    cells: list[Concluded]
+    certificates: list[dict[str, Any]]
+    scope: dict[str, Any]
+    notes: list[dict[str, Any]]
 
-    def __post_init__(self) -> None:
-        self.scope = {**NOTHING_SAID, **self.scope}
+    def __init__(
+        self,
+        mode: str,
+        cells: Iterable[Mapping[str, Any]],
+        certificates: Iterable[dict[str, Any]] = (),
+        scope: Mapping[str, Any] | None = None,
+        notes: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        self.mode = mode
+        self.cells = [Concluded(cell) for cell in cells]
+        self.certificates = list(certificates)
+        self.scope = {**NOTHING_SAID, **(scope or {})}
+        self.notes = list(notes)
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Conclusions:
+        """What `as_json` gave, or an earlier version, which told less."""
+        certificates, scope, notes = (content.get(name) for name in ("certificates", "scope", "notes"))
+        return cls(content["mode"], content["cells"], certificates or (), scope, notes or ())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,18 +97,18 @@ class Conclusions:
             "notes": self.notes,
             "counts": self.counts,
             "certificates": self.certificates,
-            "cells": self.cells,
+            "cells": [dict(cell) for cell in self.cells],
         }
 
-    def select(self, **fields: Any) -> list[dict[str, Any]]:
+    def select(self, **fields: Any) -> list[Concluded]:
         """The cells with these fields, of themselves or of what they request."""
         if "stage" in fields:
             stages.by_name(fields["stage"])
         return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
 
 
-def _field(cell: Mapping[str, Any], key: str) -> Any:
-    return cell[key] if key in cell else cell["requested"].get(key)
+def _field(cell: Concluded, key: str) -> Any:
+    return cell[key] if key in cell else cell.requested.get(key)
 
 
 def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
@@ -294,29 +312,6 @@ def _has_piece(whole: list[str], part: list[str]) -> bool:
 # -- tables -----------------------------------------------------------------------------------
 
 
-def title(cell: Mapping[str, Any]) -> str:
-    """What a cell is, in a few words: engine, precision and threads (T), or the training's precision."""
-    requested = cell["requested"]
-    if cell["stage"] == "infer":
-        threads = f" · {requested['threads']}T" if requested.get("device") != "gpu" and "threads" in requested else ""
-        return f"{requested.get('engine')} {precision_label(requested)}{threads}"
-    return str(cell["cell"])
-
-
-def full_title(cell: Mapping[str, Any]) -> str:
-    """The same with device and batch size: what tells a cell from all others of its checkpoint."""
-    if cell["stage"] != "infer":
-        return title(cell)
-    return f"{cell['requested'].get('device')} {title(cell)} · batch {cell['requested'].get('batch_size')}"
-
-
-def precision_label(requested: Mapping[str, Any]) -> str:
-    """The precision, or in its place what is asked for that has none: weights, or what is not done here."""
-    if requested.get("precision") == "amp":
-        return f"AMP {requested['level']} {requested['dtype']}"
-    return str(requested.get("precision") or requested.get("what") or "released weights")
-
-
 def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:
     """What a model's training on a topology comes to: one item per precision, mixed precision first.
 
@@ -336,12 +331,12 @@ def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[d
         reason, cause = next((why, where) for name, why, where in parts if name == status.name)
         entries.append(
             {
-                "label": precision_label(train["requested"]),
-                "amp": train["requested"].get("precision") == "amp",
+                "label": train.precision,
+                "amp": train.requested.get("precision") == "amp",
                 "status": status,
                 "reason": reason,
-                "device": (train.get("effective") or {}).get("device"),
-                "ranks": (train.get("effective") or {}).get("devices"),
+                "device": train.effective.get("device"),
+                "ranks": train.effective.get("devices"),
                 "record": train["record"],
                 "cause": cause,
             }
@@ -349,7 +344,7 @@ def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[d
     return sorted(entries, key=lambda entry: not entry["amp"])
 
 
-def infer_entries(conclusions: Conclusions, model: str, device: str, batch_size: int) -> list[dict[str, Any]]:
+def infer_entries(conclusions: Conclusions, model: str, device: str, batch_size: int) -> list[Concluded]:
     return conclusions.select(model=model, stage="infer", device=device, batch_size=batch_size)
 
 
@@ -359,7 +354,7 @@ def models(conclusions: Conclusions) -> list[tuple[str, str]]:
 
 
 def batch_sizes(conclusions: Conclusions) -> list[int]:
-    return sorted({cell["requested"]["batch_size"] for cell in conclusions.select(stage="infer")})
+    return sorted({cell.requested["batch_size"] for cell in conclusions.select(stage="infer")})
 
 
 def environments(conclusions: Conclusions, fields: Collection[str] | None = None) -> list[tuple[dict[str, Any], int]]:
@@ -371,8 +366,8 @@ def environments(conclusions: Conclusions, fields: Collection[str] | None = None
     found: dict[str, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     for cell in conclusions.cells:
-        if env := cell.get("env"):
-            told = env if fields is None else {field: env.get(field) for field in fields}
+        if env := cell.env:
+            told = dict(env) if fields is None else {field: env.get(field) for field in fields}
             key = json.dumps(told, sort_keys=True)
             found[key] = told
             counts[key] += 1
@@ -384,7 +379,7 @@ def findings(conclusions: Conclusions) -> dict[statuses.Section, list[dict[str, 
 
     Reasons that differ only in the model, which their paths name, are one: that of the first cell stands for it.
     """
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Concluded]] = {}
     for cell in conclusions.cells:
         if cell["reason"] or cell["status"] != statuses.PASSED.name:
             same = (cell["reason"] or "").replace(cell["model"] or "", "")
@@ -398,17 +393,9 @@ def findings(conclusions: Conclusions) -> dict[statuses.Section, list[dict[str, 
     return found
 
 
-def is_weak(cell: Mapping[str, Any]) -> bool:
-    """Whether the cell passed, and an engine that gave one class everywhere would have passed as well."""
-    gates = (cell.get("metrics") or {}).get("gates") or []
-    return cell["status"] == statuses.PASSED.name and any(
-        gate.get("weak") is True for gate in gates if isinstance(gate, Mapping)
-    )
-
-
 def weak_models(conclusions: Conclusions) -> dict[str, int]:
     """How many such cells each model has, where it has some."""
-    return dict(Counter(cell["model"] for cell in conclusions.cells if is_weak(cell)))
+    return dict(Counter(cell["model"] for cell in conclusions.cells if cell.weak))
 
 
 # -- the status lines of TIPC -----------------------------------------------------------------
@@ -416,9 +403,9 @@ def weak_models(conclusions: Conclusions) -> dict[str, int]:
 
 def status_lines(conclusions: Conclusions) -> str:
     """results_python.log: a line per command that ran, in the order in which they started."""
-    ran = [cell for cell in conclusions.cells if "command" in cell and statuses.by_name(cell["status"]).exercised]
+    ran = [cell for cell in conclusions.cells if "command" in cell and cell.status.exercised]
     lines = [f"{BAR} {conclusions.mode} {BAR}"]
     for cell in sorted(ran, key=lambda cell: cell["started"]):
-        verb = "Run successfully" if cell["status"] == statuses.PASSED.name else "Run failed"
+        verb = "Run successfully" if cell.status is statuses.PASSED else "Run failed"
         lines.append(f"\033[33m {verb} with command - {cell['model']} - {cell['command']} - {cell['log']}  \033[0m")
     return "\n".join(lines) + "\n"

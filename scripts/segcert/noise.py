@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from segcert.concluded import Concluded
 from segcert.numbers import is_number
 
 STAGE_LOAD = "load"  # path of the load on the machine during a whole stage
@@ -66,7 +67,7 @@ class Cores:
     others: float
 
 
-def value_of(cell: Mapping[str, Any], path: str) -> Any:
+def value_of(cell: Concluded, path: str) -> Any:
     """What stands in a record at a path of keys by dots; None where nothing does."""
     value: Any = cell
     for key in path.split("."):
@@ -74,13 +75,13 @@ def value_of(cell: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def figure_of(cell: Mapping[str, Any], metric: Metric) -> Any:
+def figure_of(cell: Concluded, metric: Metric) -> Any:
     """The value of a metric, over the repeats where there are some."""
     pooled = cell.get("ranges", {}).get(metric.name)
     return pooled["median"] if pooled else value_of(cell, metric.path)
 
 
-def interval_of(cell: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
+def interval_of(cell: Concluded, metric: Metric) -> tuple[float, float]:
     """(low, high) of a metric: of the repeats, else of the samples within the run, else the value alone."""
     pooled = cell.get("ranges", {}).get(metric.name)
     within = metric.interval and value_of(cell, metric.interval)
@@ -88,12 +89,12 @@ def interval_of(cell: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
     return low, high
 
 
-def has_interval(cell: Mapping[str, Any], metric: Metric) -> bool:
+def has_interval(cell: Concluded, metric: Metric) -> bool:
     """Whether the noise of a metric that has an interval is known: not from fewer than six samples of one run."""
     return metric.interval is None or metric.name in cell.get("ranges", {}) or bool(value_of(cell, metric.interval))
 
 
-def of_repeats(repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def of_repeats(repeats: Sequence[Concluded]) -> dict[str, Any]:
     """What a cell that stands for repeats of it holds: `ranges` of its metrics, and `cores` by path of the load.
 
     The range of a metric spans the values of all repeats and the intervals that they have.
@@ -112,7 +113,7 @@ def of_repeats(repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"ranges": ranges, "cores": cores}
 
 
-def had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+def had_more_of_a_core(metric: Metric, before: Concluded, after: Concluded) -> float:
     """How many times as much the first cell could compute, for what others took; 1 where they took nothing.
 
     A process that shares its cores with others waits for them: its times grow as its share shrinks, whatever
@@ -129,12 +130,12 @@ def had_more_of_a_core(metric: Metric, before: Mapping[str, Any], after: Mapping
     return 1.0
 
 
-def cores_of(cell: Mapping[str, Any], path: str = STAGE_LOAD) -> Cores | None:
+def cores_of(cell: Concluded, path: str = STAGE_LOAD) -> Cores | None:
     """Of a load in a record; None on a GPU, where the CPU tells nothing, or where it is not recorded."""
     if "cores" in cell:
         pooled: Cores | None = cell["cores"].get(path)
         return pooled
-    if (cell.get("effective") or {}).get("device") != "cpu":
+    if cell.effective.get("device") != "cpu":
         return None
     load = value_of(cell, path)
     own = load.get("own_cores") if isinstance(load, Mapping) else None
@@ -144,9 +145,9 @@ def cores_of(cell: Mapping[str, Any], path: str = STAGE_LOAD) -> Cores | None:
     return Cores(own, _taken(cell, load)) if own else None
 
 
-def _taken(cell: Mapping[str, Any], load: Any) -> float:
+def _taken(cell: Concluded, load: Any) -> float:
     """Cores that others had of the machine, or the hypervisor; 0 where that was not measured or did not count."""
     if not isinstance(load, Mapping) or not load.get("noticed"):
         return 0.0
-    stolen = (load.get("steal_share") or 0.0) * ((cell.get("env") or {}).get("cpu_cores") or 1)
+    stolen = (load.get("steal_share") or 0.0) * (cell.env.get("cpu_cores") or 1)
     return float((load.get("other_cores") or 0.0) + stolen)

@@ -242,6 +242,22 @@ def export_size(config: Config) -> tuple[int, int]:
     return size
 
 
+def test_config(config: Config) -> dict[str, Any]:
+    """What PaddleSeg's evaluation is to do otherwise than it does by itself."""
+    return {key: config.test_config[key] for key in modelkeys.EVALUATION if config.test_config.get(key)}
+
+
+def require_repeatable(dataset: Any, config: Config) -> None:
+    """Raise StageError where transforms that only this PaddleSeg has make another image of a file every time."""
+    names = [item["type"] for item in config.dic["val_dataset"]["transforms"]]
+    own = [name for name in names if name not in transforms.TABLE]
+    if own and not np.array_equal(dataset[0]["img"], dataset[0]["img"]):
+        raise StageError(
+            f"{dataset.file_list[0][0]}: {', '.join(own)} of val_dataset.transforms or export.transforms gives another "
+            "image every time, so it is random, whatever own_transforms says; take it out of there"
+        )
+
+
 def builder(config: Config) -> pretrained.Builder:
     return pretrained.Builder(config)
 
@@ -278,11 +294,18 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
 
     A label of another size than its image would be stretched in silence, one with a class that there is not
     reads past the logits, and an input that is not finite can still give a finite loss (a ReLU makes 0 of it).
+    So the label is looked at as it is in its file, the two after each transform, and both at the end.
+
+    Args:
+        alike: whether all samples must come out in one size, because they are put together.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        dataset.transforms.transforms.insert(0, _require_equal_sizes)
+    def __init__(self, dataset: Any, alike: bool = False) -> None:
+        self._dataset, self._alike = dataset, alike
+        self._raw: Any = None  # the label of the last sample, as it is in its file
+        self._shape: tuple[int, ...] | None = None  # of the images that this process has made
+        self._steps = [_Watched(number, transform) for number, transform in enumerate(dataset.transforms.transforms)]
+        dataset.transforms.transforms[:] = [self._begin, *self._steps]  # the list that is gone through
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -314,19 +337,61 @@ class CheckedDataset(paddle.io.Dataset):  # type: ignore[misc]  # Paddle has no 
         values = np.asarray(sample["label"])
         wrong = values[(values != self._dataset.ignore_index) & ((values < 0) | (values >= self._dataset.num_classes))]
         if wrong.size:
+            raise StageError(f"{label}: {self._about(int(wrong.flat[0]))}")
+        if self._alike and self._shape not in (None, sample["img"].shape):
+            (_, height, width), (_, own_height, own_width) = self._shape, sample["img"].shape
             raise StageError(
-                f"{label}: holds the value {int(wrong.flat[0])}; allowed are 0 to {self._dataset.num_classes - 1} and "
-                f"{self._dataset.ignore_index} (ignored)"
+                f"{image}: is {own_width}x{own_height} after its transforms, others are {width}x{height}, and the "
+                "images of a batch are of one size; end train_dataset.transforms in a RandomPaddingCrop or a Resize"
             )
+        self._shape = sample["img"].shape
         return sample
 
+    def _begin(self, data: dict[str, Any]) -> dict[str, Any]:
+        """A transform that changes nothing."""
+        self._raw = data["label"]
+        (height, width), (own_height, own_width) = data["img"].shape[:2], np.shape(self._raw)[:2]
+        if (height, width) != (own_height, own_width):
+            raise StageError(f"is {own_width}x{own_height}, its image is {width}x{height}; they must be equal")
+        return data
 
-def _require_equal_sizes(data: dict[str, Any]) -> dict[str, Any]:
-    """A transform that changes nothing."""
-    (height, width), (own_height, own_width) = data["img"].shape[:2], np.shape(data["label"])[:2]
-    if (height, width) != (own_height, own_width):
-        raise StageError(f"is {own_width}x{own_height}, its image is {width}x{height}; they must be equal")
-    return data
+    def _about(self, value: int) -> str:
+        """In words, why a label holds a value that is no class: it is in its file, or a transform put it there."""
+        allowed = f"0 to {self._dataset.num_classes - 1} and {self._dataset.ignore_index} (ignored)"
+        if np.any(np.asarray(self._raw) == value):
+            return f"holds the value {value}; allowed are {allowed}"
+        for step in self._steps:
+            if getattr(step.transform, "label_padding_value", None) == value:
+                return (
+                    f"{step.key}: label_padding_value: {value} is put around labels, the file does not hold it; "
+                    f"allowed are {allowed}: write label_padding_value: {self._dataset.ignore_index} there"
+                )
+        return f"one of train_dataset.transforms puts the value {value} into it; allowed are {allowed}"
+
+
+class _Watched:
+    """A transform of a training, after which an image must still be one, of the size of its label."""
+
+    def __init__(self, number: int, transform: Any) -> None:
+        self.transform = transform
+        self.key = f"train_dataset.transforms.{number}: {type(transform).__name__}"
+
+    def __call__(self, data: dict[str, Any]) -> Any:
+        channels = data["img"].shape[2:]
+        try:
+            data = self.transform(data)
+        except Exception as error:
+            raise StageError(f"{self.key} cannot be done with it: {type(error).__name__}: {error}") from error
+        image, label = data["img"].shape, np.shape(data["label"])
+        if image[2:] != channels or len(image) < 2 or image[:2] != label[:2]:
+            told = ""
+            if getattr(self.transform, "category_max_ratio", 1) < 1:
+                told = (
+                    "; that is a fault of paddleseg 2.8.0 where category_max_ratio is below 1 (mended later, in pull "
+                    "request 3548): write category_max_ratio: 1.0"
+                )
+            raise StageError(f"{self.key} makes an image of shape {image} and a label of shape {label} of it{told}")
+        return data
 
 
 # -- device and seeds -------------------------------------------------------------------------

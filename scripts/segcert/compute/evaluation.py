@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from paddleseg.core.infer import inference
+from paddleseg.core.infer import aug_inference, inference
 
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
@@ -36,12 +37,14 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     as_exported = request.transforms == "export"
     config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
+    asked = {} if as_exported else components.test_config(config)
     probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
     count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
     notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
+    components.require_repeatable(validation, config)
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
     sizes = set()
@@ -52,12 +55,15 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
             except (AttributeError, OSError) as error:  # OpenCV answers None where it cannot decode, Pillow raises
                 image, label = validation.file_list[index]
                 raise StageError(f"{image}, or its label {label}, cannot be decoded: {error}") from error
+            except ValueError as error:
+                image, _ = validation.file_list[index]
+                raise StageError(f"{image}: its transforms cannot be done: {error}") from error
             tensor = paddle.to_tensor(sample["img"][None].astype(np.float32))
             if as_exported:
                 size = (tensor.shape[3], tensor.shape[2])
                 require_size(validation.file_list[index][0], size, components.export_size(config))
             sizes.add((tensor.shape[3], tensor.shape[2]))
-            prediction = inference(model, tensor, trans_info=sample["trans_info"])[0]
+            prediction = _predicted(model, tensor, sample["trans_info"], asked)
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
@@ -80,9 +86,20 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
         "transforms": "export" if as_exported else "val",
         **probe.counts(),
     }
+    if asked:
+        effective["test_config"] = asked
     if as_exported and len(sizes) == 1:
         effective["input_size"] = list(next(iter(sizes)))
     return Result(effective, {**metrics, **written})
+
+
+def _predicted(model: Any, tensor: Any, trans_info: Any, asked: Mapping[str, Any]) -> Any:
+    """The label map of an image at its own size, as PaddleSeg's evaluation makes it with this `test_config`."""
+    slide = {key: asked[key] for key in ("is_slide", "crop_size", "stride")} if asked.get("is_slide") else {}
+    if asked.get("aug_eval"):
+        flips = {key: bool(asked.get(key)) for key in ("flip_horizontal", "flip_vertical")}
+        return aug_inference(model, tensor, trans_info, scales=asked.get("scales", 1.0), **flips, **slide)[0]
+    return inference(model, tensor, trans_info=trans_info, **slide)[0]
 
 
 def _precision(model: Any, probe: DtypeProbe) -> str:

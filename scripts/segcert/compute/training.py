@@ -139,7 +139,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         build = components.builder(config)
         held = {"train": build.train_dataset, "val": build.val_dataset}
         notes[:] = feeding.hold(held, files.dataset, told=("train",))
-        dataset = components.CheckedDataset(build.train_dataset)
+        dataset = components.CheckedDataset(build.train_dataset, alike=batch_size > 1)
         batches = _batches(dataset, batch_size, request.workers, request.seed, len(rows))
         components.seed_all(request.seed)  # the same on every rank: they must start from equal weights
         loads[:] = build.loads()

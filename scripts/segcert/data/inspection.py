@@ -292,7 +292,7 @@ def histogram(label: images.Label) -> dict[int, int]:
     eights = flat[:whole].view(np.uint64)
     first = eights & np.uint64(0xFF)
     equal = eights == first * np.uint64(0x0101010101010101)
-    found = 8 * np.bincount(first[equal].astype(np.int64), minlength=256)
+    found = 8 * np.bincount(first[equal].view(np.int64), minlength=256)
     found += np.bincount(eights[~equal].view(np.uint8), minlength=256)
     found += np.bincount(flat[whole:], minlength=256)
     return {number: int(found[number]) for number in np.flatnonzero(found).tolist()}

@@ -13,6 +13,7 @@ from typing import Any
 from junitparser import Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
 from segcert import statuses
+from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.show import logs
 
@@ -31,12 +32,12 @@ def junit(conclusions: Conclusions) -> str:
         if name not in suites:
             suites[name] = TestSuite(logs.plain(name))
             _add_property(suites[name], "mode", conclusions.mode)
-        red = _is_red(cell)
+        red = cell.status.red
         tails += red
         suites[name].add_testcase(_case(cell, conclusions.mode, with_log=red and tails <= MOST_TAILS))
     for item in conclusions.certificates:
         suites[item["model"]].add_testcase(_certificate_case(item, conclusions.mode))
-    if statuses.PASSED.name not in conclusions.counts and not any(map(_is_red, conclusions.cells)):
+    if statuses.PASSED.name not in conclusions.counts and not any(cell.status.red for cell in conclusions.cells):
         suites["run"] = TestSuite("run")
         suites["run"].add_testcase(_nothing_proven(conclusions.mode))
     for suite in suites.values():
@@ -44,10 +45,6 @@ def junit(conclusions: Conclusions) -> str:
     document.update_statistics()
     xml: bytes = document.tostring()
     return HEADER + xml.decode("utf-8") + "\n"
-
-
-def _is_red(cell: Mapping[str, Any]) -> bool:
-    return statuses.by_name(cell["status"]).red
 
 
 def _certificate_case(item: Mapping[str, Any], mode: str) -> TestCase:
@@ -71,11 +68,10 @@ def _nothing_proven(mode: str) -> TestCase:
     return case
 
 
-def _case(cell: Mapping[str, Any], mode: str, with_log: bool) -> TestCase:
-    status = statuses.by_name(cell["status"])
-    parts = dict.fromkeys((cell["train_cell"], cell["stage"], cell["cell"]))
+def _case(cell: Concluded, mode: str, with_log: bool) -> TestCase:
+    status = cell.status
     case = TestCase(
-        logs.plain(" ".join(part for part in parts if part)),
+        logs.plain(" ".join(cell.place)),
         classname=logs.plain(".".join(filter(None, (mode, cell["model"], cell["stage"])))),
         time=float(cell.get("wall_s") or 0.0),
     )
@@ -92,7 +88,7 @@ def _case(cell: Mapping[str, Any], mode: str, with_log: bool) -> TestCase:
     return case
 
 
-def _evidence(cell: Mapping[str, Any], with_log: bool) -> list[str]:
+def _evidence(cell: Concluded, with_log: bool) -> list[str]:
     lines = [logs.plain(cell["reason"] or "")]
     if cell.get("command"):
         lines.append(f"command: {logs.plain(cell['command'])}")

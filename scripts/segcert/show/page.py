@@ -8,7 +8,6 @@ Jinja's escaping, and the page's own security policy lets no other script run th
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -25,6 +24,7 @@ from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
 from segcert import statuses
+from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
 from segcert.show import logs, pictures, plots, templating
@@ -83,9 +83,7 @@ def words() -> Words:
 
 def load(path: Path) -> Conclusions:
     """The conclusions of a conclusions.json."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    fields = {field.name for field in dataclasses.fields(Conclusions)}
-    return Conclusions(**{key: value for key, value in found.items() if key in fields})
+    return Conclusions.of_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def write(conclusions_json: Path, run_config: Path, page: Path) -> int:
@@ -126,7 +124,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         conclusions=conclusions,
         statuses=statuses.ALL,
         shown=[status for status in statuses.ALL if conclusions.counts.get(status.name)],
-        reds=sum(_status(cell).red for cell in conclusions.cells),
+        reds=sum(cell.status.red for cell in conclusions.cells),
         broken=[_certificate(item, conclusions, anchors) for item in conclusions.broken_certificates],
         period=_period(conclusions),
         findings=_findings(conclusions, anchors),
@@ -136,7 +134,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         inference=_inference(conclusions, anchors),
         certificates=[_certificate(item, conclusions, anchors) for item in conclusions.certificates],
         amp_ran=any(
-            cell["requested"].get("precision") == "amp" and _status(cell).exercised
+            cell.requested.get("precision") == "amp" and cell.status.exercised
             for cell in conclusions.select(stage="train")
         ),
         curves=curves,
@@ -188,13 +186,12 @@ def link_to(path: str, folder: Path) -> str:
     return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
-def anchors_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def anchors_of(cells: Iterable[Concluded]) -> dict[str, str]:
     """Record path -> the name of the cell's place on the page; each name once."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for cell in cells:
-        parts = (cell["model"] or "data", cell["train_cell"], cell["stage"], cell["cell"])
-        words = dict.fromkeys(part for part in parts if part)
+        words = dict.fromkeys((cell["model"] or "data", *cell.place))
         base = name = "cell-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(words))
         counter = 2
         while name in taken:
@@ -210,10 +207,6 @@ def anchors_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def _period(conclusions: Conclusions) -> tuple[str, str] | None:
     started = sorted(cell["started"] for cell in conclusions.cells if cell.get("started"))
     return (started[0], started[-1]) if started else None
-
-
-def _status(cell: Mapping[str, Any]) -> statuses.Status:
-    return statuses.by_name(cell["status"])
 
 
 def _findings(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -232,7 +225,7 @@ def _finding(group: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, 
         "reason": logs.plain(group["reason"] or ""),
         "cells": [
             {
-                "text": f"{cell['model'] or 'data'}: {cell['stage']} {concluded.full_title(cell)}",
+                "text": f"{cell['model'] or 'data'}: {cell['stage']} {cell.label('full')}",
                 "anchor": anchors[cell["record"]],
             }
             for cell in group["cells"][:MOST_LINKS]
@@ -256,12 +249,12 @@ def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict
             for entry in concluded.train_entries(conclusions, model, topology):
                 train = by_record[entry["record"]]
                 evaluated = conclusions.select(stage="eval", model=model, train_cell=train["train_cell"])
-                metrics = next((cell.get("metrics") or {} for cell in evaluated), {})
+                miou = next((cell.metrics.get("miou") for cell in evaluated), None)
                 entries.append(
                     {
                         **entry,
                         "anchor": anchors[entry["cause"]] if entry["cause"] else "precision",
-                        "miou": metrics.get("miou") if entry["status"].exercised else None,
+                        "miou": miou if entry["status"].exercised else None,
                     }
                 )
             places[topology] = entries
@@ -281,9 +274,9 @@ def _inference(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dic
                 for cell in cells:
                     checkpoints.setdefault(cell["train_cell"], []).append(
                         {
-                            "title": concluded.title(cell),
-                            "status": _status(cell),
-                            "weak": concluded.is_weak(cell),
+                            "title": cell.label("short"),
+                            "status": cell.status,
+                            "weak": cell.weak,
                             "reason": logs.plain(cell["reason"] or ""),
                             "anchor": anchors[cell["record"]],
                         }
@@ -330,7 +323,7 @@ def _bf16(
     """An inference cell in bfloat16 that a certificate names."""
     cells = conclusions.select(stage="infer", model=model, train_cell=part.get("train_cell"), cell=part.get("cell"))
     return {
-        "title": concluded.title(cells[0]) if cells else str(part.get("cell")),
+        "title": cells[0].label("short") if cells else str(part.get("cell")),
         "anchor": anchors[cells[0]["record"]] if cells else None,
         "status": statuses.by_name(part["status"]),
         "facts": _plain_item({k: v for k, v in part.items() if k not in ("cell", "train_cell", "status")}),
@@ -390,9 +383,9 @@ def _latency_plots(conclusions: Conclusions, say: Words) -> tuple[list[dict[str,
     return places, drawn
 
 
-def _by_checkpoint(conclusions: Conclusions) -> list[tuple[str, str, list[dict[str, Any]]]]:
+def _by_checkpoint(conclusions: Conclusions) -> list[tuple[str, str, list[Concluded]]]:
     """(model, train cell, its inference cells), in the order of the matrix."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Concluded]] = {}
     for cell in conclusions.select(stage="infer"):
         groups.setdefault((cell["model"], cell["train_cell"]), []).append(cell)
     return [(model, train_cell, cells) for (model, train_cell), cells in groups.items()]
@@ -405,44 +398,37 @@ def _strips(conclusions: Conclusions) -> tuple[list[dict[str, Any]], int]:
     for _, _, cells in _by_checkpoint(conclusions):
         strip = pictures.strip(cells) if room > 0 else None
         if strip is None:
-            left_out += room <= 0 and any(_status(cell).exercised for cell in cells)
+            left_out += room <= 0 and any(cell.status.exercised for cell in cells)
             continue
         room -= strip.size
-        tiles = [{"tile": tile, "title": _tile_title(tile), **_tile_agreement(tile)} for tile in strip.tiles]
+        tiles = [_tile(tile) for tile in strip.tiles]
         shown.append({"strip": strip, "tiles": tiles})
     return shown, left_out
 
 
-def _tile_title(tile: pictures.Tile) -> str | None:
-    if tile.cell is None:
-        return None
-    requested = tile.cell["requested"]
-    device = "GPU " if requested.get("device") == "gpu" else ""
-    return f"{device}{requested.get('engine')} {requested.get('precision')}"
+def _tile(tile: pictures.Tile) -> dict[str, Any]:
+    """A picture with what is said of the cell that predicted it, if one did."""
+    cell = tile.cell
+    if cell is None:
+        return {"tile": tile, "title": None, "status": None, "agreement": None}
+    told = {"title": cell.label("engine"), "status": cell.status, "agreement": cell.metrics.get("pixel_agreement")}
+    return {"tile": tile, **told}
 
 
-def _tile_agreement(tile: pictures.Tile) -> dict[str, Any]:
-    if tile.cell is None:
-        return {"status": None, "agreement": None}
-    return {"status": _status(tile.cell), "agreement": (tile.cell.get("metrics") or {}).get("pixel_agreement")}
-
-
-def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
+def _row(cell: Concluded, anchors: Mapping[str, str]) -> dict[str, Any]:
     """A row of the table of cells."""
-    metrics = cell.get("metrics") or {}
-    timing = metrics.get("inference_ms") or {}
-    miou = metrics.get("miou")
+    metrics = cell.metrics
     return {
         "anchor": anchors[cell["record"]],
-        "status": _status(cell),
+        "status": cell.status,
         "model": cell["model"] or "data",
         "stage": cell["stage"],
-        "title": concluded.full_title(cell),
+        "title": cell.label("full"),
         "train_cell": cell["train_cell"] if cell["stage"] == "infer" else None,
         "reason": logs.plain(cell["reason"] or ""),
-        "p50": timing.get("p50"),
+        "p50": cell.p50,
         "ips": metrics.get("throughput_ips") or metrics.get("ips"),
-        "result": metrics.get("pixel_agreement") if cell["stage"] == "infer" else miou,
+        "result": metrics.get("pixel_agreement") if cell["stage"] == "infer" else metrics.get("miou"),
         "wall": cell.get("wall_s"),
     }
 
@@ -452,13 +438,13 @@ def _row(cell: Mapping[str, Any], anchors: Mapping[str, str]) -> dict[str, Any]:
 
 def _details(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every cell with its evidence, by model. Logs and records of red cells come first where room is short."""
-    order = sorted(conclusions.cells, key=lambda cell: (not _status(cell).red, not _status(cell).broke))
+    order = sorted(conclusions.cells, key=lambda cell: (not cell.status.red, not cell.status.broke))
     tails: dict[str, str | None] = {}
     texts: dict[str, str | None] = {}
     log_room, record_room = MOST_LOG_BYTES, MOST_RECORD_BYTES
     for cell in order:
         path = cell["record"]
-        lines, size = RED_LOG if _status(cell).broke else OTHER_LOG
+        lines, size = RED_LOG if cell.status.broke else OTHER_LOG
         tails[path] = logs.tail(cell["log"], lines, size) if cell.get("log") and log_room > 0 else None
         log_room -= len(tails[path] or "")
         texts[path] = _record_text(cell) if record_room > 0 and "command" in cell else None
@@ -483,15 +469,14 @@ def _details(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[
     ]
 
 
-def _record_text(cell: Mapping[str, Any]) -> str:
+def _record_text(cell: Concluded) -> str:
     """The record as JSON, without what stands elsewhere on the page or only in the file."""
     kept = {key: value for key, value in cell.items() if key not in ("env", "samples_ms", "command")}
     return logs.plain(json.dumps(kept, indent=1, ensure_ascii=False))
 
 
-def _detail(cell: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = cell.get("metrics") or {}
-    requested, effective = cell["requested"], cell.get("effective") or {}
+def _detail(cell: Concluded) -> dict[str, Any]:
+    requested, effective, metrics = cell.requested, cell.effective, cell.metrics
     fields = [
         {
             "name": name,
@@ -508,16 +493,16 @@ def _detail(cell: Mapping[str, Any]) -> dict[str, Any]:
         if key.endswith("_ms") and isinstance(value, Mapping) and "p50" in value
     ]
     return {
-        "status": _status(cell),
+        "status": cell.status,
         "stage": cell["stage"],
-        "title": concluded.full_title(cell),
+        "title": cell.label("full"),
         "checkpoint": cell["train_cell"] if cell["stage"] == "infer" else None,
         "reason": logs.plain(cell["reason"] or ""),
         "command": logs.plain(cell["command"]) if cell.get("command") else None,
         "started": cell.get("started"),
         "wall": cell.get("wall_s"),
         "fields": fields,
-        "gates": [gate for gate in metrics.get("gates") or [] if isinstance(gate, Mapping)],
+        "gates": cell.gates,
         "phases": phases,
         "measured": [
             (key, number(value))

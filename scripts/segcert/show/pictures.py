@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from segcert import stages, statuses
-from segcert.conclusions import precision_label
+from segcert import stages
+from segcert.concluded import Concluded
 from segcert.data import layouts
 from segcert.data.images import read_label
 from segcert.errors import StageError
@@ -37,7 +37,7 @@ class Tile:
     """
 
     what: str
-    cell: dict[str, Any] | None = None
+    cell: Concluded | None = None
     labels: str | None = None
     differences: str | None = None
 
@@ -61,7 +61,7 @@ class Strip:
         return sum(map(len, parts))
 
 
-def strip(cells: list[dict[str, Any]]) -> Strip | None:
+def strip(cells: list[Concluded]) -> Strip | None:
     """The pictures of one checkpoint: on the image on which an engine agrees least with the checkpoint.
 
     Args:
@@ -69,8 +69,7 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
     Returns:
         None where nothing was predicted, or where the data set is no longer there.
     """
-    ran = [cell for cell in cells if statuses.by_name(cell["status"]).exercised]
-    ran = [cell for cell in ran if (cell.get("metrics") or {}).get("images")]
+    ran = [cell for cell in cells if cell.status.exercised and cell.metrics.get("images")]
     folders = {id(cell): _predictions(cell) for cell in ran}
     ran = [cell for cell in ran if any(folders[id(cell)].glob("*.png"))]
     if not ran:
@@ -83,10 +82,9 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
     image, truth = found
     size = _open_labels(folders[id(worst)] / name).size
     # A cell each of engine, device and precision: threads and batch sizes change no label map to speak of.
-    distinct: dict[tuple[Any, ...], dict[str, Any]] = {}
+    distinct: dict[str, Concluded] = {}
     for cell in ran:
-        requested = cell["requested"]
-        distinct.setdefault((requested.get("device"), requested.get("engine"), precision_label(requested)), cell)
+        distinct.setdefault(cell.label("engine"), cell)
     chosen = list(distinct.values())[:MOST_ENGINES]
     reference = _labels_or_none(Path(stages.INFER.folder(worst["record"], worst["cell"]), stages.REFERENCE, name))
     predicted = [(cell, _labels_or_none(folders[id(cell)] / name)) for cell in chosen]
@@ -113,14 +111,14 @@ def strip(cells: list[dict[str, Any]]) -> Strip | None:
     return result
 
 
-def _predictions(cell: Mapping[str, Any]) -> Path:
+def _predictions(cell: Concluded) -> Path:
     """The folder of a cell's label maps; those of a cell whose gates do not hold stand aside."""
     return Path((cell.get("set_aside") or {}).get("predictions") or Path(cell["record"]).with_suffix(""))
 
 
-def _least_agreement(cell: Mapping[str, Any]) -> tuple[float, str | None]:
+def _least_agreement(cell: Concluded) -> tuple[float, str | None]:
     """The least agreement of one image that the cell's record names, and that image."""
-    images = cell["metrics"].get("worst_images") or [{"agreement": 1.0, "image": None}]
+    images = cell.metrics.get("worst_images") or [{"agreement": 1.0, "image": None}]
     return images[0]["agreement"], images[0]["image"]
 
 

@@ -6,11 +6,11 @@ does the same here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from segcert import history, statuses
-from segcert.conclusions import precision_label
+from segcert import history
+from segcert.concluded import Concluded
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, each with a symbol of its own.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -51,34 +51,28 @@ def _axis(title: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]
 # -- latency ----------------------------------------------------------------------------------
 
 
-def latency_points(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def latency_points(cells: Iterable[Concluded]) -> list[dict[str, Any]]:
     """Of inference cells that were timed: engine, threads, median and its interval, all in milliseconds."""
     points = []
     for cell in cells:
-        timing = (cell.get("metrics") or {}).get("inference_ms") or {}
-        if statuses.by_name(cell["status"]).exercised and timing.get("p50") is not None:
-            requested = cell["requested"]
+        timing, requested = cell.timing, cell.requested
+        if cell.status.exercised and cell.p50 is not None:
             points.append(
                 {
                     "cell": cell,
-                    "status": statuses.by_name(cell["status"]),
-                    "engine": _engine_name(requested),
+                    "status": cell.status,
+                    "engine": cell.label("engine"),
                     "threads": requested.get("threads") if requested.get("device") != "gpu" else None,
                     "batch_size": requested.get("batch_size"),
-                    "p50": timing["p50"],
+                    "p50": cell.p50,
                     "ci": timing.get("p50_ci95") or [None, None],
                     "p95": timing.get("p95"),
                     "p99": timing.get("p99"),
                     "count": timing.get("count"),
-                    "ips": cell["metrics"].get("throughput_ips"),
+                    "ips": cell.metrics.get("throughput_ips"),
                 }
             )
     return points
-
-
-def _engine_name(requested: Mapping[str, Any]) -> str:
-    device = "GPU " if requested.get("device") == "gpu" else ""
-    return f"{device}{requested.get('engine')} {requested.get('precision')}"
 
 
 def latency(points: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,23 +154,21 @@ def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
 # -- loss -------------------------------------------------------------------------------------
 
 
-def read_history(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None:
+def read_history(cell: Concluded) -> tuple[list[int], list[float | None]] | None:
     """Iterations and losses of a training that ran; a loss that is not finite is None, which leaves a gap."""
-    return history.read(cell) if statuses.by_name(cell["status"]).exercised else None
+    return history.read(cell) if cell.status.exercised else None
 
 
-def loss(curves: list[tuple[dict[str, Any], list[int], list[float | None]]]) -> dict[str, Any]:
+def loss(curves: list[tuple[Concluded, list[int], list[float | None]]]) -> dict[str, Any]:
     """Loss by iteration: fp32 and mixed precision in different colours, several devices dashed.
 
     Args:
         curves: (train cell, iterations, losses) of one model.
     """
-    precisions = sorted(
-        {precision_label(cell["requested"]) for cell, _, _ in curves}, key=lambda name: (name != "fp32", name)
-    )
+    precisions = sorted({cell.precision for cell, _, _ in curves}, key=lambda name: (name != "fp32", name))
     traces = []
     for cell, iterations, losses in curves:
-        label = precision_label(cell["requested"])
+        label = cell.precision
         index = precisions.index(label)
         step = history.step(len(losses))
         last = len(losses) - 1

@@ -11,6 +11,7 @@ from jinja2 import Template
 
 from segcert import conclusions as concluded
 from segcert import statuses
+from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
 from segcert.show import junit, logs, templating
@@ -78,10 +79,10 @@ def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
     )
 
 
-def _counts_text(cells: list[dict[str, Any]]) -> str:
+def _counts_text(cells: list[Concluded]) -> str:
     counts = Counter(cell["status"] for cell in cells)
     shown = [f"{s.symbol} {counts[s.name]} {s.name}" for s in statuses.ALL if counts[s.name]]
-    if weak := sum(map(concluded.is_weak, cells)):
+    if weak := sum(cell.weak for cell in cells):
         shown.append(f"{WEAK} {weak} of them on weak evidence")
     return ", ".join(shown) or "no cells"
 
@@ -90,9 +91,8 @@ def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per inference cell that ran to its end."""
     rows = []
     for cell in conclusions.select(stage="infer"):
-        timing = (cell.get("metrics") or {}).get("inference_ms")
+        timing, metrics = cell.timing, cell.metrics
         if timing:
-            metrics = cell["metrics"]
             load = metrics.get("load") or {}
             rows.append(
                 {
@@ -117,11 +117,9 @@ def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per checkpoint: the end of its training and its evaluation."""
     rows = []
     for train in conclusions.select(stage="train"):
-        metrics = train.get("metrics") or {}
-        evaluated = next(
-            iter(conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])), {}
-        )
-        scores = evaluated.get("metrics") or {}
+        metrics = train.metrics
+        evaluated = conclusions.select(stage="eval", model=train["model"], train_cell=train["train_cell"])
+        scores = evaluated[0].metrics if evaluated else {}
         if metrics:
             rows.append(
                 {
@@ -143,8 +141,7 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per cell of the matrix, flat: what conclusions.csv holds."""
     rows = []
     for cell in conclusions.cells:
-        metrics = cell.get("metrics") or {}
-        timing = metrics.get("inference_ms") or {}
+        metrics = cell.metrics
         rows.append(
             {
                 "model": cell["model"],
@@ -155,16 +152,16 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "status": cell["status"],
                 "reason": cell["reason"],
                 **_request_columns(cell),
-                "batch_size": cell["requested"].get("batch_size"),
+                "batch_size": cell.requested.get("batch_size"),
                 "wall_s": cell.get("wall_s"),
                 "peak_rss_mb": cell.get("peak_rss_mb"),
                 "miou": metrics.get("miou"),
                 "last_loss": metrics.get("last_loss"),
                 "train_ips": metrics.get("ips"),
-                "inference_p50_ms": timing.get("p50"),
-                "inference_p95_ms": timing.get("p95"),
+                "inference_p50_ms": cell.p50,
+                "inference_p95_ms": cell.timing.get("p95"),
                 "pixel_agreement": metrics.get("pixel_agreement"),
-                "weak_evidence": concluded.is_weak(cell),
+                "weak_evidence": cell.weak,
                 "record": cell.get("record_file"),
                 "log": cell.get("log"),
             }
@@ -173,12 +170,12 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
     return frame.astype({"threads": "Int64", "batch_size": "Int64"}) if rows else frame
 
 
-def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
-    requested = cell["requested"]
+def _request_columns(cell: Concluded) -> dict[str, Any]:
+    requested = cell.requested
     return {
         "device": requested.get("device"),
         "engine": requested.get("engine"),
-        "precision": concluded.precision_label(requested),
+        "precision": cell.precision,
         "threads": requested.get("threads"),
     }
 
@@ -189,8 +186,6 @@ def _request_columns(cell: dict[str, Any]) -> dict[str, Any]:
 def _template(name: str) -> Template:
     environment = templating.environment(TEMPLATES, html=False)
     environment.globals.update(
-        title=concluded.full_title,
-        symbol=lambda cell: statuses.by_name(cell["status"]).symbol,
         zh=lambda status: statuses.by_name(status).zh,
         cells=lambda count: "1 cell" if count == 1 else f"{count} cells",
     )
@@ -204,7 +199,7 @@ def _certificates(conclusions: Conclusions) -> dict[str, Any]:
     for item in conclusions.certificates:
         status = statuses.by_name(item["verdict"])
         train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["amp"])), None)
-        if train is None or statuses.by_name(train["status"]).exercised:
+        if train is None or train.status.exercised:
             ran.append({**item, "status": status})
         else:
             trainings = others.setdefault((status, train["reason"]), {})
@@ -286,11 +281,11 @@ def _chinese_train(entries: list[dict[str, Any]]) -> str:
     return "；".join(parts)
 
 
-def _chinese_infer(cells: list[dict[str, Any]]) -> str:
+def _chinese_infer(cells: list[Concluded]) -> str:
     counts = Counter(cell["status"] for cell in cells)
     if not counts:
         return "—"
-    weak = sum(map(concluded.is_weak, cells))
+    weak = sum(cell.weak for cell in cells)
     if set(counts) == {statuses.PASSED.name}:
         return f"支持（{WEAK} {weak} 个）" if weak else "支持"
     rest = "，".join(f"{counts[s.name]} 个{s.zh}" for s in statuses.ALL if counts[s.name])
@@ -357,7 +352,7 @@ def _one_of_each_first(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _red_lines(group: dict[str, Any]) -> list[str]:
     first = group["cells"][0]
-    which = f"{first['model'] or 'all models:'} {first['stage']} {concluded.full_title(first)}"
+    which = f"{first['model'] or 'all models:'} {first['stage']} {first.label('full')}"
     count = f"{group['count']} {group['status'].name}, first " if group["count"] > 1 else ""
     return [
         _cut(f"  {group['status'].symbol} {count}{which}:"),
