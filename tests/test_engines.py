@@ -49,7 +49,7 @@ def test_what_a_row_says_is_known_where_it_is_looked_up(name):
     assert ({kind.gpu_library} - {""}) == asked_of_a_gpu and asked_of_a_gpu <= machine.GPU_LIBRARIES.keys()
     gates = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["gates"]
     for precision in {precision for precisions in kind.offers.values() for precision in precisions}:
-        assert {"pixel_agreement", "miou_drop"} <= {name for name in gates if precision in gates[name]}, precision
+        assert precision in gates["pixel_agreement"] and precision in gates["miou_drop"], precision
 
 
 def test_no_two_cells_are_called_alike():
@@ -235,15 +235,14 @@ PAGES = {
 # Of a library that nothing here imports yet.
 NOT_TWINS = {"envs/cpu.in", "envs/stages.in", "pyproject.toml"}
 COUNT = "test_docs.py::test_pages_that_count_the_ways_of_inference_count_right"
-SIX, SEVEN = "six\nways on the CPU (four engines, ", "seven\nways on the CPU (five engines, "
 IN_EVERY_RUN = {
     "config/config.yaml": (
         "    - {engine: openvino, precision: bf16}\n",
         "    - {engine: openvino, precision: bf16}\n    - {engine: twin, precision: fp32}\n",
     ),
-    "docs/tutorial.md": (SIX.replace("\n", " "), SEVEN.replace("\n", " ")),
+    "docs/tutorial.md": ("six ways on the CPU: four engines, ", "seven ways on the CPU: five engines, "),
     "docs/tutorial.zh.md": ("六种方式（四种引擎，", "七种方式（五种引擎，"),
-    "docs/own-model.md": (SIX, SEVEN),
+    "docs/own-model.md": ("six ways on the CPU (four engines, ", "seven ways on the CPU (five engines, "),
 }
 GOLDEN, AGAIN = "tests/golden/cells.txt", "docs/reference/config.md"
 RUN = {

@@ -847,7 +847,7 @@ def test_a_folder_that_is_no_data_set_is_refused_by_name(tmp_path):
     (tmp_path / "people/lists/val/train_list.txt").write_text("Images/val_0.png Annotations/val_0.png\n")
     refused(r"two lists are called train_list\.txt", {"train": "train_list.txt", "val": "lists/val/train_list.txt"})
     (tmp_path / "people/val_list.txt").write_bytes(b"Images/\xff.png Annotations/val_0.png\n")
-    refused(r"val_list\.txt: is not a list of files in UTF-8", {"train": "train_list.txt", "val": "val_list.txt"})
+    refused(r"val_list\.txt is not a list of files in UTF-8", {"train": "train_list.txt", "val": "val_list.txt"})
 
 
 # -- the whole: the same plan as the built-in configuration's ---------------------------------

@@ -11,7 +11,7 @@ from conftest import ROOT
 from paddleseg.transforms import transforms as theirs
 
 from segcert import modelconfig, record
-from segcert.compute import components
+from segcert.compute import components, training
 from segcert.errors import StageError
 
 LITE = ROOT / "config/models/pp_humanseg_lite.yml"
@@ -137,6 +137,59 @@ def test_images_of_other_sizes_are_no_batch(small, tmp_path):
         list(samples(tmp_path, folder, flip))
     sizes = {sample["img"].shape for sample in samples(tmp_path, folder, flip, alike=False)}
     assert len(sizes) > 1
+
+
+# -- what goes with an image and its label ----------------------------------------------------
+
+
+def batches(folder, dataset, workers, transforms, **changes):
+    path = own(folder, transforms)
+    content = yaml.safe_load(path.read_text())
+    content["train_dataset"] |= changes
+    path.write_text(yaml.safe_dump(content))
+    config = components.load_config(str(path), str(dataset), start=components.Start())
+    return training._batches(components.CheckedDataset(components.builder(config).train_dataset), 2, workers, 7)
+
+
+def plain(value):
+    """Tensors of a batch as arrays, whatever they stand in."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list) else value.numpy().tolist()
+
+
+def test_edges_and_instances_come_with_their_image_whoever_reads_them(dataset, tmp_path):
+    """Asked for in the configuration (`edge: true`, a transform), and of use to losses that look at them."""
+    items = [CROP, {"type": "GenerateInstanceTargets", "num_classes": 2}, NORMALIZE]
+    found = {}
+    for workers in (0, 1):
+        (_, found[workers]) = next(batches(tmp_path, dataset, workers, items, edge=True))
+    batch = found[0]
+    assert set(batch) == {"img", "label", "edge", "instances"}
+    assert batch["edge"].shape == [2, 1, 48, 64] and 0 < float(batch["edge"].astype("float32").mean()) < 1
+    assert batch["instances"]["gt_masks"].shape == [2, 2, 48, 64]
+    assert plain(batch) == plain(found[1])
+
+
+def test_a_loss_of_edges_is_given_them():
+    import paddle
+    from paddleseg.models.losses import BCELoss
+
+    net = paddle.nn.Conv2D(3, 1, 1)
+    net.forward = lambda images, layer=net: [paddle.nn.functional.conv2d(images, layer.weight)]
+    rng = np.random.default_rng(1)
+    batch = {
+        "img": paddle.to_tensor(rng.normal(size=(2, 3, 8, 8)).astype("float32")),
+        "label": paddle.zeros((2, 8, 8), "int64"),
+        "edge": paddle.to_tensor(rng.integers(0, 2, (2, 1, 8, 8))),
+    }
+    loss = BCELoss(edge_label=True)
+    wanted = float(loss(net.forward(batch["img"])[0], batch["edge"]))
+    optimizer = paddle.optimizer.SGD(0.1, parameters=net.parameters())
+    scaler = paddle.amp.GradScaler(enable=False)
+    losses = {"types": [loss], "coef": [1]}
+    made = training._step(net, net, losses, optimizer, scaler, training.Precision("fp32"), batch)
+    assert float(made) == pytest.approx(wanted, rel=1e-6)
 
 
 # -- as a stage -------------------------------------------------------------------------------

@@ -207,26 +207,6 @@ def final_size(
     return size
 
 
-def steps(items: Sequence[Item], size: Size) -> list[tuple[str, Size, Size]]:
-    """What transforms do to the size of an image, in order: (`resize` | `crop`, size before, size after).
-
-    The word says what undoes it. Steps that change nothing are left out.
-    """
-    done = []
-    for item in items:
-        of_item = _known(item, None)
-        after = of_item.size(item, size)
-        if of_item.back and after is not None and after != size:
-            done.append((of_item.back, size, after))
-        size = after or size
-    return done
-
-
-def is_letterboxed(items: Sequence[Item]) -> bool:
-    """Whether the images of an exported model may have borders that are not theirs."""
-    return any(_known(item, None).back == "crop" for item in items)
-
-
 # -- what may stand where -----------------------------------------------------------------------------
 
 

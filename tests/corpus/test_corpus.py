@@ -41,6 +41,7 @@ def test_unpacking(case, tmp_path, monkeypatch, capfd):
         message = str(refused.value)
         for word in case.words:
             assert word in message, message
+        assert str(tmp_path) not in message and "0@" not in message, "files are named as their lists name them"
         assert not (tmp_path / "staging/dataset").exists()
         return
     found = unpack(tmp_path, case, monkeypatch)

@@ -71,7 +71,10 @@ class Preprocess:
 
     def prepared(self, path: Path | str) -> tuple[Image, Done]:
         """The image, and what changed its size; StageError where it comes to another than it must."""
-        image, done = self._paddleseg(str(path)) if self._paddleseg is not None else self._by_own(path)
+        try:
+            image, done = self._paddleseg(str(path)) if self._paddleseg is not None else self._by_own(path)
+        except ValueError as error:
+            raise StageError(f"{path}: its transforms cannot be done: {error}") from error
         if self._size is not None:
             require_size(str(path), (image.shape[2], image.shape[1]), self._size)
         return image, done
@@ -123,8 +126,7 @@ def require_size(image: str, fed: tuple[int, int], taken: tuple[int, int]) -> No
     if fed != taken:
         raise StageError(
             f"{image}: is fed as {fed[0]}x{fed[1]}, the exported model takes {taken[0]}x{taken[1]}: export.transforms "
-            "of the model's configuration must end in one size for all images, that of its Resize (target_size, "
-            "without keep_ratio, and no Padding after it)"
+            "of the model's configuration must bring all images to that size"
         )
 
 

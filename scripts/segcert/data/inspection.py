@@ -45,6 +45,10 @@ BESIDE = re.compile(
 )
 
 
+# What tells nothing to a reader of OpenCV's own messages: times, and paths of this machine and of its maker's.
+OPENCV = re.compile(r"\[ ?\w+:\d+@[\d.]+\] global |imread_\('[^']*'\): |OpenCV\([\d.]+\) \S+: ")
+
+
 @dataclass
 class Seen:
     """What a file is.
@@ -268,7 +272,7 @@ def look_at_label(path: Path) -> Seen:
         with Image.open(path) as opened:
             opened.verify()  # the checksums of a PNG, which nobody looks at who decodes it
     except StageError as error:
-        seen.problem = str(error).removeprefix(f"{path}: ")
+        seen.problem = str(error).removeprefix(f"{path}: ").replace(f" '{path}'", "")
     except Exception as error:
         seen.problem = f"is damaged: {type(error).__name__}: {error}"
     else:
@@ -333,7 +337,7 @@ def _run(job: Callable[[], Seen]) -> Seen:
 
 def _held_against(seen: Seen, said: str) -> Seen:
     """What was seen, with what its decoder said of it."""
-    lines = list(dict.fromkeys(line.strip() for line in said.splitlines() if line.strip()))
+    lines = list(dict.fromkeys(line.strip() for line in OPENCV.sub("", said).splitlines() if line.strip()))
     if serious := [line for line in lines if not BESIDE.fullmatch(line)]:
         told = " / ".join(serious)[:300]
         seen.problem = f"{seen.problem or 'is damaged or cut'}; its decoder says: {told}"
