@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from segcert import engines, sections, settings, statuses  # noqa: E402
+from segcert import engines, layouts, sections, settings, statuses  # noqa: E402
 
 CONFIG = ROOT / "config" / "config.yaml"
 SCHEMA = "config/schema/config.schema.json"
@@ -41,6 +41,7 @@ GRAPH = re.compile(r"(?<=<!-- rulegraph -->\n).*?(?=<!-- /rulegraph -->)", re.S)
 OFFERED = re.compile(r"(?<=<!-- offered -->\n).*?(?=<!-- /offered -->)", re.S)
 # In the schema, the engines of an entry of infer.cpu or infer.gpu.
 ENGINES = re.compile(r'("(cpu|gpu)": \{\s+"type": "array",.*?"engine": \{"enum": )\[[^\]]*\]', re.S)
+LAYOUTS = re.compile(r'(?<="layout": \{"enum": )\[[^\]]*\]')
 
 
 # -- config.md --------------------------------------------------------------------------------
@@ -221,8 +222,9 @@ def offered() -> str:
 
 
 def schema_text() -> str:
-    """The schema as it stands in its file, with the engines that there are."""
-    return ENGINES.sub(lambda found: found[1] + json.dumps(engines.on(found[2])), read(SCHEMA))
+    """The schema as it stands in its file, with the engines and layouts that there are."""
+    text = ENGINES.sub(lambda found: found[1] + json.dumps(engines.on(found[2])), read(SCHEMA))
+    return LAYOUTS.sub(json.dumps(list(layouts.BY_NAME)), text)
 
 
 def commands_page() -> str:

@@ -49,7 +49,7 @@ def test_nothing_is_of_two_layouts():
 
 
 def test_an_unknown_layout_is_an_error_that_lists_the_known(tmp_path):
-    known = "mini_supervisely, cityscapes"
+    known = ", ".join(layouts.BY_NAME)
     for asked in (
         lambda: layouts.by_name("voc"),
         lambda: reading.find_root(tmp_path, "voc"),
