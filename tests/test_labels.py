@@ -445,8 +445,8 @@ def test_what_decoders_print_is_caught_from_the_process_itself(capfd):
 
 def test_notes_of_the_data_are_in_the_conclusions_once(chains):
     """Of the data set for all, of a model's classes with the models that they are told of."""
-    metrics_of = record.read(chains["plain"][0] / "train.json")["metrics"]
-    assert metrics_of["notes"] == []
+    made = str(chains["plain"][0] / "train.json")
+    assert record.read(made)["metrics"]["notes"] == [] == conclusions._source(made, lost=False)["metrics"]["notes"]
 
     class Table:
         @staticmethod

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from segcert import cells, conclusions, modelconfig, sections, settings
+from segcert import cells, modelconfig, sections, settings
+from segcert.concluded import Concluded
 from segcert.data import archives, folders, layouts
 from segcert.errors import ConfigError, StageError
 from segcert.machine import Hardware
@@ -577,8 +578,8 @@ def test_what_is_not_done_is_called_what_the_file_calls_it(tmp_path, resolve):
             "device": "cpu", "devices": 1, "engine": "native", "threads": 1, "batch_size": 1, "what": "inference",
         },
     }  # fmt: skip
-    assert conclusions.precision_label(asked["single_pact_train"]) == "trainer pact_train"
-    assert conclusions.title({"stage": "infer", "requested": asked["inference"]}) == "native inference · 1T"
+    assert Concluded({"requested": asked["single_pact_train"]}).precision == "trainer pact_train"
+    assert Concluded({"stage": "infer", "requested": asked["inference"]}).label("short") == "native inference · 1T"
 
 
 def test_to_static_is_a_trainer_of_the_tail(tmp_path, resolve):
