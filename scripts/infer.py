@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from segcert import machine, record, stages
 from segcert.requests.infer import Infer
@@ -16,13 +17,12 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
     files = inference.Files(
         args.export, args.dataset, args.reference, staging.path("benchmark_log"), staging.path("predictions")
     )
-    return inference.infer(Infer.of(args), files, args.model, exporter(args.upstream))
+    return inference.infer(Infer.of(args), files, args.model, exported(args.upstream))
 
 
-def exporter(upstream: list[str]) -> str | None:
-    """The version of Paddle that made the export, from its record among those of what this is made from."""
-    records = [record.read(path) for path in upstream]
-    return next((above["env"].get("paddle") for above in records if above["stage"] == stages.EXPORT.name), None)
+def exported(upstream: list[str]) -> dict[str, Any] | None:
+    """The record of the export, among those of what this is made from."""
+    return next((above for above in map(record.read, upstream) if above["stage"] == stages.EXPORT.name), None)
 
 
 def main() -> int:

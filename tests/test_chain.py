@@ -294,24 +294,28 @@ def test_another_learning_rate_makes_that_models_chain_only(chain):
         assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
 
 
-@pytest.mark.parametrize(
-    "file", ["scripts/infer.py", "scripts/segcert/compute/engines/openvino.py", "scripts/segcert/compute/stats.py"]
-)
+@pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/compute/stats.py"])
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
         assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
 
 
-def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
+def test_an_edited_engine_makes_exports_too(chain):
+    """They are run by it, as proof."""
     with changed(chain / "scripts/segcert/compute/engines/openvino.py", lambda text: text + "\n# edited\n"):
+        assert plan(chain) == {"export": 2, "infer": 2 * CELLS, "conclude": 1, "page": 1}
+
+
+def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
+    with changed(chain / "scripts/segcert/compute/stats.py", lambda text: text + "\n# edited\n"):
         told = dry_run(chain)
     lines = [line for line in told.splitlines() if ": infer " in line]
     assert len(lines) == 2 * CELLS
-    changed_file = r"before: 'segcert/compute/engines/openvino.py (\w{12})'; now: '(.*) (\w{12})'"
+    changed_file = r"before: 'segcert/compute/stats.py (\w{12})'; now: '(.*) (\w{12})'"
     reason = rf"\(Params have changed since last execution: {changed_file}\)$"
     for line in lines:
         before, file, now = re.search(reason, line).groups()
-        assert file == "segcert/compute/engines/openvino.py" and before != now
+        assert file == "segcert/compute/stats.py" and before != now
 
 
 def test_another_option_is_shown_where_it_differs(chain):

@@ -761,11 +761,117 @@ def test_a_size_that_is_open_is_taken_from_elsewhere_or_skipped(paddleseg, resol
 def test_backbone_weights_of_a_new_model(paddleseg, resolve):
     people(paddleseg / "data/people")
     url = "https://host.example/dygraph/resnet50_vd_ssld_v2.tar.gz"
-    model = f"_base_: base.yml\nmodel: {{type: X, backbone: {{type: R, pretrained: '{url}'}}}}\n"
-    (paddleseg / "configs/model.yml").write_text(model)
+    pretrained(paddleseg, f"backbone: {{type: R, pretrained: '{url}'}}")
     resolved = resolve(tipc_files.write(paddleseg / "train_infer_python.txt", model_name="mine"))
+    assert not skipped(resolved)
     weights = resolved["model_zoo"]["mine"]["backbone_weights"]
     assert resolved["weights"][weights] == {"source": "url", "url": url}
+
+
+def pretrained(paddleseg, text, name="model.yml"):
+    """A model of PaddleSeg's folder with these keys in its `model`."""
+    scheduler = MODEL.splitlines()[2]
+    text = f"_base_: base.yml\nmodel: {{type: X, num_classes: 2, {text}}}\n{scheduler}\n"
+    (paddleseg / f"configs/{name}").write_text(text)
+
+
+def test_files_of_weights_become_entries_and_are_loaded(paddleseg, resolve):
+    """Their paths start where that of the configuration starts, as in PaddleSeg's folder."""
+    people(paddleseg / "data/people")
+    for name in ("part", "whole"):
+        (paddleseg / f"pretrained/{name}").mkdir(parents=True)
+        (paddleseg / f"pretrained/{name}/model.pdparams").write_bytes(b"x")
+    keys = (
+        "pretrained: pretrained/whole/model.pdparams, backbone: {type: R, pretrained: pretrained/part/model.pdparams}"
+    )
+    pretrained(paddleseg, keys)
+    file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
+    resolved = resolve(file)
+    assert not skipped(resolved)
+    entry = resolved["model_zoo"]["mine"]
+    for kind, name in (("backbone_weights", "part"), ("pretrained_weights", "whole")):
+        source = resolved["weights"][entry[kind]]
+        assert source["source"] == "path" and Path(source["path"]).samefile(
+            paddleseg / f"pretrained/{name}/model.pdparams"
+        )
+    found = table_of(resolved)
+    assert found.starts("mine") == {kind: entry[kind] for kind in ("backbone_weights", "pretrained_weights")}
+    train = next(cell for cell in found.cells if cell.stage == "train" and cell.planned)
+    assert {f"results/weights/{name}.json" for name in found.starts("mine").values()} <= set(
+        found.source_records(train)
+    )
+    (paddleseg / "pretrained/part/model.pdparams").unlink()
+    cell = skipped(resolve(file))["single_fp32"]
+    assert "model.backbone.pretrained: pretrained/part/model.pdparams is not there, looked for" in cell.reason
+    assert "model.yml" in cell.reason
+    assert not table_of(resolve(file)).planned("train")
+
+
+def test_weights_of_one_name_from_two_places_are_two(paddleseg, resolve):
+    people(paddleseg / "data/people")
+    for host in ("a", "b"):
+        pretrained(paddleseg, f"pretrained: 'https://{host}.example/x/model.pdparams'", f"{host}.yml")
+        tipc_files.write(paddleseg / f"t/train_{host}_infer_python.txt", model_name=host, config=f"configs/{host}.yml")
+    resolved = resolve(paddleseg / "t")
+    names = [resolved["model_zoo"][host]["pretrained_weights"] for host in ("a", "b")]
+    urls = [resolved["weights"][name]["url"] for name in names]
+    assert urls == [f"https://{host}.example/x/model.pdparams" for host in ("a", "b")]
+    assert resolved["weights"][names[0]] == {"source": "url", "url": urls[0]}
+
+
+def test_weights_that_the_configuration_knows_keep_their_name(paddleseg, resolve, shipped):
+    """With what is known of them, such as a checksum; also those of a known model, as its file says."""
+    people(paddleseg / "data/people")
+    known = shipped["weights"]["resnet50_vd_ssld_v2"]["url"]
+    file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="pphumanseg_server")
+    for text, wanted in (
+        (f"backbone: {{type: R, pretrained: '{known}'}}", "resnet50_vd_ssld_v2"),
+        ("backbone: {type: R}", None),
+    ):
+        pretrained(paddleseg, text)
+        assert resolve(file)["model_zoo"]["pp_humanseg_server"]["backbone_weights"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("{type: Normalize}]", "{type: RandomBlur}]", "train_dataset.transforms.1: RandomBlur"),
+        (
+            "{type: Resize, target_size: [64, 64]}",
+            "{type: Resize, target_size: [64, 64], keep_ratio: true}",
+            "keep_ratio",
+        ),
+        ("iters: 10", "iters: 10\nto_static_training: true", "to_static_training: true is refused"),
+        ("  mode: val", "  mode: train", "val_dataset.mode: 'train' is refused"),
+        ("{type: Normalize}]", "{type: AddEdgeLabel}]", "AddEdgeLabel: is no transform of paddleseg 2.8.0"),
+    ],
+)
+def test_what_a_configuration_asks_for_and_is_not_done_is_skipped_by_key(paddleseg, resolve, old, new, words):
+    people(paddleseg / "data/people")
+    (paddleseg / "configs/base.yml").write_text(BASE.replace(old, new))
+    file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
+    if "RandomBlur" in words:
+        assert not [word for word in skipped(resolve(file)) if words in word]
+        words = "val_dataset.transforms.1: RandomBlur"
+    assert words in skipped(resolve(file))["single_fp32"].reason, skipped(resolve(file))
+    own = {"AddEdgeLabel": {"random": False, "size": "kept"}}
+    assert bool(skipped(resolve(file, own_transforms=own))) is ("AddEdgeLabel" not in words)
+
+
+def test_lint_warns_of_what_a_configuration_asks_for(paddleseg):
+    keys = "pretrained: gone.pdparams, backbone: {type: R, pretrained: 'https://host.example/a.pdparams'}"
+    pretrained(paddleseg, keys)
+    (paddleseg / "configs/base.yml").write_text(BASE + "itres: 3\nprecision: fp16\n")
+    done = lint(tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine"))
+    assert done.returncode == 0
+    warnings = [line for line in done.stdout.splitlines() if ":16: warning: " in line]
+    assert len(warnings) == len(done.stdout.splitlines()) == 3, "each once, although two lines name the configuration"
+    for words in (
+        "model.pretrained: gone.pdparams is not there",
+        "precision: 'fp16' is refused",
+        "itres: PaddleSeg reads no such key (did you mean iters?)",
+    ):
+        assert any(words in line for line in warnings)
 
 
 def test_two_files_of_one_model_are_two_models(paddleseg, resolve):

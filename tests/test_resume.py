@@ -15,6 +15,7 @@ from stages import CONFIG, MODEL, SIZE, losses, train
 from segcert import record
 from segcert.compute.snapshots import Snapshots
 from segcert.files import sha256
+from segcert.requests.train import Train
 
 # Weights after the same steps in the same order differ in nothing but what threads round; here there is one.
 TOLERANCE = 1e-6
@@ -122,14 +123,15 @@ def test_a_snapshot_belongs_to_the_code_and_the_software_that_made_it(dataset, t
 
     import train as script
 
-    given = {"config": CONFIG, "dataset": str(dataset), "backbone_weights": None, "amp_level": None, "amp_dtype": None}
-    given |= dict.fromkeys(
-        ("device", "devices", "precision", "iters", "batch_size", "input_size", "seed", "workers", "threads"), 1
-    )
+    options = argparse.ArgumentParser()
+    Train.add_to(options)
+    given = vars(options.parse_args(["--iters", "1", "--batch-size", "1"]))
+    given |= {"config": CONFIG, "dataset": str(dataset), "backbone_weights": None}
     args = argparse.Namespace(**given)
     before = script.identity(args)
     assert script.identity(args) == before
     assert script.identity(argparse.Namespace(**{**given, "iters": 2})) != before
+    assert script.identity(argparse.Namespace(**{**given, "log_iters": 2})) == before, "it changes nothing that is made"
     sources = script.code.modules(script.__file__)
     edited = tmp_path / "training.py"
     edited.write_text("# edited\n")

@@ -22,7 +22,7 @@ TITLES = {
     "red": "## What is red",
     "blocked": "## What was blocked by it",
     "known": "## Known failures",
-    "surprise": "## Passed against expectation",
+    "surprise": "## Passed with a remark",
     "unverified": "## What could not be verified here",
     "others": "## What did not run",
 }

@@ -315,7 +315,7 @@ def _replaced(content: Mapping[str, Any], run: Run) -> Iterator[tuple[str, str]]
     for key in left_out(content, run):
         yield key, f"{masked(str(found[key]))} is not loaded: {scratch}"
     entry = ENTRIES[WHOLE_MODEL]
-    if entry in run.entries and not run.fetches and WHOLE_MODEL not in found:
+    if entry in run.entries and not run.fetches:
         yield entry, f"{run.entries[entry]} is not loaded: {scratch}"
 
 

@@ -27,7 +27,9 @@ def _unobserved(stage: str, requested: Mapping[str, Any], effective: Mapping[str
     """In words, each field that a stage must have observed and did not."""
     taken = "weights" in requested  # not trained: weights that somebody released
     proves = stages.by_name(stage, stages.RELEASED.topology if taken else None).proves
-    return [f"{key} was not observed" for key in proves if key not in effective]
+    # An export that says that it has no ONNX model has no operator set of it either.
+    without = {"opset"} if effective.get("onnx") is False else set()
+    return [f"{key} was not observed" for key in proves if key not in effective and key not in without]
 
 
 def gate(name: str, value: float | None, bound: str, threshold: float, sentence: str) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
     problems += differences(content["requested"], effective)
     problems += broken(metrics.get("gates", []))
     if not problems:
-        problems += _without_gates(content["stage"], effective, metrics)
+        problems += _without_gates(content["stage"], content["requested"], effective, metrics)
     if content["stage"] == stages.INFER.name:
         problems += _unlike_samples(content.get("samples_ms"), metrics)
     if content["stage"] == stages.EVAL.name:
@@ -79,10 +81,17 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _without_gates(stage: str, effective: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+def _without_gates(
+    stage: str, requested: Mapping[str, Any], effective: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> list[str]:
     """In words, each gate that a stage must have been held against and was not, or with another number."""
     needed = {
         "pixel_agreement": (stage == stages.INFER.name, "no gate was held against its label maps"),
+        "exported_agreement": (
+            # Records of exports that were not compared request ONNX as well.
+            stage == stages.EXPORT.name and "onnx" not in requested,
+            "its program was not compared with its model",
+        ),
         "rank_weight_difference": (
             stage == stages.TRAIN.name and effective.get("devices") not in (None, 1),
             "its ranks' weights were not compared",

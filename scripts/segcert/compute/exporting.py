@@ -6,6 +6,8 @@ import contextlib
 import inspect
 import io
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import paddle
 import yaml
 from paddleseg.deploy.export import WrappedModel
 
-from segcert.compute import components
+from segcert import proof
+from segcert.compute import apart, components, proving
+from segcert.compute.engines import library
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.export import Export
@@ -22,58 +26,135 @@ from segcert.stage.progress import say
 from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 
+CANNOT = "paddle2onnx cannot convert"
+FIXED = 1  # size of batches, where it cannot be free
+
 
 def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> Result:
-    """Write model.json (or model.pdmodel), model.pdiparams, model.onnx and deploy.yaml.
+    """Write model.json (or model.pdmodel), model.pdiparams and deploy.yaml; model.onnx where an engine runs it right.
 
     The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32. Height and width are
-    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise; the batch is free.
+    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise; the batch is free, or 1 where that cannot be.
 
     Raises:
-        StageError: the conversion to ONNX fails.
+        StageError: the model cannot be exported, or Paddle's own predictor cannot run it.
     """
     paddle.set_device("cpu")
     config = components.load_config(config_path, input_size=request.input_size)
     width, height = components.export_size(config)
     model = components.load_model(config, checkpoint)
-    wrapped = WrappedModel(model, "argmax")
-    wrapped.eval()
-    folder.mkdir()
+    fed = proving.images(width, height)
     begun = time.perf_counter()
-    traced = _save(wrapped, folder / "model", height, width)
+    folder.mkdir()
+    made = _program(model, folder, fed)
     exported = time.perf_counter()
-    program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
-    _write_deploy(folder / "deploy.yaml", program, config)
-    _to_onnx(folder, program, request.opset)
-    converted = time.perf_counter()
-    metrics = {
-        "export_s": finite(exported - begun),
-        "onnx_s": finite(converted - exported),
-        "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
-        "onnx_mb": finite((folder / "model.onnx").stat().st_size / 2**20),
-        "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
-        "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
-    }
+    _write_deploy(folder / "deploy.yaml", made.program, config, made.batch)
     effective: dict[str, Any] = {
         "device": "cpu",
         "precision": "fp32",
         "input_size": [width, height],
-        "onnx": True,
-        "opset": _opset(folder / "model.onnx"),
-        "program": program,
-        "converted": "traced" if traced else "from source",
+        "batch": made.batch or "free",
+        "program": made.program,
+        "converted": "traced" if made.traced else "from source",
     }
-    return Result(effective, metrics)
+    metrics: dict[str, Any] = {
+        "export_s": finite(exported - begun),
+        "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
+        "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
+        "native": made.trial.as_json(),
+        "classes_compared": len(np.unique(made.expected)),
+        "exported_agreement": min(made.trial.agreement.values()),
+    }
+    gates = [_gate(metrics["exported_agreement"])]
+    if not gates[0]["holds"]:
+        return Result(effective, metrics, gates)
+    onnx = _onnx(folder, made, request.opset, fed)
+    effective |= {"onnx": onnx.holds, **({"opset": _opset(folder / library.ONNX)} if onnx.holds else {})}
+    metrics |= {
+        "onnx_s": finite(time.perf_counter() - exported),
+        **({"onnx_mb": finite((folder / library.ONNX).stat().st_size / 2**20)} if onnx.holds else {}),
+        "onnx_engines": {engine: trial.as_json() for engine, trial in onnx.trials.items()},
+        "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
+    }
+    return Result(effective, metrics, gates, remark="; ".join(filter(None, [made.remark, onnx.remark])) or None)
 
 
-def _save(wrapped: Any, stem: Path, height: int, width: int) -> bool:
+@dataclass(frozen=True)
+class Program:
+    """An exported program.
+
+    Attributes:
+        program: its file.
+        batch: the only size of batches that it takes; None: any.
+        traced: as `_save` has it.
+        expected: label maps of the model in memory.
+        trial: of the program, with Paddle's own predictor.
+        remark: why its batch is not free.
+    """
+
+    program: str
+    batch: int | None
+    traced: bool
+    expected: proving.Labels
+    trial: proving.Trial
+    remark: str | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Those of batches that it must be right in."""
+        return (self.batch,) if self.batch else proving.BATCHES
+
+
+def _program(model: Any, folder: Path, fed: proving.Images) -> Program:
+    """The program, with a free batch if it can be.
+
+    A model may make a shape of the batch's size (ENet): it is then not converted, or wrong in batches of another size.
+    """
+    try:
+        made = _exported(model, folder, fed, None)
+        why = None if made.trial.holds(max(proving.BATCHES)) or not made.trial.holds(FIXED) else made.trial.wrong()
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        why = apart.told(error)
+    if why is None:
+        return made
+    say(f"a free batch cannot be exported, so it is fixed: {why}")
+    for file in folder.iterdir():
+        file.unlink()
+    return replace(_exported(model, folder, fed, FIXED), remark=f"exported for batches of {FIXED} only: {why}")
+
+
+def _exported(model: Any, folder: Path, fed: proving.Images, batch: int | None) -> Program:
+    wrapped = WrappedModel(model, "argmax")
+    wrapped.eval()
+    height, width = fed.shape[2:]
+    traced = _save(wrapped, folder / "model", height, width, batch)
+    program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
+    sizes = (batch,) if batch else proving.BATCHES
+    expected = proving.labels(model, fed[: max(sizes)])  # now: what a model keeps of a batch is not to be exported
+    return Program(program, batch, traced, expected, proving.paddles(folder, program, fed, expected, sizes))
+
+
+def _gate(agreement: float) -> dict[str, Any]:
+    sentence = (
+        f"the exported program, run by Paddle's own predictor, agrees with the model on {agreement:.5f} of pixels of "
+        f"made-up images, at least {proving.AGREE} is asked"
+    )
+    return proof.gate("exported_agreement", agreement, "at least", proving.AGREE, sentence)
+
+
+def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None = None) -> bool:
     """Save the graph; True where tracing sufficed, False where the source had to be converted.
 
     Converting every layer's Python source to graph code takes most of an export's time and changes
     nothing for models whose control flow does not depend on tensors, which are nearly all (the graphs
     are equal byte for byte). Where it does, tracing raises on Paddle 3; Paddle 2 takes one branch in silence.
+
+    Args:
+        batch: the size of batches; None: any.
     """
-    spec = [paddle.static.InputSpec([-1, 3, height, width], "float32", name="x")]
+    spec = [paddle.static.InputSpec([batch or -1, 3, height, width], "float32", name="x")]
     forward = wrapped.model.forward
 
     def unconverted(*inputs: Any) -> Any:
@@ -103,14 +184,14 @@ def multiply_adds(model: Any, height: int, width: int) -> int:
         return int(paddle.flops(model, [1, 3, height, width]))
 
 
-def _write_deploy(path: Path, program: str, config: Any) -> None:
+def _write_deploy(path: Path, program: str, config: Any, batch: int | None = None) -> None:
     """deploy.yaml as `paddleseg.deploy.infer.DeployConfig` reads it."""
     deploy = {
         "Deploy": {
             "model": program,
             "params": "model.pdiparams",
             "transforms": config.dic["export"]["transforms"],
-            "input_shape": [-1, 3, *reversed(components.export_size(config))],
+            "input_shape": [batch or -1, 3, *reversed(components.export_size(config))],
             "output_op": "argmax",
             "output_dtype": "int32",
         }
@@ -118,10 +199,52 @@ def _write_deploy(path: Path, program: str, config: Any) -> None:
     path.write_text(yaml.safe_dump(deploy, sort_keys=False), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Onnx:
+    """What became of the ONNX model.
+
+    Attributes:
+        holds: whether an engine ran it right, so that it is there.
+        trials: engine -> its trial.
+        remark: what a person must know of it.
+    """
+
+    holds: bool
+    trials: Mapping[str, proving.Trial] = field(default_factory=dict)
+    remark: str | None = None
+
+
+def _onnx(folder: Path, made: Program, opset: int, fed: proving.Images) -> Onnx:
+    """Convert the program, and let every engine that reads ONNX run what came of it.
+
+    A file that none of them runs right goes, whatever paddle2onnx says of it: it writes one without weights where
+    it finds no parameters, and one that pools with a stride of 0.
+    """
+    target = folder / library.ONNX
+    try:
+        apart.run(_to_onnx, folder, made.program, opset)  # apart: it ends its process where it knows no way
+    except StageError as error:
+        target.unlink(missing_ok=True)
+        return Onnx(False, remark=f"no ONNX model: {_named(error, made.program, opset)}")
+    trials = proving.by_onnx(folder, made.program, fed, made.expected, made.sizes)
+    wrong = "; ".join(f"{engine} {why}" for engine, trial in trials.items() if (why := trial.wrong()))
+    if any(trial.holds(size) for trial in trials.values() for size in made.sizes):
+        return Onnx(True, trials, f"of the ONNX model: {wrong}" if wrong else None)
+    target.unlink()
+    why = wrong or f"none of {', '.join(proving.onnx_engines())} is installed to try it"
+    return Onnx(False, trials, f"no ONNX model, because what paddle2onnx made of {made.program} is wrong: {why}")
+
+
+def _named(error: StageError, program: str, opset: int) -> str:
+    """What fails, where only that a process ended is known."""
+    told = str(error)
+    return told if CANNOT in told else f"{CANNOT} {program} with opset {opset}: {told}"
+
+
 def _to_onnx(folder: Path, program: str, opset: int) -> None:
     import paddle2onnx
 
-    target = folder / "model.onnx"
+    target = folder / library.ONNX
     # The optimizer of paddle2onnx 2 installs packages into the running environment and takes most of a
     # minute; the runtimes fold constants themselves. paddle2onnx 1 has another one, under another name.
     has_tool = "optimize_tool" in inspect.signature(paddle2onnx.export).parameters
@@ -138,7 +261,7 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
         )
     except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
         said = "its messages are in the log" if isinstance(error, SystemExit) else short(error)
-        raise StageError(f"paddle2onnx cannot convert {program} with opset {opset}: {said}") from error
+        raise StageError(f"{CANNOT} {program} with opset {opset}: {said}") from error
 
 
 def _opset(path: Path) -> int:

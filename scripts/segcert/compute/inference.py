@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import gpus, machine, proof
+from segcert import engines, gpus, machine, proof
 from segcert.compute import metrics, stats
 from segcert.compute.engines import library
 from segcert.compute.engines.base import Engine
@@ -93,23 +93,24 @@ def _weakness(request: Infer, compared: Mapping[str, Any]) -> str | None:
     return None
 
 
-def infer(request: Infer, files: Files, model: str, exported_by: str | None = None) -> Result:
+def infer(request: Infer, files: Files, model: str, exported: Mapping[str, Any] | None = None) -> Result:
     """Run an exported model over the inference list and time it.
 
     Args:
         model: its name, for the benchmark log.
-        exported_by: the version of Paddle that made the export, where that is known.
+        exported: the record of the export, where there is one.
     """
     if request.device == "cpu" and request.threads > machine.cores():
         raise Unverified(f"needs {request.threads} CPU cores; this process may use {machine.cores()}")
     deploy = deploy_config(files.export)
+    _require_exported(request, Path(files.export), deploy, exported)
     dataset = Path(files.dataset)
     pairs = layouts.inference_list(layouts.manifest(dataset))[: request.images]
     if not pairs:
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     begun = time.perf_counter()
-    runner = _load(request, Path(files.export), deploy["model"], exported_by)
+    runner = _load(request, Path(files.export), deploy["model"], exported["env"].get("paddle") if exported else None)
     build_s = time.perf_counter() - begun
     batches = _batches(pairs, request.batch_size)
     first = preprocess.batch(dataset / image for image, _ in batches[0])
@@ -145,6 +146,18 @@ def infer(request: Infer, files: Files, model: str, exported_by: str | None = No
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
     return Result(effective, measured, judge(request, compared), {"samples_ms": rounded})
+
+
+def _require_exported(
+    request: Infer, export: Path, deploy: Mapping[str, Any], exported: Mapping[str, Any] | None
+) -> None:
+    """Raise StageError, with the export's own reason, for what was not exported."""
+    why = f": {exported['reason']}" if exported and exported["reason"] else ""
+    if engines.by_name(request.engine).needs_onnx and not (export / library.ONNX).is_file():
+        raise StageError(f"{export}: has no {library.ONNX}, which {request.engine} reads{why}")
+    (only, *_) = deploy.get("input_shape") or [-1]
+    if only > 0 and request.batch_size != only:
+        raise StageError(f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}")
 
 
 def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> Engine:

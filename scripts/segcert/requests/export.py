@@ -10,13 +10,12 @@ from segcert.requests.request import Option, Request, Size
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Request):
-    """An export: on a CPU, in fp32, and always as ONNX too."""
+    """An export: on a CPU, in fp32, and as ONNX too, where that can be done."""
 
-    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "precision", "input_size", "onnx", "opset")
+    REQUESTED: ClassVar[tuple[str, ...]] = ("device", "precision", "input_size", "opset")
 
     device: ClassVar[str] = "cpu"
     precision: ClassVar[str] = "fp32"
-    onnx: ClassVar[bool] = True
 
     opset: Annotated[int, Option("ONNX operator set")] = 13
     input_size: Size = None

@@ -110,9 +110,10 @@ def excused(outcome: Outcome, known: Sequence[Known]) -> Outcome:
             if any(re.search(one.error, text) for text in (outcome.reason or "", *outcome.texts)):
                 reason = f"{one.name}: {one.why} ({one.link}) Seen: {outcome.reason}"
                 return replace(outcome, status=statuses.KNOWN_FAILURE, reason=reason)
-    if outcome.status is statuses.PASSED and known:
-        listed = ", ".join(one.name for one in known)
-        return replace(outcome, reason=f"passes although listed as known failure {listed}: take it off the list")
+    unseen = [one.name for one in known if not re.search(one.error, outcome.reason or "")]
+    if outcome.status is statuses.PASSED and unseen:
+        said = f"passes although listed as known failure {', '.join(unseen)}: take it off the list"
+        return replace(outcome, reason="; ".join(filter(None, [outcome.reason, said])))
     return outcome
 
 
@@ -170,7 +171,7 @@ def _held_against(
         return Outcome(statuses.FAILED, f"not proved: {'; '.join(unproven)}", result)
     if stand_in:
         return Outcome(statuses.UNVERIFIED, f"computed on a stand-in: {stand_in}", result)
-    return Outcome(statuses.PASSED, None, result)
+    return Outcome(statuses.PASSED, result.remark, result)
 
 
 def _in_words(code: int) -> str:

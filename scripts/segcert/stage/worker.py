@@ -35,12 +35,14 @@ class Result:
         metrics: numbers of the stage.
         gates: numerical gates, as `proof.gate` makes them.
         extra: further fields of the record, such as raw samples.
+        remark: what a person must know of it although it passes.
     """
 
     effective: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    remark: str | None = None
 
 
 class Staging:

@@ -76,7 +76,7 @@ def place(
     reason = (
         _data(model, command, content, file, folder, known, effective)
         or _weights(model, content, file, root)
-        or _size(model, content, known, effective)
+        or _size(model, content, file, known, effective)
         or _keys(model, content, file, known, effective)
     )
     if reason:
@@ -84,7 +84,9 @@ def place(
     return reason
 
 
-def _size(model: Model, content: Mapping[str, Any], known: str | None, effective: Mapping[str, Any]) -> str | None:
+def _size(
+    model: Model, content: Mapping[str, Any], file: Path, known: str | None, effective: Mapping[str, Any]
+) -> str | None:
     """See to it that the exported model has one input size; why it cannot be run where there is none.
 
     PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
@@ -96,6 +98,8 @@ def _size(model: Model, content: Mapping[str, Any], known: str | None, effective
     if size is None and known:
         built_in = Path(effective["model_zoo"][known]["config"])
         size = _fixed(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+    if size is None and (opened := _opened(content)):
+        return f"{opened} ({file})"
     if size is None:
         return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
     model.settings["export"] = {"input_size": size}
@@ -114,6 +118,13 @@ def _fixed(content: Mapping[str, Any]) -> list[int] | None:
         return None
     size = transforms.final_size(items)
     return list(size) if size else None
+
+
+def _opened(content: Mapping[str, Any]) -> str | None:
+    """What leaves the exported model's size open, by its key; None where there is nothing that gives it one."""
+    key, items = modelkeys.export_transforms(content)
+    found = transforms.problems(items, key, transforms.EXPORT, strict=False)
+    return found[0] if found and "a Resize with target_size" not in found[0] else None
 
 
 def _keys(

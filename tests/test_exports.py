@@ -1,0 +1,286 @@
+"""Exports prove themselves: what was exported is run and compared in the export, and what is not so is told there."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stages
+import yaml
+
+from segcert import machine, proof, record
+from segcert.compute import apart, exporting, inference, proving
+from segcert.compute.engines import library
+from segcert.compute.preprocess import deploy_config
+from segcert.errors import StageError
+from segcert.requests.export import Export
+from segcert.requests.infer import Infer
+from segcert.stage import judging
+from segcert.stage.worker import Result
+
+REQUEST = Export(input_size=(64, 64))
+DONE = judging.Exit(0)
+
+
+def model_of(folder, kind):
+    """Configuration and checkpoint of a model of PaddleSeg's with two classes and weights by chance."""
+    import paddle
+
+    from segcert.compute import components
+
+    config = folder / f"{kind}.yml"
+    model = {"_inherited_": False, "type": kind, "num_classes": 2}
+    config.write_text(yaml.safe_dump({"_base_": stages.CONFIG, "model": model}))
+    paddle.seed(1)
+    paddle.save(components.builder(components.load_config(str(config))).model.state_dict(), f"{folder}/{kind}.pdparams")
+    return str(config), f"{folder}/{kind}.pdparams"
+
+
+@pytest.fixture(scope="session")
+def lite(tmp_path_factory):
+    return model_of(tmp_path_factory.mktemp("lite"), "PPHumanSegLite")
+
+
+def judged(result):
+    return judging.judge("export", REQUEST.requested, result, DONE, None)
+
+
+def wrong_convolution(path, **_):
+    """A file as paddle2onnx wrote it, but for one convolution's bias."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+    weights = next(item for item in model.graph.initializer if item.name == last.input[1])
+    values = numpy_helper.to_array(weights).copy()
+    values.flat[0] += 10 * np.abs(values).max()
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    onnx.save(model, path)
+
+
+# -- models of PaddleSeg that cannot all that is asked ------------------------------------------
+
+
+def test_what_paddle2onnx_gets_wrong_is_told_and_stops_no_paddle_engine(tmp_path, dataset):
+    """At 64 x 64 FastSCNN pools 2 x 2 to 6 x 6, of which paddle2onnx makes a stride of 0."""
+    config, checkpoint = model_of(tmp_path, "FastSCNN")
+    size = ["--input-size", 64, 64]
+    fixed = ["--config", config, "--checkpoint", checkpoint, *size]
+    done = stages.script(
+        "export.py", tmp_path, *fixed, "--export", "export", "--record", "export.json", "--log", "x.log"
+    )
+    assert done.returncode == 0, done.stderr
+    found = record.read(tmp_path / "export.json")
+    assert found["effective"]["onnx"] is False and "opset" not in found["effective"]
+    assert not (tmp_path / "export/model.onnx").exists() and "onnx_mb" not in found["metrics"]
+    for engine in ("onnxruntime", "openvino"):
+        assert f"{engine} cannot load it" in found["reason"]
+        assert found["metrics"]["onnx_engines"][engine]["agreement"] == {}
+    assert found["metrics"]["native"]["agreement"] == {"1": 1.0, "2": 1.0} and proof.unproven(found) == []
+    data = ["--dataset", dataset, "--reference", "reference", "--record", "eval.json", "--log", "y.log"]
+    done = stages.script("evaluate.py", tmp_path, *fixed, *data)
+    assert done.returncode == 0, done.stderr
+    upstream = ["--upstream", "export.json"]
+    done = stages.infer(tmp_path, dataset, "native", "--engine", "native", *upstream)
+    assert done.returncode == 0, done.stderr
+    done = stages.infer(tmp_path, dataset, "refused", "--engine", "onnxruntime", *upstream)
+    assert done.returncode == 1
+    told = record.read(tmp_path / "refused.failed.json")
+    assert told["status"] == "failed"
+    assert told["reason"] == f"export: has no model.onnx, which onnxruntime reads: {found['reason']}"
+
+
+def test_a_converter_that_aborts_takes_nothing_with_it(tmp_path):
+    """ENet also makes a shape of the batch's size; converted from its source, its batch is free all the same."""
+    result = exporting.export(REQUEST, *model_of(tmp_path, "ENet"), tmp_path / "export")
+    assert result.effective["batch"] == "free" and result.effective["onnx"] is False
+    assert result.remark == (
+        "no ONNX model: paddle2onnx cannot convert model.json with opset 13: "
+        "killed by SIGABRT; its messages are in the log"
+    )
+    outcome = judged(result)
+    assert outcome.status.name == "passed" and outcome.reason == result.remark
+
+
+def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
+    """RTFormer's forward refuses a batch of unknown size."""
+    result = exporting.export(REQUEST, *model_of(tmp_path, "RTFormer"), tmp_path / "export")
+    assert result.effective["batch"] == 1 and list(result.metrics["native"]["agreement"]) == ["1"]
+    assert "exported for batches of 1 only: TypeError: bool(Tensor) is not supported" in result.remark
+    assert judged(result).status.name == "passed"
+    deploy = deploy_config(tmp_path / "export")
+    assert deploy["input_shape"] == [1, 3, 64, 64]
+    exported = {"reason": result.remark, "env": {}}
+
+    def require(size):
+        request = Infer(batch_size=size, min_agreement=1, max_miou_drop=0)
+        inference._require_exported(request, tmp_path / "export", deploy, exported)
+
+    require(1)
+    with pytest.raises(
+        StageError, match="is for batches of 1, and 2 is asked: exported for batches of 1 only: TypeError"
+    ):
+        require(2)
+
+
+# -- planted faults ---------------------------------------------------------------------------
+
+
+def test_an_honest_export_has_nothing_to_say(lite, tmp_path):
+    result = exporting.export(REQUEST, *lite, tmp_path / "export")
+    assert result.remark is None and result.effective["onnx"] is True and result.effective["opset"] == 13
+    same = {"agreement": {"1": 1.0, "2": 1.0}}
+    assert result.metrics["onnx_engines"] == {"onnxruntime": same, "openvino": same}
+    assert result.metrics["classes_compared"] == 2
+    assert judged(result).status.name == "passed"
+    # Without its comparison it would be believed no more.
+    without = Result(result.effective, result.metrics, [])
+    assert "its program was not compared with its model" in judged(without).reason
+
+
+def test_an_onnx_model_with_one_other_weight_is_not_left_there(lite, tmp_path, monkeypatch):
+    import paddle2onnx
+
+    own = paddle2onnx.export
+
+    def export(program, parameters, target, optimize_tool=None, **options):
+        own(program, parameters, target, optimize_tool=optimize_tool, **options)
+        wrong_convolution(target)
+
+    monkeypatch.setattr(paddle2onnx, "export", export)
+    result = exporting.export(REQUEST, *lite, tmp_path / "export")
+    assert result.effective["onnx"] is False and not (tmp_path / "export/model.onnx").exists()
+    for engine in ("onnxruntime", "openvino"):
+        assert f"{engine} agrees with the model on 0." in result.remark
+        assert max(result.metrics["onnx_engines"][engine]["agreement"].values()) < proving.AGREE
+
+
+def test_paddle2onnx_without_parameters_is_not_believed(lite, tmp_path):
+    """It writes a file, and says that all is well."""
+    config, checkpoint = lite
+    exporting.export(REQUEST, config, checkpoint, tmp_path / "export")
+    folder, fed = tmp_path / "export", proving.images(64, 64)
+    (folder / "model.pdiparams").unlink()
+    expected = np.zeros((2, 64, 64), np.int32)
+    made = exporting.Program("model.json", None, True, expected, proving.Trial({1: 1.0, 2: 1.0}))
+    found = exporting._onnx(folder, made, 13, fed)
+    assert not found.holds and not (folder / "model.onnx").exists() and "no ONNX model" in found.remark
+    (folder / "model.json").write_text("{")
+    with pytest.raises(StageError, match=r"Paddle's own predictor cannot run model\.json: cannot load it: "):
+        proving.paddles(folder, "model.json", fed, expected, (1,))
+
+
+def test_an_engine_that_cannot_load_is_told_of_and_the_others_go_on(lite, tmp_path, monkeypatch):
+    own = library.of
+
+    def of(engine):
+        if engine == "openvino":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own(engine)
+
+    monkeypatch.setattr(library, "of", of)
+    result = exporting.export(REQUEST, *lite, tmp_path / "export")
+    assert result.effective["onnx"] is True and (tmp_path / "export/model.onnx").is_file()
+    assert result.remark == "of the ONNX model: openvino killed by SIGKILL; its messages are in the log"
+    assert result.metrics["onnx_engines"]["onnxruntime"]["agreement"] == {"1": 1.0, "2": 1.0}
+
+
+def test_an_onnx_model_that_nothing_could_try_is_not_there(lite, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "package_version", lambda *_: None)
+    result = exporting.export(REQUEST, *lite, tmp_path / "export")
+    assert result.effective["onnx"] is False and result.metrics["onnx_engines"] == {}
+    assert "none of onnxruntime, openvino is installed to try it" in result.remark
+
+
+def test_a_program_that_is_not_the_model_is_accuracy_failed(lite, tmp_path, monkeypatch):
+    own = proving.labels
+    monkeypatch.setattr(proving, "labels", lambda *given: 1 - own(*given))
+    outcome = judged(exporting.export(REQUEST, *lite, tmp_path / "export"))
+    assert outcome.status.name == "accuracy-failed"
+    assert "agrees with the model on 0.00000 of pixels" in outcome.reason
+
+
+def test_a_program_that_is_right_for_one_image_alone_is_exported_for_that(lite, tmp_path, monkeypatch):
+    own, trials = proving.paddles, []
+
+    def paddles(*given):
+        trials.append(own(*given))
+        return trials[-1] if len(trials) > 1 else proving.Trial({1: 1.0, 2: 0.5})
+
+    monkeypatch.setattr(proving, "paddles", paddles)
+    result = exporting.export(REQUEST, *lite, tmp_path / "export")
+    assert result.effective["batch"] == 1 and result.effective["onnx"] is True
+    assert result.remark == "exported for batches of 1 only: agrees with the model on 0.50000 of pixels in batches of 2"
+
+
+@pytest.mark.parametrize("error", [OSError("no room"), MemoryError("none left")])
+def test_what_is_no_fault_of_a_free_batch_is_not_taken_for_one(lite, tmp_path, monkeypatch, error):
+    def save(*_):
+        raise error
+
+    monkeypatch.setattr(exporting, "_save", save)
+    with pytest.raises(type(error), match=str(error)):
+        exporting.export(REQUEST, *lite, tmp_path / "export")
+
+
+def test_an_export_of_before_is_believed():
+    old = {"stage": "export", "requested": {**REQUEST.requested, "onnx": True}, "metrics": {}}
+    effective = {"device": "cpu", "precision": "fp32", "input_size": [64, 64], "onnx": True, "opset": 13}
+    assert proof.unproven({**old, "effective": effective}) == []
+    assert proof.unproven({**old, "effective": {**effective, "onnx": False}}) == [
+        "onnx: True requested, False observed"
+    ]
+
+
+# -- parts ------------------------------------------------------------------------------------
+
+
+def fails(how):
+    if how == "said":
+        raise StageError("as it was said")
+    if how == "raised":
+        raise ValueError("some value")
+    if how == "ended":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("said", "as it was said"),
+        ("raised", "ValueError: some value"),
+        ("ended", "ended with exit code 3; its messages are in the log"),
+        ("killed", "killed by SIGKILL; its messages are in the log"),
+    ],
+)
+def test_what_ends_apart_is_told_of(how, words):
+    with pytest.raises(StageError) as told:
+        apart.run(fails, how)
+    assert str(told.value) == words
+
+
+def test_what_libraries_print_apart_is_printed_once(tmp_path):
+    """C's own buffers are not written when a fork ends, and those of before the fork are in both."""
+    code = (
+        f"import ctypes, sys; sys.path.insert(0, {str(Path(apart.__file__).parents[2])!r})\n"
+        "from segcert.compute import apart\n"
+        "libc = ctypes.CDLL(None)\nlibc.printf(b'before\\n')\nprint(apart.run(libc.printf, b'apart\\n'), flush=True)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
+    assert done.stdout == "before\napart\n6\n"
+
+
+def test_a_remark_that_is_a_known_failure_is_no_surprise():
+    def outcome(error):
+        known = judging.Known("K1", error, "why", "https://example.org")
+        result = Result({"device": "cpu"}, remark="no ONNX model: stride 0")
+        return judging.excused(judging.Outcome(judging.statuses.PASSED, result.remark, result), [known]).reason
+
+    assert outcome("stride 0") == "no ONNX model: stride 0"
+    assert outcome("other").startswith("no ONNX model: stride 0; passes although listed as known failure K1")
