@@ -56,7 +56,7 @@ rule unpack_dataset:
         layout=lambda wildcards: SETTINGS["datasets"][wildcards.dataset]["layout"],
     shell:
         '"$STAGE_PYTHON" {params.script:q} --cell {wildcards.dataset:q} --layout {params.layout:q}'
-        " --timeout-min 115 --threads {threads} --tarball {input.tarball:q}"
+        " --timeout-min 115 --threads {threads:q} --tarball {input.tarball:q}"
         " --dataset {output.dataset:q} --record {output.record:q} --log {log:q}"
 
 

@@ -456,7 +456,7 @@ def test_a_clock_that_goes_backwards_leaves_durations_as_they_are(altered, tmp_p
 def test_what_is_later_does_not_hang_on_the_clock(tmp_path):
     """A failure is the last word, whatever the times say: a stage that passes takes it away."""
     base = dict.fromkeys(record.REQUIRED, "x")
-    base |= {key: {} for key in ("env", "requested", "effective", "metrics", "inputs")}
+    base |= {"stage": "train"} | {key: {} for key in ("env", "requested", "effective", "metrics", "inputs")}
     del base["schema_version"]
     record.write(tmp_path / "t.json", {**base, "status": "passed", "started": "2096-01-01T00:00:00Z"})
     record.write(tmp_path / "t.failed.json", {**base, "status": "failed", "started": "2001-01-01T00:00:00Z"})

@@ -54,8 +54,10 @@ def wrong_convolution(path, **_):
     from onnx import numpy_helper
 
     model = onnx.load(path)
-    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
-    weights = next(item for item in model.graph.initializer if item.name == last.input[1])
+    stored = {item.name: item for item in model.graph.initializer}
+    stored |= {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
+    used = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    weights = [stored[name] for name in used if name in stored][-1]
     values = numpy_helper.to_array(weights).copy()
     values.flat[0] += 10 * np.abs(values).max()
     weights.CopyFrom(numpy_helper.from_array(values, weights.name))

@@ -127,6 +127,7 @@ def test_a_snapshot_belongs_to_the_code_and_the_software_that_made_it(dataset, t
     Train.add_to(options)
     given = vars(options.parse_args(["--iters", "1", "--batch-size", "1"]))
     given |= {"config": CONFIG, "dataset": str(dataset), "backbone_weights": None}
+    given |= {"pretrained_weights": None, "leave_out": []}
     args = argparse.Namespace(**given)
     before = script.identity(args)
     assert script.identity(args) == before

@@ -119,7 +119,11 @@ FORBIDDEN |= {"yaml.full_load", "yaml.load_all", "subprocess.getoutput", "subpro
 # Unpickling, and where it is allowed: each place looks at the file first.
 PICKLES = {
     "pickle.loads": {"training.py"},  # from a snapshot whose hash is what the training wrote
-    "paddle.load": {"components.py", "snapshots.py"},  # weights made here or looked into by checkpoints.check
+    "paddle.load": {
+        "components.py",
+        "pretrained.py",
+        "snapshots.py",
+    },  # weights made here or looked into by checkpoints.check
 }
 
 

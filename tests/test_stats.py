@@ -7,6 +7,7 @@ import pytest
 
 from segcert import noise
 from segcert.compute import stats
+from segcert.concluded import Concluded
 from segcert.show import plots
 
 
@@ -76,9 +77,11 @@ def test_times_are_steady_when_two_windows_have_about_one_median(samples, steady
 
 
 def test_a_median_without_an_interval_is_shown_and_not_compared():
-    cell = {"status": "passed", "requested": {"engine": "native", "precision": "fp32", "threads": 1, "batch_size": 1}}
+    asked = {"engine": "native", "precision": "fp32", "threads": 1, "batch_size": 1}
+    cell = {"status": "passed", "stage": "infer", "requested": asked}
     few, many = ([value] * 5 + [value] * more for value, more in ((10.0, 0), (20.0, 5)))
-    slow, fast = ({**cell, "metrics": {"inference_ms": stats.summarize(samples)}} for samples in (many, few))
+    timed = ({**cell, "metrics": {"inference_ms": stats.summarize(samples)}} for samples in (many, few))
+    slow, fast = map(Concluded, timed)
     points = plots.latency_points([fast, slow])
     drawn = plots.latency(points)["data"][0]
     assert drawn["error_x"]["array"] == [0, 0] and "interval -" in drawn["text"][0]["en"]

@@ -14,6 +14,8 @@ from segcert.errors import StageError, Unverified
 from segcert.stage.reasons import short
 
 Found = TypeVar("Found")
+# Paddle's handlers of these write down a stack; in a fork that can wait for ever for a lock that nobody holds there.
+HANDLED = (signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 def run(work: Callable[..., Found], *arguments: Any) -> Found:
@@ -45,6 +47,8 @@ def told(error: Exception) -> str:
 
 
 def _work(sender: Connection, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
     try:
         sender.send((True, work(*arguments)))
     except Exception as error:
