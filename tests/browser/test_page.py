@@ -24,6 +24,7 @@ from conftest import finished_run
 from test_chain import CONFIG, PASSED
 
 from segcert import statuses
+from segcert.concluded import Concluded
 from segcert.show import page
 
 PATIENCE_S = 60
@@ -150,7 +151,7 @@ def test_the_grid_is_ticked_where_cells_passed_and_only_there(opened, found):
             f"[...document.querySelectorAll('#{section} .grid .chip')].map(chip =>"
             " [chip.querySelector('.symbol').textContent, chip.getAttribute('href').slice(1)])"
         )
-        anchors = page.anchors_of(found["cells"])
+        anchors = page.anchors_of(map(Concluded, found["cells"]))
         expected = [
             [statuses.by_name(cell["status"]).symbol, anchors[cell["record"]]]
             for cell in found["cells"]
@@ -205,7 +206,7 @@ def test_links_lead_to_places_and_files_that_are_there(opened, run):
 
 def test_an_entry_leads_to_its_record_command_and_log(opened, found):
     cell = next(c for c in found["cells"] if c["stage"] == "infer" and c["requested"]["engine"] == "onnxruntime")
-    anchor = page.anchors_of(found["cells"])[cell["record"]]
+    anchor = page.anchors_of(map(Concluded, found["cells"]))[cell["record"]]
     opened.one(f'#inference a[href="#{anchor}"]').send_keys(Keys.ENTER)
     place = opened.one(f'[id="{anchor}"]')
     opened.wait(lambda: place.find_element(By.CSS_SELECTOR, "pre.command").is_displayed())
