@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import struct
 import tarfile
+import zlib
 from base64 import b64decode
 from pathlib import Path
 
@@ -461,3 +463,24 @@ def test_notes_of_the_data_are_in_the_conclusions_once(chains):
         {"data": "set", "note": "x", "models": ["a", "b"]},
         {"data": "set", "note": "y", "models": ["b"]},
     ]
+
+
+def test_an_image_beyond_the_decoders_limit_is_none(tmp_path):
+    """A head alone of 50,000 x 50,000 pixels."""
+    head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(head)) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    assert inspection._decoded(tmp_path / "a.png", cv2.IMREAD_COLOR) is None
+
+
+def test_classes_that_only_paddleseg_knows_are_left_to_the_stages():
+    with pytest.raises(KeyError, match="STARE"):
+        classes._of_section({"type": "STARE"})
+    assert classes._of_section({"type": "Dataset", "num_classes": 3}) == classes.Classes(3, 255)
+
+
+def test_transforms_that_cannot_be_done_name_the_image(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    fed = preprocess.Preprocess([{"type": "Padding", "target_size": [8, 8]}])
+    with pytest.raises(StageError, match=r"a\.png: its transforms cannot be done: "):
+        fed(tmp_path / "a.png")
