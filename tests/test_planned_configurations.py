@@ -2,6 +2,7 @@
 
 import os
 import re
+from types import SimpleNamespace
 
 import paddle
 import pytest
@@ -10,6 +11,7 @@ from conftest import ROOT, copy_project, planned_jobs, snakemake
 
 from segcert import modelconfig, record
 from segcert.compute import components
+from segcert.errors import StageError
 
 LITE = ROOT / "config/models/pp_humanseg_lite.yml"
 SERVER = ROOT / "config/models/pp_humanseg_server.yml"
@@ -198,3 +200,25 @@ def plan_again(project, *arguments):
     done = snakemake(project, *arguments, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def test_a_paddleseg_that_reads_bases_otherwise_than_the_plan_is_refused(monkeypatch):
+    """As one of another version may: what is planned would not be what is built."""
+    own = components.Config._parse_from_yaml
+    monkeypatch.setattr(components.Config, "_parse_from_yaml", classmethod(lambda _, path: {**own(path), "iters": 7}))
+    with pytest.raises(StageError, match=r"pp_humanseg_lite\.yml: the PaddleSeg that is imported here reads this file"):
+        components.load_config(str(LITE))
+
+
+def test_a_list_that_a_data_set_does_not_have_is_that_of_the_split(tmp_path, capfd):
+    """A configuration of PaddleSeg's names lists of its own data set."""
+    assert components._list_in(tmp_path, "data/x/mine.txt", "data/x", "val") == str(tmp_path / "val.txt")
+    assert "val_path: data/x/mine.txt is not in the data set: its list val.txt is read" in "".join(capfd.readouterr())
+    (tmp_path / "mine.txt").touch()
+    assert components._list_in(tmp_path, "data/x/mine.txt", "data/x", "val") == str(tmp_path / "mine.txt")
+
+
+def test_an_export_without_a_size_has_none():
+    free = SimpleNamespace(dic={"export": {"transforms": [{"type": "Normalize"}]}})
+    with pytest.raises(StageError, match=r"export\.transforms: leaves images at sizes of their own"):
+        components.export_size(free)
