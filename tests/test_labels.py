@@ -5,7 +5,6 @@ import json
 import shutil
 import struct
 import tarfile
-import zlib
 from base64 import b64decode
 from pathlib import Path
 
@@ -466,11 +465,13 @@ def test_notes_of_the_data_are_in_the_conclusions_once(chains):
 
 
 def test_an_image_beyond_the_decoders_limit_is_none(tmp_path):
-    """A head alone of 50,000 x 50,000 pixels."""
-    head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", len(head)) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
-    assert inspection._decoded(tmp_path / "a.png", cv2.IMREAD_COLOR) is None
+    """A bitmap's head alone, of 50,000 x 50,000 pixels."""
+    head = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)
+    head += struct.pack("<IiiHHIIiiII", 40, 50_000, 50_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "a.bmp").write_bytes(head)
+    with pytest.raises(cv2.error):
+        cv2.imread(str(tmp_path / "a.bmp"))
+    assert inspection._decoded(tmp_path / "a.bmp", cv2.IMREAD_COLOR) is None
 
 
 def test_classes_that_only_paddleseg_knows_are_left_to_the_stages():

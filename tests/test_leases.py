@@ -260,3 +260,7 @@ def test_a_leased_command_may_lease_among_its_own_devices(env):
     nested = output(env, "-n", "2", "--timeout", "20", "--", "sh", "-c", f"{inner} & {inner} & wait")
     assert nested.returncode == 0
     assert sorted(nested.stdout.split()) == ["0", "1"]
+
+
+def test_a_lease_of_nothing_sets_nothing():
+    assert leases.Lease([], [], "lease").environment == {}

@@ -230,6 +230,20 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path, case):
     assert not (tmp_path / "injected").exists()
 
 
+def test_a_file_that_went_is_named(tmp_path):
+    with pytest.raises(StageError, match=r"gone\.pdparams: is not there; correct `pretrained`"):
+        pretrained.read(str(tmp_path / "gone.pdparams"))
+
+
+def test_a_part_that_was_not_built_is_named(tmp_path, lite):
+    path = own(tmp_path, LITE, model__pretrained=saved(tmp_path, lite))
+    build = components.builder(components.load_config(str(path), iters=1, batch_size=1, start=components.Start()))
+    assert build.model is not None
+    build._parts.clear()
+    with pytest.raises(StageError, match=r"model\.pretrained: .* PaddleSeg makes nothing of that part; take it out"):
+        build.loads()
+
+
 def test_a_part_that_paddleseg_does_not_build_is_named(tmp_path, lite):
     path = own(tmp_path, LITE, model__more={"pretrained": saved(tmp_path, lite)})
     with pytest.raises((StageError, RuntimeError), match="more"):

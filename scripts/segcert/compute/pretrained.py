@@ -139,10 +139,7 @@ def read(file: str) -> dict[str, Any]:
     if not Path(file).is_file():
         raise StageError(f"{file}: is not there; correct `pretrained` in the model's configuration")
     checkpoints.check(Path(file), file)
-    try:
-        state: dict[str, Any] = paddle.load(file, return_numpy=True)
-    except Exception as error:
-        raise StageError(f"{file}: is not a file of weights that Paddle reads: {error}") from error
+    state: dict[str, Any] = paddle.load(file, return_numpy=True)
     return state
 
 

@@ -6,7 +6,6 @@ climbs out of the folder, also through a link, is refused.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,20 +30,17 @@ def to_tar(folder: Path, layout: str, lists: Mapping[str, str], destination: Pat
         raise StageError(f"{folder}: there is no such folder; correct `path` in the configuration")
     count = 0
     with tarfile.open(destination, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, content in _contents(folder, form, lists):
-            if isinstance(content, bytes):
-                archives.add_file(tar, name, len(content), io.BytesIO(content))
-            else:
-                with content.open("rb") as stream:
-                    archives.add_file(tar, name, content.stat().st_size, stream)
+        for name, file in _contents(folder, form, lists):
+            with file.open("rb") as stream:
+                archives.add_file(tar, name, file.stat().st_size, stream)
             count += 1
     if not count:
         raise StageError(f"{folder}: holds no file of the layout {layout}")
     return count
 
 
-def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> Iterator[tuple[str, Path | bytes]]:
-    """Name in the tar, and the file or the text that goes there."""
+def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Name in the tar, and the file that goes there."""
     if isinstance(form, Folders):
         for pattern in (form.images, form.labels):
             for path in sorted(folder.glob(pattern.format(split="*"))):
@@ -79,7 +75,7 @@ def _list(folder: Path, split: str, names: Mapping[str, str], lists: Mapping[str
 
 def _list_files(
     folder: Path, found: Mapping[str, Path], names: Mapping[str, str], lists: Mapping[str, str]
-) -> Iterator[tuple[str, Path | bytes]]:
+) -> Iterator[tuple[str, Path]]:
     """Each list under the name of its split, and under its own as well: there a model's configuration looks for it."""
     written: dict[str, Path] = {}
     for split, path in found.items():
