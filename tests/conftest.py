@@ -68,6 +68,20 @@ def interpreter(folder: Path, at_start: str, base: Path | None = None) -> Path:
     return folder / "bin/python"
 
 
+@pytest.fixture
+def plan_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Plans a run in an empty folder; what it leaves in the environment goes with the test."""
+    from segcert import gpus
+    from segcert.run import Run
+
+    monkeypatch.chdir(tmp_path)
+    for name in (gpus.POOL, gpus.VISIBLE, gpus.ANSWER, "PYTHONSAFEPATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield lambda config, start: Run.plan(config, {}, "config/config.yaml", ROOT, start)
+    gpus.listed.cache_clear()
+
+
 def planned_jobs(text: str) -> dict[str, int]:
     """Rule -> number of jobs, from the job statistics that snakemake prints; empty where there is nothing to do."""
     counts: dict[str, int] = {}

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from gpu import stand_in_driver
 
 from segcert import conclusions, ending, files, gpus, record
 from segcert.machine import Hardware
-from segcert.run import Run, Start
+from segcert.run import Start
 
 MODEL = "pp_humanseg_lite"
 SMALL = {
@@ -28,18 +27,11 @@ RUN_CONFIG, CONCLUSIONS = FOLDER / "run_config.yaml", FOLDER / "conclusions.json
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
-    """Plans a run in an empty folder; what it leaves in the environment goes with the test."""
-    monkeypatch.chdir(tmp_path)
-    for name in (gpus.POOL, gpus.VISIBLE, gpus.ANSWER, "PYTHONSAFEPATH"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
+def plan(plan_run):
     def run(start=Start(), **overrides):  # noqa: B008
-        return Run.plan({**SMALL, **overrides}, {}, "config/config.yaml", ROOT, start)
+        return plan_run({**SMALL, **overrides}, start)
 
-    yield run
-    gpus.listed.cache_clear()
+    return run
 
 
 def cell_of(run, stage):

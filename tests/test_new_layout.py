@@ -10,6 +10,7 @@ import file_by_file
 import pytest
 import yaml
 from conftest import snakemake
+from file_by_file import before
 
 ROW = """COCO_STUFF = Layout(
     name="coco_stuff",
@@ -39,11 +40,6 @@ annotations/{train,val,test}2017/<name>.png
 """
 TABLE = "test_layouts.py::test_every_layout_is_generated_packed_and_unpacked_again[coco_stuff]"
 DOCS = "test_docs.py::test_every_layout_is_told_of"
-
-
-def before(there, put):
-    """What is there, and what is there then."""
-    return there, put + there
 
 
 # file -> changes, each of which what is there once and what is there then; and the test that misses them.
@@ -113,9 +109,7 @@ MINE = {
 def added(tmp_path_factory):
     """A copy with the made-up layout."""
     folder = file_by_file.copy(tmp_path_factory.mktemp("new") / "project")
-    for name, (changes, _) in EDITS.items():
-        for old, new in changes:
-            file_by_file.edit(folder, name, old, new)
+    file_by_file.add(folder, EDITS)
     file_by_file.make(folder, *MADE)
     return folder
 
@@ -133,13 +127,8 @@ def test_nothing_that_bears_on_layouts_breaks(added):
 @pytest.mark.parametrize("name", EDITS)
 def test_an_entry_that_is_forgotten_is_found(added, name):
     changes, finder = EDITS[name]
-    whole = (added / name).read_text(encoding="utf-8")
-    for old, new in changes:
-        file_by_file.edit(added, name, new, old)
-    try:
+    with file_by_file.forgotten(added, name, changes):
         assert file_by_file.failing(added, f"tests/{finder}") == {finder}
-    finally:
-        (added / name).write_text(whole, encoding="utf-8")
 
 
 def test_what_is_not_made_anew_is_found(added):

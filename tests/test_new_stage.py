@@ -9,6 +9,7 @@ import file_by_file
 import pytest
 import yaml
 from conftest import planned_jobs, snakemake
+from file_by_file import before
 
 from segcert import stages
 
@@ -150,11 +151,6 @@ TOLD = "## quantise\n\nRequested and observed: `device`, `method`. Metrics: `cop
 REF = '"quantise": {"$ref": "#/$defs/quantise"'
 
 
-def before(there, put):
-    """What is there, and what is there then."""
-    return there, put + there
-
-
 # file -> changes, each of which what is there once and what is there then; and the test that misses them.
 EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "scripts/segcert/stages.py": (
@@ -250,9 +246,7 @@ ONE_CELL = {
 def added(tmp_path_factory):
     """A copy with the made-up stage."""
     folder = file_by_file.copy(tmp_path_factory.mktemp("new") / "project")
-    for name, (changes, _) in EDITS.items():
-        for old, new in changes:
-            file_by_file.edit(folder, name, old, new)
+    file_by_file.add(folder, EDITS)
     for words in (["tests/test_golden.py"], ["docs/generate.py"]):
         made = file_by_file.python(folder, *words)
         assert made.returncode == 0, made.stdout + made.stderr
@@ -275,18 +269,8 @@ def test_nothing_that_bears_on_stages_breaks(added):
 @pytest.mark.parametrize("name", EDITS)
 def test_an_entry_that_is_forgotten_is_found(added, name):
     changes, finder = EDITS[name]
-    file = added / name
-    whole = file.read_text(encoding="utf-8")
-    text = whole
-    for old, new in reversed(changes):
-        text = text.replace(new, old)
-    file.unlink()
-    if text:
-        file.write_text(text, encoding="utf-8")
-    try:
+    with file_by_file.forgotten(added, name, changes):
         assert file_by_file.failing(added, f"tests/{finder}") == {finder}
-    finally:
-        file.write_text(whole, encoding="utf-8")
 
 
 def test_what_is_not_made_anew_is_found(added):

@@ -22,19 +22,11 @@ SMALL = {"mode": "smoke", "models": [MODEL], "hardware": "cpu"}
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
-    """Plans a run in an empty folder; what it leaves in the environment goes with the test."""
-    monkeypatch.chdir(tmp_path)
-    for name in (gpus.POOL, gpus.VISIBLE, gpus.ANSWER, "PYTHONSAFEPATH"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
+def plan(plan_run):
     def run(start=Start(), **overrides):  # noqa: B008
-        overrides = {**SMALL, **overrides}
-        return Run.plan(overrides, {}, CONFIG, ROOT, start)
+        return plan_run({**SMALL, **overrides}, start)
 
-    yield run
-    gpus.listed.cache_clear()
+    return run
 
 
 def planned_for(run, start, hardware):

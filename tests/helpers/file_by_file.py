@@ -1,5 +1,6 @@
 """A list of CONTRIBUTING.md put to the test: a copy of the project that is changed by it, file by file."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -25,6 +26,35 @@ def edit(folder, name, old, new):
     text = path.read_text(encoding="utf-8") if old else ""
     assert not old or text.count(old) == 1, name
     path.write_text(text.replace(old, new) if old else new, encoding="utf-8")
+
+
+def before(there, put):
+    """What is there, and what is there then."""
+    return there, put + there
+
+
+def add(folder, edits):
+    """Make every change of a list: file -> (changes, the test that misses them)."""
+    for name, (changes, _) in edits.items():
+        for old, new in changes:
+            edit(folder, name, old, new)
+
+
+@contextlib.contextmanager
+def forgotten(folder, name, changes):
+    """The copy as it is without the changes of one file; a new file is not there."""
+    file = folder / name
+    whole = text = file.read_text(encoding="utf-8")
+    for old, new in reversed(changes):
+        assert new in text, name
+        text = text.replace(new, old)
+    file.unlink()
+    if text:
+        file.write_text(text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(whole, encoding="utf-8")
 
 
 def python(folder, *arguments, **variables):
