@@ -1,6 +1,9 @@
 """Samples of a training are looked at after each transform: what spoils one is named, transform and key."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -169,6 +172,35 @@ def test_edges_and_instances_come_with_their_image_whoever_reads_them(dataset, t
     assert batch["edge"].shape == [2, 1, 48, 64] and 0 < float(batch["edge"].astype("float32").mean()) < 1
     assert batch["instances"]["gt_masks"].shape == [2, 2, 48, 64]
     assert plain(batch) == plain(found[1])
+
+
+BUSY = """
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, sys.argv[1])
+import conftest
+import test_samples
+
+from segcert.compute import apart
+
+cv2.setNumThreads(4)
+cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)
+next(test_samples.batches(Path(sys.argv[2]), sys.argv[3], 1, [test_samples.CROP, test_samples.NORMALIZE]))
+apart.run(cv2.setNumThreads, 2)
+print(cv2.getNumThreads(), "threads")
+"""
+
+
+def test_forks_do_not_wait_for_threads_that_opencv_had_before(dataset, tmp_path):
+    """Those of a data loader and of work apart; in a process of its own, because it would wait for ever."""
+    command = [sys.executable, "-c", BUSY, str(Path(__file__).parent), str(tmp_path), str(dataset)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "4 threads" in done.stdout, "in the process that forked, they are there again"
 
 
 def test_a_loss_of_edges_is_given_them():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from segcert.compute.forks import forkable
 from segcert.errors import StageError, Unverified
 from segcert.stage.reasons import short
 
@@ -28,7 +29,8 @@ def run(work: Callable[..., Found], *arguments: Any) -> Found:
     receiver, sender = context.Pipe(duplex=False)
     _flush()  # or the fork would print it too
     process = context.Process(target=_work, args=(sender, work, arguments))
-    process.start()
+    with forkable():
+        process.start()
     sender.close()  # so that the pipe ends with the process
     try:
         returned, found = receiver.recv()

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import paddle
 import paddle.distributed as dist
@@ -27,6 +26,7 @@ from segcert import proof
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
+from segcert.compute.forks import forkable
 from segcert.compute.pretrained import Loaded
 from segcert.compute.pretrained import gate as gate_of
 from segcert.compute.snapshots import BROKEN, Snapshots
@@ -379,14 +379,14 @@ def _batches(
 
     def start_worker(_worker: int) -> None:
         die_with_parent()  # it may wait in a full queue and never notice
-        cv2.setNumThreads(1)
 
     if workers:
-        loader = iter(
-            paddle.io.DataLoader(
-                seeded, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=start_worker
+        with forkable():
+            loader = iter(
+                paddle.io.DataLoader(
+                    seeded, batch_sampler=sampler, num_workers=workers, return_list=True, worker_init_fn=start_worker
+                )
             )
-        )
     else:
         # Paddle's loader would read in a thread, and wait for ever where that thread breaks.
         loader = (_collated([seeded[key] for key in batch]) for batch in sampler)
