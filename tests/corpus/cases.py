@@ -316,6 +316,22 @@ CASES = [
          PASSES),
     Case("a name in no encoding", lambda: m.tar(m.people() | {"Images/caf\udce9.jpg": b"x"}), REFUSED,
          ("'Images/caf\\udce9.jpg' is no name in UTF-8",)),
+    Case("a backslash in a name", lambda: m.renamed(m.renamed(
+        m.streets(), "leftImg8bit/val/town/b0_leftImg8bit.png", "leftImg8bit/val/town/b\\0_leftImg8bit.png"),
+        "gtFine/val/town/b0_gtFine_labelTrainIds.png", "gtFine/val/town/b\\0_gtFine_labelTrainIds.png"), PASSES,
+        layout="cityscapes", same=m.streets, silent=True),
+    Case("a tar with backslashes for folders", lambda: m.tar({
+        name.replace("/", "\\"): content for name, content in m.people().items()}), REFUSED,
+        ("train.txt line 1: Images/train_0.jpg", "Images\\train_0.jpg is: the archive separates folders by \\")),
+    Case("the name of an image in no encoding, at which OpenCV ends the process", lambda: m.tar(
+        m.renamed(m.renamed(m.streets(), "leftImg8bit/val/town/b0_leftImg8bit.png",
+                            "leftImg8bit/val/town/caf\udce9_leftImg8bit.png"),
+                  "gtFine/val/town/b0_gtFine_labelTrainIds.png", "gtFine/val/town/caf\udce9_gtFine_labelTrainIds.png")),
+         REFUSED, ("2 faults", "'leftImg8bit/val/town/caf\\udce9_leftImg8bit.png' is no name in UTF-8"), "cityscapes"),
+    Case("a folder around whose name is in no encoding", lambda: m.tar(m.below("caf\udce9", m.people())), REFUSED,
+         ("'caf\\udce9' is no name in UTF-8",)),
+    Case("folders in no encoding without data", lambda: m.tar({"caf\udce9/x": b"x"}), REFUSED,
+         ("has no train.txt", "found caf\\udce9")),
     Case("a name too long", train_list(replaced("train_1.jpg", "x" * 300 + ".jpg")),
          REFUSED, ("train.txt line 2", "too long")),
     Case("a folder in a list", train_list(replaced("Images/train_1.jpg", "Images")), REFUSED,

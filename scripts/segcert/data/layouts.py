@@ -35,19 +35,21 @@ def find_root(folder: Path, layout: str) -> Path:
     What lies beside that one, such as a README, is no part of the data.
 
     Raises:
-        StageError: none has the layout, or more than one.
+        StageError: none has the layout, or more than one, or its name is in no encoding.
     """
     marker = by_name(layout).marker
     level = [folder]
     for _ in range(DEEPEST + 1):
         found = [root for root in level if (root / marker).exists()]
         if len(found) > 1:
-            names = ", ".join(root.relative_to(folder).as_posix() for root in found)
+            names = ", ".join(shown(root.relative_to(folder).as_posix()) for root in found)
             raise StageError(f"{folder.name}: more than one folder has {marker}: {names}; pack the one that is meant")
         if found:
+            if fault := no_name(found[0].relative_to(folder).as_posix()):
+                raise StageError(f"{folder.name}: {fault}")
             return found[0]
         level = [path for root in level for path in sorted(root.iterdir()) if path.is_dir() and not _is_junk(path)]
-    inside = ", ".join(sorted(path.name for path in folder.iterdir() if not _is_junk(path)))
+    inside = ", ".join(sorted(shown(path.name) for path in folder.iterdir() if not _is_junk(path)))
     raise StageError(f"{folder.name}: has no {marker}, which the layout {layout} needs; found {inside[:200]}")
 
 
@@ -110,6 +112,20 @@ def _absent(root: Path, pair: Pair) -> Iterator[str]:
         yield f"{pair[0]} is listed as its own label"
 
 
+def shown(path: str) -> str:
+    """A path for a message, which must be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def no_name(path: str) -> str | None:
+    """In words, why no stage can read a file of that name: a path that is not UTF-8 ends the process in OpenCV."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"{path!a} is no name in UTF-8; rename it"
+    return None
+
+
 def is_inside(path: str) -> bool:
     """Whether a name stays in the folder that it is relative to."""
     try:
@@ -126,6 +142,8 @@ def meant(root: Path, path: str) -> str:
             return f" ({called} stands in it: one blank separates image and label)"
     if "\\" in path:
         return " (folders are separated by /)"
+    if (root / path.replace("/", "\\")).is_file():
+        return f" ({path.replace('/', chr(92))} is: the archive separates folders by \\; pack them anew)"
     folder = root / PurePosixPath(path).parent
     there = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     own = PurePosixPath(path).name
