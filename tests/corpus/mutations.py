@@ -280,7 +280,7 @@ def label_kind(draw: Draw, made: Made) -> None:
     _, label = draw(_pairs(made))
     table = draw(st.sampled_from([READ, READ_OR_NOT]))
     kind = draw(st.sampled_from(sorted(table)))
-    if kind == "palette of 2 bits" and made.labels[label].max() > 3:
+    if kind in ("1 bit", "PBM") and made.labels[label].max() > 1:
         return
     made.files[label] = table[kind](made.labels[label].astype(np.uint8))
     made.note(f"{label} is {kind}", *named(made, label), odd=table is not READ)
@@ -396,7 +396,7 @@ def names(draw: Draw, made: Made) -> None:
             if town:
                 folder = f"{folder.rpartition('/')[0]}/{'town' if town == '.' else town}"
             renames[name] = f"{folder}/{file.replace(stem(image), new, 1)}"
-        hidden = any(renames[image].split("/")[-part].startswith((".", "__MACOSX")) for part in (1, 2))
+        hidden = any(renames[image].split("/")[-part].startswith(".") for part in (1, 2))
     else:
         ends = draw(st.sampled_from([(".jpg", ".png"), (".JPG", ".png"), ("", ""), (".png", ".png"), (".jpg.", ".p")]))
         where = draw(st.sampled_from(["", "", "more/"]))
@@ -450,6 +450,8 @@ def _forget(made: Made, name: str, new: str | None = None) -> None:
         return
     pairs = []
     for image, label in made.pairs["test"]:
+        if label == name:
+            _as_decoded(made, image)  # what it may have to do with its label, nobody can tell
         if image != name:
             pairs.append((image, None if label == name else label))
         elif new and new.endswith("_leftImg8bit.png") and not last(new).startswith("."):
@@ -527,7 +529,9 @@ def listing(draw: Draw, made: Made) -> None:
     what = draw(st.sampled_from(sorted(LISTINGS)))
     number = draw(st.integers(0, len(_lines(made, split)) - 1))
     harmless = LISTINGS[what](draw, made, split, number)
-    made.note(f"{name} line {number + 1}: {what}", name, "is listed with two labels", odd=not harmless)
+    made.note(
+        f"{name} line {number + 1}: {what}: {made.files[name]!r}", name, "is listed with two labels", odd=not harmless
+    )
 
 
 def _one_line(change: Callable[[Draw, str], str], draw: Draw, made: Made, split: str, number: int) -> None:

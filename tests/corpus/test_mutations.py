@@ -47,5 +47,5 @@ def require_named(made, message, folder):
     assert made.odd, message
     words = {form for word in made.words for form in (word, ascii(word)[1:-1], repr(word)[1:-1])}
     assert any(word in message for word in words), (message, made.words)
-    within = message.replace(f"{folder}/staging/dataset: ", "").replace(f"{folder}/d.tar", "d.tar")
+    within = message.replace(f"{folder}/staging/dataset", "d").replace(f"{folder}/d.tar", "d.tar")
     assert str(folder) not in within.replace(f"{folder}/archive.", "archive."), message

@@ -54,8 +54,8 @@ def find_root(folder: Path, layout: str) -> Path:
 
 
 def _is_junk(path: Path) -> bool:
-    """What a Mac puts beside the files, and what is hidden, where PaddleSeg's patterns find nothing either."""
-    return path.name.startswith(("__MACOSX", "."))
+    """The folder that a Mac puts beside the data, and what is hidden: PaddleSeg's patterns find no such names either."""
+    return path.name == "__MACOSX" or path.name.startswith(".")
 
 
 def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]:
@@ -100,10 +100,14 @@ def _absent(root: Path, pair: Pair) -> Iterator[str]:
     """In words, what is wrong with the paths of a pair."""
     for path in filter(None, pair):
         try:
-            if not is_inside(path):
+            if "\0" in path:
+                yield f"{path!r} holds a NUL, which no name of a file does"
+            elif not is_inside(path):
                 yield f"{path!r} leads out of the data set; names are relative to its folder, without .."
             elif (root / path).is_dir():
                 yield f"{path} is a folder, not a file"
+            elif path.endswith(("/", "/.")):  # which pathlib takes away, and nobody else
+                yield f"{path} is named as a folder is; take what stands behind the file's name away"
             elif not (root / path).is_file():
                 yield f"{path} is listed but not there{meant(root, path)}"
         except OSError as error:  # a name too long
@@ -287,7 +291,7 @@ def _found(root: Path, pattern: str) -> dict[tuple[str, ...], str]:
     for path in sorted(root.glob(pattern)):
         relative = path.relative_to(root)
         name = relative.as_posix()
-        if (fits := form.fullmatch(name)) and not any(_is_junk(Path(part)) for part in relative.parts[fixed:]):
+        if (fits := form.fullmatch(name)) and not any(part.startswith(".") for part in relative.parts[fixed:]):
             found[fits.groups()] = name
     return found
 
