@@ -20,7 +20,9 @@ def main() -> int:
     options.add_argument("--lost", action="append", default=[], help="record of a job that failed and left none")
     args = options.parse_args()
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
-    table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
+    table = cells.CellTable(
+        run["settings"], machine.Hardware(**run["hardware"]), run.get("paddleseg", {}).get("hashes", {})
+    )
     found = conclusions.conclude(table, args.lost)
     try:
         report.write(found, args.json.parent)

@@ -13,9 +13,10 @@ MAY = {
     "": set(),
     "requests": {""},
     "tipc": {""},
-    "stage": {""},
+    "checkout": {""},
+    "stage": {"", "checkout"},
     "data": {"", "stage"},
-    "compute": {"", "requests", "data", "stage", "tipc"},
+    "compute": {"", "checkout", "requests", "data", "stage", "tipc"},
     "show": {"", "data"},
 }
 # Of the ground, what stands above a room: settings are made from params files too, and cells make requests.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from segcert import engines, modelkeys, offers, record, stages, statuses
@@ -181,11 +182,15 @@ class CellTable:
     Args:
         settings: as `segcert.settings.resolve` returns them.
         hardware: what the jobs' machines have.
+        paddleseg: model -> a hash of those files of PaddleSeg that its results follow from, as far as they are known.
     """
 
-    def __init__(self, settings: Mapping[str, Any], hardware: Hardware) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], hardware: Hardware, paddleseg: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.settings = settings
         self.hardware = hardware
+        self.paddleseg = paddleseg
         self.mode: str = settings["mode"]
         self._sections = {
             (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
@@ -501,7 +506,10 @@ class CellTable:
         names = engines.by_name(asked.engine).software if isinstance(asked, Infer) else cell.definition.software
         if cell.gpus:
             names = (*names, *GPU_SOFTWARE)
-        return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
+        software = {name: value for name, value in self.hardware.software.items() if name in names}
+        if cell.model in self.paddleseg and cell.definition.software:
+            software["paddleseg_hash"] = self.paddleseg[cell.model]
+        return replace(cell, software=software)
 
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:

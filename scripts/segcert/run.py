@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from segcert import code, files, gpus, machine, modelconfig, modelkeys, processes, record, settings
 from segcert.cells import Cell, CellTable
+from segcert.checkout import tree
+from segcert.checkout.tree import Tree
 from segcert.data import classes, sources
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.masking import masked_tree
-from segcert.stage import supervisor, surroundings
+from segcert.stage import at_hand, supervisor, surroundings
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Run:
     python: str
     hardware: Hardware
     cleared: tuple[str, ...] = ()
+    paddleseg: Tree | None = None
 
     @classmethod
     def plan(
@@ -90,7 +94,10 @@ class Run:
             start.main,
             at_most=start.gpus if start.main else None,
         )
-        run = cls(root, start, resolved, python, hardware, tuple(cleared))
+        paddleseg = _paddleseg(resolved, python, start)
+        if paddleseg:
+            hardware = replace(hardware, software={**hardware.software, "paddleseg": paddleseg.version})
+        run = cls(root, start, resolved, python, hardware, tuple(cleared), paddleseg)
         parts = [part for file in run.models.values() for part in modelconfig.config_chain(file)]
         code.require_past([*root.glob("scripts/**/*.py"), *parts])
         if start.main:
@@ -99,7 +106,26 @@ class Run:
 
     @cached_property
     def table(self) -> CellTable:
-        return CellTable(self.settings, self.hardware)
+        return CellTable(self.settings, self.hardware, self.paddleseg_hashes)
+
+    @cached_property
+    def paddleseg_hashes(self) -> dict[str, str]:
+        """Model -> a hash of the files of PaddleSeg that its results follow from; nothing where it is not there yet.
+
+        Raises:
+            ConfigError: PaddleSeg cannot be read.
+        """
+        if self.paddleseg is None:
+            return {}
+        files = {model: self.model_config(model) for model in self.settings["models"]}
+        try:
+            return {
+                model: self.paddleseg.hash_of(modelconfig.content(file))
+                for model, file in files.items()
+                if file.is_file()  # a params file may have named none, and then nothing of it runs
+            }
+        except (OSError, SyntaxError) as error:
+            raise ConfigError(f"paddleseg: {self.paddleseg.folder} cannot be read: {error}") from None
 
     @cached_property
     def planned(self) -> list[Cell]:
@@ -150,12 +176,28 @@ class Run:
         """
         return {
             "STAGE_PYTHON": self.python,
+            "STAGE_PADDLESEG": self.stage_paddleseg,
+            tree.HANDED_ON: json.dumps(self._handed_on),
             "WORKFLOW_PYTHON": sys.executable,
             supervisor.WORKFLOW: json.dumps(processes.identity()),  # when this process is killed, its stages end
             "SEGCERT_PROGRESS": "0",  # jobs share the terminal, where Snakemake shows the progress
             **sources.environment(self.settings),
             **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
         }
+
+    @property
+    def stage_paddleseg(self) -> str:
+        """The PaddleSeg that the stages are told to import: installed, or a folder."""
+        if self.paddleseg is None or self.paddleseg.folder == tree.installed_for(self.python):
+            return tree.INSTALLED
+        return os.path.relpath(self.paddleseg.folder)
+
+    @property
+    def _handed_on(self) -> dict[str, Any]:
+        """What the plan knows of PaddleSeg, for stages that find it as it is."""
+        if self.paddleseg is None:
+            return {}
+        return {at_hand.TREE: self.paddleseg.digest, "hashes": self.paddleseg_hashes}
 
     @property
     def gpu_limit(self) -> int | None:
@@ -173,6 +215,7 @@ class Run:
         return {
             "settings": masked_tree(self.settings),
             "hardware": vars(self.hardware),
+            "paddleseg": {**(self.paddleseg.env if self.paddleseg else {}), "hashes": self.paddleseg_hashes},
             "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
         }
 
@@ -267,6 +310,17 @@ class Run:
             for option, named in sides.items()
             for word in (option, *([named] if isinstance(named, str) else named))
         ]
+
+
+def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree | None:
+    """The PaddleSeg of the stages; None where their environment is not there yet, or has none."""
+    files = [Path(file) for file in resolved.get("params", {}).get("files", [])]
+    if start.in_conda and resolved["paddleseg"] == tree.INSTALLED:
+        return None
+    try:
+        return tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, python)
+    except (OSError, subprocess.SubprocessError):
+        return None  # the interpreter does not run: the first job says so
 
 
 def _interpreter(wanted: str, start: Start) -> str:
