@@ -23,7 +23,7 @@ def main() -> int:
     table = cells.CellTable(
         run["settings"], machine.Hardware(**run["hardware"]), run.get("paddleseg", {}).get("hashes", {})
     )
-    found = conclusions.conclude(table, args.lost)
+    found = conclusions.conclude(table, args.lost, run.get("paddleseg"))
     try:
         report.write(found, args.json.parent)
     except OSError as error:

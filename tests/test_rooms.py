@@ -17,7 +17,7 @@ MAY = {
     "stage": {"", "checkout"},
     "data": {"", "stage"},
     "compute": {"", "checkout", "requests", "data", "stage", "tipc"},
-    "show": {"", "data"},
+    "show": {"", "checkout", "data"},
 }
 # Of the ground, what stands above a room: settings are made from params files too, and cells make requests.
 ABOVE = {("segcert.settings", "segcert.tipc.layer"), ("segcert.cells", "segcert.requests")}

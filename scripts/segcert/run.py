@@ -215,9 +215,16 @@ class Run:
         return {
             "settings": masked_tree(self.settings),
             "hardware": vars(self.hardware),
-            "paddleseg": {**(self.paddleseg.env if self.paddleseg else {}), "hashes": self.paddleseg_hashes},
+            "paddleseg": self._paddleseg,
             "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
         }
+
+    @property
+    def _paddleseg(self) -> dict[str, Any]:
+        """The PaddleSeg of the run: what records say of it, its files, and the hashes of models."""
+        if self.paddleseg is None:
+            return {}
+        return {**self.paddleseg.env, "files": self.paddleseg.files, "hashes": self.paddleseg_hashes}
 
     def failures(self) -> dict[str, tuple[int, int]]:
         """The records of failures that there are, with their stamps: before a run, to tell later what failed in it."""

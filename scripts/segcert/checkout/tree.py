@@ -127,6 +127,18 @@ def _urlsafe(path: Path) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
 
 
+def said(env: Mapping[str, Any]) -> str:
+    """A PaddleSeg in words, from a record's env: `develop, d7975e7c, edited: 2 files (...)`."""
+    commit, edited = env.get("paddleseg_commit"), env.get("paddleseg_edited")
+    parts = [env.get("paddleseg_branch") if commit else None, commit[:COMMIT_DIGITS] if commit else None]
+    if not commit:
+        parts = [env.get("paddleseg") or "of no version", None if edited else "as installed" if edited == [] else None]
+    if edited:
+        names = ", ".join(edited[:TOLD_FILES]) + (", ..." if len(edited) > TOLD_FILES else "")
+        parts.append(f"edited: {len(edited)} file{'s' if len(edited) > 1 else ''} ({names})")
+    return ", ".join(filter(None, parts))
+
+
 # -- which one --------------------------------------------------------------------------------
 
 

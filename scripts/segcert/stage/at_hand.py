@@ -44,8 +44,8 @@ class AtHand:
         if self.hash is None or env.get(HASH) in (None, self.hash):
             return None
         return (
-            f"{path}: was made by other code of PaddleSeg ({said(env)}) than is at hand now ({said(self.env)}); "
-            "make it again first: snakemake makes what is stale by itself"
+            f"{path}: was made by other code of PaddleSeg ({tree.said(env)}; hash {env[HASH]}) than is at hand now "
+            f"({tree.said(self.env)}; hash {self.hash}); make it again first: snakemake makes what is stale by itself"
         )
 
 
@@ -98,11 +98,3 @@ def not_it(asked: AtHand, imported: str | None) -> str | None:
     return (
         f"paddleseg was imported from {imported}, and {asked.tree.folder} was asked for; nothing may import it before"
     )
-
-
-def said(env: Mapping[str, Any]) -> str:
-    """A PaddleSeg in words, as a record has it."""
-    commit, edited = env.get("paddleseg_commit"), env.get("paddleseg_edited")
-    parts = [env.get("paddleseg_branch") or env.get("paddleseg"), commit and commit[: tree.COMMIT_DIGITS]]
-    parts.append(f"edited: {len(edited)} files" if edited else None)
-    return ", ".join(filter(None, [*parts, f"hash {env[HASH]}" if env.get(HASH) else None])) or "unknown"
