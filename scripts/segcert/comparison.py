@@ -435,11 +435,9 @@ def _paddleseg_files(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) 
     """Files of PaddleSeg that the two runs had with other content, or one of them alone."""
     told = [(side.get("scope") or {}).get("paddleseg") or {} for side in (baseline, candidate)]
     before, after = (side.get("files") or {} for side in told)
-    return (
-        sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
-        if before and after
-        else []
-    )
+    if not (before and after):
+        return []  # an earlier version did not say
+    return sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
 
 
 def overall(comparison: Comparison) -> list[dict[str, Any]]:

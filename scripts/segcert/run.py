@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -124,7 +124,7 @@ class Run:
                 for model, file in files.items()
                 if file.is_file()  # a params file may have named none, and then nothing of it runs
             }
-        except (OSError, SyntaxError) as error:
+        except OSError as error:
             raise ConfigError(f"paddleseg: {self.paddleseg.folder} cannot be read: {error}") from None
 
     @cached_property
@@ -184,6 +184,16 @@ class Run:
             **sources.environment(self.settings),
             **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
         }
+
+    @property
+    def paddleseg_notes(self) -> Iterator[str]:
+        """Of checkouts that somebody may take for what is run, and that are not."""
+        used = self.paddleseg and self.paddleseg.folder
+        beside = {tree.above(Path.cwd() / "x"): "the folder of this run"}
+        beside |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
+        for folder, what in beside.items():
+            if folder and used and folder != used:
+                yield f"{what} lies in the PaddleSeg {folder}, which is not used but for it: the stages import {used}"
 
     @property
     def stage_paddleseg(self) -> str:

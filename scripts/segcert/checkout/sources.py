@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from segcert.code import statements
+from segcert.errors import ConfigError
 
 PACKAGE = "paddleseg"
 # The packages whose files are divided by model.
@@ -73,7 +74,7 @@ def files_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
         content: the model's configuration, with what it inherits.
 
     Raises:
-        OSError, SyntaxError: a file cannot be read, or is no Python.
+        ConfigError, OSError: a file is no Python, or cannot be read.
     """
     sources = _sources(folder)
     counted = {name for name, source in sources.items() if not source.divided or not source.plain}
@@ -140,15 +141,18 @@ def _sources(folder: Path) -> dict[str, Source]:
     for name, path in paths(folder).items():
         if path.suffix == ".py":
             module = ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
-            found[module] = _read(path.read_text(encoding="utf-8"), str(path), module, path.name == "__init__.py")
+            try:
+                found[module] = _read(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+            except (SyntaxError, ValueError) as error:
+                raise ConfigError(f"{path}: is no Python, so nothing of PaddleSeg can be imported: {error}") from None
     return found
 
 
 @cache
-def _read(text: str, path: str, module: str, is_package: bool) -> Source:
+def _read(text: str, module: str, is_package: bool) -> Source:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in others' strings
-        body = ast.parse(text, path).body
+        body = ast.parse(text, module).body
     package = module if is_package else module.rpartition(".")[0]
     imports = tuple(_imports(body, package))
     if any(name is None for _, name in imports):  # `paddleseg.models` may stand anywhere after `import paddleseg`

@@ -100,7 +100,7 @@ class Tree:
             content: the model's configuration, with what it inherits.
 
         Raises:
-            OSError, SyntaxError: a file cannot be read, or is no Python.
+            ConfigError, OSError: a file is no Python, or cannot be read.
         """
         return sources.digest(sources.files_of(self.folder, content))
 

@@ -128,6 +128,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     saved = kept and Snapshots(kept.folder, kept.identity, request.snapshot_iters, rank, ranks, barrier)
 
     loads: list[Loaded] = []
+    replaced: dict[str, str] = {}
 
     def begin(
         content: Mapping[str, Any] | None,
@@ -136,6 +137,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         rows = list(content["rows"]) if content else []
         start = components.Start(files.weights, files.left_out)
         config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
+        replaced.update(config.replaced_losses)
         build = components.builder(config)
         held = {"train": build.train_dataset, "val": build.val_dataset}
         notes[:] = feeding.hold(held, files.dataset, told=("train",))
@@ -162,6 +164,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         rows, batches, state = begin(None)
     for line in (line for load in loads for line in load.lines()):
         say(line)
+    for kind, why in replaced.items():
+        say(f"{kind} of this PaddleSeg fails on this Paddle, so a corrected one is in its place: {why}")
     weights = {"pretrained": [load.metric() for load in loads]}
     gates = [gate_of(loads, files.min_pretrained_share)] if loads else []
     if proof.broken(gates):  # at once: nobody wants to wait for a training of something else
@@ -204,7 +208,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     _require_finite_weights(model)
     wall = time.perf_counter() - started
     metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model)
-    metrics |= {"resumed_at": resumed_at, "notes": notes, **weights}
+    metrics |= {"resumed_at": resumed_at, "notes": notes, "replaced_losses": replaced, **weights}
     gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":

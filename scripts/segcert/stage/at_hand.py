@@ -76,7 +76,7 @@ def look(asked: str | None, model: str | None, config: str | None, above: Sequen
     found = Tree(folder)
     try:
         return AtHand(found, _hash(found, model, config, above))
-    except (OSError, SyntaxError) as error:
+    except OSError as error:
         raise ConfigError(f"{folder}: cannot be read: {error}") from error
 
 
