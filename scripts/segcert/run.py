@@ -190,6 +190,8 @@ class Run:
         """Of checkouts that somebody may take for what is run, and that are not."""
         used = self.paddleseg and self.paddleseg.folder
         beside = {tree.above(Path.cwd() / "x"): "the folder of this run"}
+        for place in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+            beside |= {Path(place).resolve(): "PYTHONPATH"} if tree.is_package(Path(place)) else {}
         beside |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
         for folder, what in beside.items():
             if folder and used and folder != used:
