@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segcert import code, files, gpus, machine, modelconfig, modelkeys, processes, record, settings
+from segcert import code, files, gpus, machine, modelconfig, modelkeys, own_scripts, processes, record, settings
 from segcert.cells import Cell, CellTable
 from segcert.checkout import tree
 from segcert.checkout.tree import Tree
@@ -106,7 +106,12 @@ class Run:
 
     @cached_property
     def table(self) -> CellTable:
-        return CellTable(self.settings, self.hardware, self.paddleseg_hashes)
+        return CellTable(self.settings, self.hardware, self.paddleseg_hashes, self.own_scripts)
+
+    @cached_property
+    def own_scripts(self) -> dict[str, str]:
+        """PaddleSeg's own scripts that the one at hand has, as `own_scripts.there` returns them."""
+        return own_scripts.there(self.paddleseg.folder) if self.paddleseg else {}
 
     @cached_property
     def paddleseg_hashes(self) -> dict[str, str]:
@@ -198,6 +203,14 @@ class Run:
                 yield f"{what} lies in the PaddleSeg {folder}, which is not used but for it: the stages import {used}"
 
     @property
+    def own_scripts_note(self) -> str | None:
+        """That PaddleSeg's own scripts are asked for, and are not there."""
+        wanted = any(own_scripts.wanted(self.settings, model) for model in self.settings["models"])
+        return (
+            None if self.own_scripts or not wanted else "paddleseg_scripts: none, the PaddleSeg at hand has no tools/"
+        )
+
+    @property
     def stage_paddleseg(self) -> str:
         """The PaddleSeg that the stages are told to import: installed, or a folder."""
         if self.paddleseg is None or self.paddleseg.folder == tree.installed_for(self.python):
@@ -236,7 +249,8 @@ class Run:
         """The PaddleSeg of the run: what records say of it, its files, and the hashes of models."""
         if self.paddleseg is None:
             return {}
-        return {**self.paddleseg.env, "files": self.paddleseg.files, "hashes": self.paddleseg_hashes}
+        told = {"files": self.paddleseg.files, "hashes": self.paddleseg_hashes, "scripts": self.own_scripts}
+        return {**self.paddleseg.env, **told}
 
     def failures(self) -> dict[str, tuple[int, int]]:
         """The records of failures that there are, with their stamps: before a run, to tell later what failed in it."""

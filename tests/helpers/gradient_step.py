@@ -42,7 +42,7 @@ def main():
     optimizer = paddle.optimizer.SGD(1.0, parameters=net.parameters())  # a step of 1: the change is the gradient
     made = {"types": [losses.TypedCrossEntropyLoss()], "coef": [1]}
     scaler = paddle.amp.GradScaler(enable=False)
-    training._step(
+    training.step(
         paddle.DataParallel(net) if ranks > 1 else net, net, made, optimizer, scaler, training.Precision("fp32"),
         {"img": paddle.to_tensor(images[share]), "label": paddle.to_tensor(labels[share])},
     )  # fmt: skip
