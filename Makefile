@@ -1,5 +1,6 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
 # make test         environment, then every test and check
+# make test-long   the tests that take long, and rarely find anything: not in CI, but every night
 # make test-root    the tests that need root, which make test skips without it
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
 # make coverage     which lines under scripts/ none of the tests above has run; fails unless tests/coverage/exceptions.toml has a reason
@@ -45,7 +46,7 @@ FOLLOW := $(BIN)/python tests/coverage/judge.py --follow
 MARKED := SEGCERT_LINES=$(CURDIR)/tests/coverage/marks.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-root test-cluster test-generations test-gpu test-gpu-whole test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-long test-root test-cluster test-generations test-gpu test-gpu-whole test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -69,7 +70,10 @@ gpu-evidence:
 
 test: env-dev
 	$(FOLLOW) $(BIN)/python
-	$(MARKED) $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(MARKED) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not long'
+
+test-long: env-dev
+	$(BIN)/python -m pytest -n 2 -m long
 
 test-root: env-dev
 	test "$$(id -u)" = 0

@@ -27,7 +27,7 @@ def shares(config_path: str, dataset: str, batch_size: int, steps: int) -> dict[
     optimizer, losses, scaler = build.optimizer, build.loss, paddle.amp.GradScaler(enable=False)
 
     def step() -> None:
-        training._step(model, model, losses, optimizer, scaler, training.Precision("fp32"), batch)
+        training.step(model, model, losses, optimizer, scaler, training.Precision("fp32"), batch)
 
     for _ in range(3):
         step()

@@ -33,6 +33,6 @@ rule evaluate:
         options=of_cell("eval", "options"),
         software=of_cell("eval", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --upstream {input.upstream:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
         " --reference {output.reference:q} --record {output.record:q} --log {log:q}"

@@ -32,6 +32,6 @@ rule export:
         options=of_cell("export", "options"),
         software=of_cell("export", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --upstream {input.upstream:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"
         " --export {output.export:q} --record {output.record:q} --log {log:q}"

@@ -40,7 +40,7 @@ rule infer:
         options=of_cell("infer", "options"),
         software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG"'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

@@ -40,7 +40,7 @@ rule train:
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
         weights=starting_options,
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.weights:q}'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.weights:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --log {log:q}"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from segcert import cells, conclusions, machine
+from segcert import cells, conclusions
 from segcert.show import report
 from segcert.stage.advice import with_advice
 
@@ -20,8 +20,8 @@ def main() -> int:
     options.add_argument("--lost", action="append", default=[], help="record of a job that failed and left none")
     args = options.parse_args()
     run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
-    table = cells.CellTable(run["settings"], machine.Hardware(**run["hardware"]))
-    found = conclusions.conclude(table, args.lost)
+    table = cells.CellTable.of_run(run)
+    found = conclusions.conclude(table, args.lost, run.get("paddleseg"))
     try:
         report.write(found, args.json.parent)
     except OSError as error:

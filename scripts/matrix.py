@@ -11,11 +11,10 @@ from segcert.errors import ConfigError
 from segcert.paths import SHIPPED
 
 
-def load(args: argparse.Namespace) -> tuple[dict, machine.Hardware]:
-    """Settings and hardware: of a run that was planned, or of a configuration."""
+def load(args: argparse.Namespace) -> cells.CellTable:
+    """The cell table of a run that was planned, or of a configuration, where no PaddleSeg is looked for."""
     if args.run_config:
-        run = yaml.safe_load(args.run_config.read_text(encoding="utf-8"))
-        return run["settings"], machine.Hardware(**run["hardware"])
+        return cells.CellTable.of_run(yaml.safe_load(args.run_config.read_text(encoding="utf-8")))
     given = {"mode": args.mode, "hardware": args.hardware, "rules": args.rules, "params_file": args.params_file}
     overrides: dict = {}
     for file in args.configfile:
@@ -23,7 +22,7 @@ def load(args: argparse.Namespace) -> tuple[dict, machine.Hardware]:
     overrides = sections.merge(overrides, {key: value for key, value in given.items() if value})
     shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
     resolved = settings.resolve(sections.merge(shipped, overrides), overrides, str(SHIPPED))
-    return resolved, machine.hardware(resolved["hardware"])
+    return cells.CellTable(resolved, machine.hardware(resolved["hardware"]))
 
 
 def main() -> int:
@@ -36,8 +35,7 @@ def main() -> int:
     options.add_argument("--params-file", nargs="+", help="TIPC params files or folders of them")
     args = options.parse_args()
     try:
-        resolved, hardware = load(args)
-        print(listing.text(cells.CellTable(resolved, hardware)), flush=True)
+        print(listing.text(load(args)), flush=True)
     except BrokenPipeError:  # `... | head`
         pass
     except (ConfigError, ValueError, OSError, yaml.YAMLError) as error:

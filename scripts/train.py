@@ -11,7 +11,7 @@ from segcert import code, machine, modelconfig, modelkeys, stages
 from segcert.errors import ConfigError
 from segcert.files import hashes, sha256
 from segcert.requests.train import Train
-from segcert.stage import entry
+from segcert.stage import at_hand, entry
 from segcert.stage.plan import Plan, parse, parser
 from segcert.stage.worker import Result, Staging
 
@@ -71,7 +71,8 @@ def identity(args: argparse.Namespace) -> str:
     """A digest of all that a training's outcome follows from: settings, inputs, this code, Paddle, PaddleSeg, ..."""
     own = [sha256(path) for path in code.modules(__file__)]
     software = {key: value for key, value in machine.software(here=False).items() if key in TRAINED_WITH}
-    parts = [Train.of(args).requested, hashes(inputs(args)), own, software]
+    paddleseg = at_hand.look(args.paddleseg, args.model, args.config, [])
+    parts = [Train.of(args).requested, hashes(inputs(args)), own, software, paddleseg and paddleseg.hash]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers"), str(ROOT / "tests/corpus")]
 
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report", "README.md")
+
+
+# The same examples every time, so that a change is what makes a test fail; `make fuzz` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from branching import Branching
 from conftest import ROOT
 
 from segcert import modelconfig, modelkeys, transforms
-from segcert.compute import components, metrics, preprocess
+from segcert.compute import components, losses, metrics, preprocess
 from segcert.data import images
 from segcert.errors import StageError
 
@@ -126,7 +126,7 @@ def gradient(loss, logit, label):
 
 def test_cross_entropy_is_the_mean_over_counted_pixels(batch):
     logit, label = batch
-    value, grad = gradient(components.TypedCrossEntropyLoss(ignore_index=255), logit, label)
+    value, grad = gradient(losses.TypedCrossEntropyLoss(ignore_index=255), logit, label)
     pixels, _ = cross_entropy(logit, label)
     assert value == pytest.approx(pixels[label != 255].mean(), rel=1e-5)
     assert np.abs(grad).sum() > 0 and np.abs(grad[0, :, 0]).sum() == 0, "ignored pixels have no gradient"
@@ -135,7 +135,7 @@ def test_cross_entropy_is_the_mean_over_counted_pixels(batch):
 def test_weighted_cross_entropy(batch):
     logit, label = batch
     weight = [0.5, 1.0, 2.0, 4.0]
-    value, _ = gradient(components.TypedCrossEntropyLoss(weight=weight, ignore_index=255), logit, label)
+    value, _ = gradient(losses.TypedCrossEntropyLoss(weight=weight, ignore_index=255), logit, label)
     pixels, _ = cross_entropy(logit, label)
     counted = label != 255
     weights = np.array(weight)[label[counted]]
@@ -145,7 +145,7 @@ def test_weighted_cross_entropy(batch):
 def test_cross_entropy_with_weights_of_pixels(batch):
     logit, label = batch
     shares = np.random.default_rng(3).random(label.shape).astype("float32")
-    loss = components.TypedCrossEntropyLoss(ignore_index=255)
+    loss = losses.TypedCrossEntropyLoss(ignore_index=255)
     value = float(loss(paddle.to_tensor(logit), paddle.to_tensor(label), paddle.to_tensor(shares)))
     pixels, _ = cross_entropy(logit, label)
     counted = label != 255
@@ -154,17 +154,67 @@ def test_cross_entropy_with_weights_of_pixels(batch):
 
 def test_hardest_share_of_cross_entropy(batch):
     logit, label = batch
-    value, _ = gradient(components.TypedCrossEntropyLoss(ignore_index=255, top_k_percent_pixels=0.2), logit, label)
+    value, _ = gradient(losses.TypedCrossEntropyLoss(ignore_index=255, top_k_percent_pixels=0.2), logit, label)
     pixels, _ = cross_entropy(logit, label)
     flat = np.where(label == 255, 0, pixels).ravel()
     hardest = np.sort(flat)[::-1][: int(0.2 * flat.size)]
     assert value == pytest.approx(hardest.mean(), rel=1e-4)
 
 
+CROSS, OHEM = {"type": "CrossEntropyLoss", "weight": [1.0, 2.0]}, {"type": "OhemCrossEntropyLoss", "min_kept": 9000}
+
+
+def test_losses_that_fail_are_replaced_and_told_of():
+    asked = {"types": [{"type": "MixedLoss", "losses": [CROSS, OHEM], "coef": [1, 1]}], "coef": [1]}
+    made, replaced = losses.corrected(asked)
+    assert [item["type"] for item in made["types"][0]["losses"]] == [
+        "TypedCrossEntropyLoss",
+        "TypedOhemCrossEntropyLoss",
+    ]
+    assert made["types"][0]["losses"][0]["weight"] == [1.0, 2.0] and made["types"][0]["losses"][1]["min_kept"] == 9000
+    assert replaced.keys() == {"CrossEntropyLoss", "OhemCrossEntropyLoss"}
+    assert all("Error" in why for why in replaced.values()), replaced
+    assert asked["types"][0]["losses"][0] is CROSS and CROSS["type"] == "CrossEntropyLoss"
+
+
+def test_a_loss_that_works_is_left_as_it_is(monkeypatch):
+    """As those of a PaddleSeg that was mended do: then its own code is what is trained with."""
+    from paddleseg.cvlibs import manager
+
+    known = manager.LOSSES.components_dict
+    monkeypatch.setitem(known, "CrossEntropyLoss", losses.TypedCrossEntropyLoss)
+    made, replaced = losses.corrected({"types": [CROSS, OHEM], "coef": [1, 1]})
+    assert made["types"] == [CROSS, {**OHEM, "type": "TypedOhemCrossEntropyLoss"}]
+    assert replaced.keys() == {"OhemCrossEntropyLoss"}
+
+    class Backward(losses.TypedCrossEntropyLoss):
+        def forward(self, logit, label, semantic_weights=None):
+            logit.register_hook(fails)
+            return super().forward(logit, label, semantic_weights)
+
+    def fails(_gradient):
+        raise TypeError("in its gradient: Type promotion only supports floats")
+
+    monkeypatch.setitem(known, "CrossEntropyLoss", Backward)
+    made, replaced = losses.corrected(CROSS)
+    assert made["type"] == "TypedCrossEntropyLoss" and "in its gradient" in replaced["CrossEntropyLoss"]
+
+
+def test_a_loss_that_fails_otherwise_is_a_finding_and_not_replaced(monkeypatch):
+    from paddleseg.cvlibs import manager
+
+    class Broken(losses.TypedCrossEntropyLoss):
+        def forward(self, logit, label, semantic_weights=None):
+            raise RuntimeError("somebody broke it")
+
+    monkeypatch.setitem(manager.LOSSES.components_dict, "CrossEntropyLoss", Broken)
+    assert losses.corrected(CROSS) == (CROSS, {})
+
+
 @pytest.mark.parametrize(("thresh", "min_kept"), [(0.7, 5), (0.05, 20), (0.7, 1000)])
 def test_ohem_keeps_the_hardest_pixels(batch, thresh, min_kept):
     logit, label = batch
-    value, _ = gradient(components.TypedOhemCrossEntropyLoss(thresh, min_kept, 255), logit, label)
+    value, _ = gradient(losses.TypedOhemCrossEntropyLoss(thresh, min_kept, 255), logit, label)
     pixels, probability = cross_entropy(logit, label)
     counted = label != 255
     kept = counted

@@ -355,3 +355,13 @@ def test_what_is_skipped_without_root_runs_in_the_job_that_has_it():
     files = {file: file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py")}
     skipping = {file.name for file, text in files.items() if re.search(r"^needs_root = pytest", text, re.MULTILINE)}
     assert skipping == set(re.findall(r"tests/(test_\w+\.py)", recipe)) != set()
+
+
+def test_what_is_too_long_for_every_change_runs_every_night():
+    nightly = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text(encoding="utf-8"))
+    commands = nightly["jobs"]["long"]["strategy"]["matrix"]["command"]
+    assert {"make test-long", "make test-gpu-whole", "make soak"} <= set(commands)
+    assert nightly[True]["schedule"], "YAML reads `on` as true"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^test:.*\n(?:\t.*\n)*\t.*-m 'not long'", makefile, re.M)
+    assert re.search(r"^test-long:.*\n(?:\t.*\n)*\t.*-m long", makefile, re.M)

@@ -280,6 +280,7 @@ def test_the_list_for_a_new_engine_names_every_file():
     assert {name for name in told if "/" in name} | {"pyproject.toml"} == there
 
 
+@pytest.mark.long
 def test_a_new_engine_made_by_the_list_is_planned_run_and_shown_and_what_is_forgotten_is_found(tmp_path):
     folder = file_by_file.copy(tmp_path / "project")
     row, file, *others = EDITS
@@ -315,6 +316,7 @@ def test_a_new_engine_made_by_the_list_is_planned_run_and_shown_and_what_is_forg
     }
 
 
+@pytest.mark.long
 def test_a_new_engine_in_every_run_is_counted_where_the_list_says(tmp_path):
     folder = file_by_file.copy(tmp_path / "project")
     edit(folder, *EDITS)

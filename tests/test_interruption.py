@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import soak
 
 
+@pytest.mark.long
 def test_twenty_random_kills_leave_no_trace(tmp_path):
     """Snakemake, supervisors, workers, ranks, loaders, shells or all at once; the seed says which and when."""
     config = {**soak.CONFIG, "models": ["pp_humanseg_lite"]}

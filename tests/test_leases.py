@@ -187,6 +187,7 @@ def test_the_device_stays_taken_while_the_job_lives_though_its_parent_was_killed
     assert output(env, "--timeout", "10", "--", "true").returncode == 0
 
 
+@pytest.mark.long
 def test_200_holders_with_random_kills_never_overlap_and_never_lose_a_device(env, tmp_path):
     """Holders of one to three of four devices; a third are killed with SIGKILL: the holder, its job, or both."""
     rng = random.Random(4)

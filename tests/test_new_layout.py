@@ -12,6 +12,8 @@ import yaml
 from conftest import snakemake
 from file_by_file import before
 
+pytestmark = pytest.mark.long
+
 ROW = """COCO_STUFF = Layout(
     name="coco_stuff",
     marker="annotations",

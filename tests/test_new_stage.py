@@ -13,6 +13,8 @@ from file_by_file import before
 
 from segcert import stages
 
+pytestmark = pytest.mark.long
+
 ROW = """QUANTISE = Stage(
     "quantise",
     rule="quantise",

@@ -13,10 +13,11 @@ MAY = {
     "": set(),
     "requests": {""},
     "tipc": {""},
-    "stage": {""},
+    "checkout": {""},
+    "stage": {"", "checkout"},
     "data": {"", "stage"},
-    "compute": {"", "requests", "data", "stage", "tipc"},
-    "show": {"", "data"},
+    "compute": {"", "checkout", "requests", "data", "stage", "tipc"},
+    "show": {"", "checkout", "data"},
 }
 # Of the ground, what stands above a room: settings are made from params files too, and cells make requests.
 ABOVE = {("segcert.settings", "segcert.tipc.layer"), ("segcert.cells", "segcert.requests")}

@@ -220,7 +220,7 @@ def test_a_loss_of_edges_is_given_them():
     optimizer = paddle.optimizer.SGD(0.1, parameters=net.parameters())
     scaler = paddle.amp.GradScaler(enable=False)
     losses = {"types": [loss], "coef": [1]}
-    made = training._step(net, net, losses, optimizer, scaler, training.Precision("fp32"), batch)
+    made = training.step(net, net, losses, optimizer, scaler, training.Precision("fp32"), batch)
     assert float(made) == pytest.approx(wanted, rel=1e-6)
 
 

@@ -243,6 +243,7 @@ def test_the_list_for_a_new_status_names_every_file():
     assert file_by_file.named("A new status, file by file") == EDITS.keys() | WHERE_IT_ARISES | {MADE}
 
 
+@pytest.mark.long
 def test_a_new_status_made_by_the_list_breaks_nothing_and_what_is_forgotten_is_found(tmp_path):
     folder = file_by_file.copy(tmp_path / "project")
     first, *others = EDITS

@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from segcert import engines, modelkeys, offers, record, stages, statuses
+from segcert import engines, modelkeys, offers, own_scripts, record, stages, statuses
 from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
 from segcert.requests.request import Request
+from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
@@ -181,15 +183,32 @@ class CellTable:
     Args:
         settings: as `segcert.settings.resolve` returns them.
         hardware: what the jobs' machines have.
+        paddleseg: model -> a hash of those files of PaddleSeg that its results follow from, as far as they are known.
+        scripts: those of PaddleSeg's own that there are, as `own_scripts.there` returns them.
     """
 
-    def __init__(self, settings: Mapping[str, Any], hardware: Hardware) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        hardware: Hardware,
+        paddleseg: Mapping[str, str] = MappingProxyType({}),
+        scripts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.settings = settings
         self.hardware = hardware
+        self.paddleseg = paddleseg
+        self.scripts = scripts
         self.mode: str = settings["mode"]
         self._sections = {
             (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
         }
+
+    @classmethod
+    def of_run(cls, run: Mapping[str, Any]) -> CellTable:
+        """The table of a run that was planned, from what its run_config.yaml holds."""
+        paddleseg = run.get("paddleseg", {})
+        hashes, scripts = paddleseg.get("hashes", {}), paddleseg.get("scripts", {})
+        return cls(run["settings"], Hardware(**run["hardware"]), hashes, scripts)
 
     def section(self, model: str, name: str) -> Any:
         """A section of the settings as it is for one model."""
@@ -300,6 +319,7 @@ class CellTable:
             if train.planned and self.is_exported(model, row):
                 yield self._export(model, row)
                 yield from self._infer(model, row)
+                yield from self._scripts(model, row)
         for item in self._items(model):
             row, left_out = self._left_out(model, item)
             if row.name != RELEASED.name:  # that stands where the training would
@@ -462,6 +482,49 @@ class CellTable:
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)
                 yield self._cell(model, row, stages.INFER, request, self._why_not(request, quant), name)
 
+    def _scripts(self, model: str, row: TrainCell) -> Iterator[Cell]:
+        """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device."""
+        if (row.topology, row.precision) != ("single", "fp32"):
+            return
+        if not (self.scripts and own_scripts.wanted(self.settings, model)):
+            return
+        for script in own_scripts.ALL:
+            request = self._script_request(model, script)
+            yield self._cell(model, row, stages.SCRIPTS, request, self._why_no_script(request), script.cell)
+
+    def _script_request(self, model: str, script: own_scripts.Script) -> RunScript:
+        train, infer, evaluate = (self.section(model, name) for name in ("train", "infer", "evaluate"))
+        gates = self.section(model, "gates")["paddleseg_scripts"]
+        trains, evaluates = script.file == own_scripts.TRAIN, script.file == own_scripts.VAL
+        images = None if trains else (evaluate if evaluates else infer)["images"]
+        as_exported = not evaluates or evaluate["transforms"] == "export"
+        return RunScript(
+            script=script.file,
+            digest=self.scripts.get(script.file, "none"),
+            device=script.device or self._device(model),
+            engine=script.engine,
+            threads=train["threads"],
+            iters=per_model(train["iters"], model) if trains else None,
+            batch_size=per_model(train["batch_size"], model) if trains else None,
+            input_size=self.input_size(model) if trains or not as_exported else self.export_size(model),
+            seed=self.section(model, "seed") if trains else None,
+            transforms="export" if as_exported else "val",
+            images=images,
+            max_first_loss=gates["first_loss"],
+            max_later_loss=gates["later_loss"],
+            max_history_loss=gates["history_loss"],
+            max_miou_difference=gates["miou"],
+            min_agreement=gates["pixel_agreement"],
+        )
+
+    def _why_no_script(self, asked: RunScript) -> tuple[statuses.Status, str] | None:
+        """The status that a script's cell has without running, and why; None: it is to run."""
+        if asked.script not in self.scripts:
+            return statuses.SKIPPED, f"the PaddleSeg at hand has no {asked.script}"
+        if asked.device == GPU and (why_not := self.hardware.why_no_gpu("paddle")):
+            return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
+        return None
+
     def _why_not(self, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
         """The status that an inference cell has without running, and why; None: it is to run."""
         if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
@@ -501,7 +564,10 @@ class CellTable:
         names = engines.by_name(asked.engine).software if isinstance(asked, Infer) else cell.definition.software
         if cell.gpus:
             names = (*names, *GPU_SOFTWARE)
-        return replace(cell, software={name: value for name, value in self.hardware.software.items() if name in names})
+        software = {name: value for name, value in self.hardware.software.items() if name in names}
+        if cell.model in self.paddleseg and cell.definition.software:
+            software["paddleseg_hash"] = self.paddleseg[cell.model]
+        return replace(cell, software=software)
 
 
 def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:

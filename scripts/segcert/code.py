@@ -68,7 +68,7 @@ def _digest(file: Path) -> str:
 @cache
 def _imported(file: Path, root: Path) -> list[Path]:
     names: list[str] = []
-    for node in _statements(ast.parse(file.read_text(encoding="utf-8"), str(file)).body):
+    for node in statements(ast.parse(file.read_text(encoding="utf-8"), str(file)).body):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -82,9 +82,9 @@ def _imported(file: Path, root: Path) -> list[Path]:
     return files
 
 
-def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+def statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """All statements, in whatever they stand. Expressions, which are most of a tree, hold none."""
     for node in body:
         yield node
         for part in ("body", "orelse", "handlers", "finalbody", "cases"):
-            yield from _statements(getattr(node, part, ()))
+            yield from statements(getattr(node, part, ()))

@@ -160,7 +160,7 @@ def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], tolerance
         _described(baseline),
         _described(candidate),
         _environment(baseline, candidate),
-        _inputs([(before[key], after[key]) for key in common]),
+        [*_inputs([(before[key], after[key]) for key in common]), *_paddleseg_files(baseline, candidate)],
         cells_compared=len(common),
     )
     for key in dict.fromkeys((*before, *after)):
@@ -405,11 +405,15 @@ def _environment(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> l
     ]
 
 
+# Of `env`: of each model another one. Which files it comes from is among the files that both read.
+LEFT_OUT = ("paddleseg_hash",)
+
+
 def _env_values(conclusions: Mapping[str, Any]) -> dict[str, dict[str, None]]:
     """Field -> the texts of its values, in order, each once."""
     found: dict[str, dict[str, None]] = {}
     for cell in map(Concluded, conclusions["cells"]):
-        for key, value in cell.env.items():
+        for key, value in ((key, value) for key, value in cell.env.items() if key not in LEFT_OUT):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             found.setdefault(key, {})[text] = None
     return found
@@ -425,6 +429,15 @@ def _inputs(pairs: list[tuple[Concluded, Concluded]]) -> list[str]:
         if path not in made and after.get("inputs", {}).get(path, digest) != digest
     }
     return sorted(other)
+
+
+def _paddleseg_files(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
+    """Files of PaddleSeg that the two runs had with other content, or one of them alone."""
+    told = [(side.get("scope") or {}).get("paddleseg") or {} for side in (baseline, candidate)]
+    before, after = (side.get("files") or {} for side in told)
+    if not (before and after):
+        return []  # an earlier version did not say
+    return sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
 
 
 def overall(comparison: Comparison) -> list[dict[str, Any]]:

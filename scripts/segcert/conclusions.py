@@ -29,6 +29,7 @@ NOTHING_SAID = {
     "generated_data": False,
     "iterations": None,
     "timed_alone": True,
+    "paddleseg": None,
 }
 BAR = "-" * 24
 
@@ -111,12 +112,13 @@ def _field(cell: Concluded, key: str) -> Any:
     return cell[key] if key in cell else cell.requested.get(key)
 
 
-def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
+def conclude(table: CellTable, lost: Collection[str] = (), paddleseg: Mapping[str, Any] | None = None) -> Conclusions:
     """Work out the status of every cell of the table from the records on disk.
 
     Args:
         table: the matrix.
         lost: records of jobs that failed in this run and left none, as the workflow knows.
+        paddleseg: the PaddleSeg of the run, as run_config.yaml has it.
     """
     known: dict[str, dict[str, Any]] = {}
     sources: dict[str, dict[str, Any]] = {}
@@ -137,7 +139,8 @@ def conclude(table: CellTable, lost: Collection[str] = ()) -> Conclusions:
         )
     ]
     notes = notes_of(table, list(sources.values()), entries)
-    return Conclusions(table.mode, [*broken, *entries], certified, scope_of(table), notes)
+    scope = {**scope_of(table), "paddleseg": {**paddleseg} if paddleseg else None}
+    return Conclusions(table.mode, [*broken, *entries], certified, scope, notes)
 
 
 def notes_of(

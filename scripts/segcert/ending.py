@@ -34,6 +34,9 @@ def notes(run: Run) -> Iterator[str]:
     yield from run.notes
     if run.cleared:
         yield f"set aside for all stages: {', '.join(run.cleared)}"
+    yield from run.paddleseg_notes
+    if run.own_scripts_note:
+        yield run.own_scripts_note
     if run.hardware.setting == "auto" and not run.hardware.gpus and gpus.listed().there:
         yield f"no GPU is used: {run.hardware.told}"
 

@@ -29,6 +29,8 @@ PACKAGES = {
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "snakemake": ("snakemake",),
 }
+# ... and the module that says its version, where that is called otherwise
+MODULES = {"opencv": "cv2"}
 # Of an env, what a result may follow from: the stages' packages, and on a GPU the device and its driver.
 SOFTWARE = ("paddle", "paddle_commit", "cuda", "cudnn", *(name for name in PACKAGES if name != "snakemake"))
 GPU_SOFTWARE = ("gpu", "driver")
@@ -123,14 +125,14 @@ def software(python: str = sys.executable, here: bool = True) -> dict[str, Any]:
 def _environment_of(python: str) -> dict[str, Any]:
     """What `environment` says in another interpreter; nothing where that does not run."""
     try:
-        answer = _said_by(python, "import json; from segcert import machine; print(json.dumps(machine.environment()))")
+        answer = said_by(python, "import json; from segcert import machine; print(json.dumps(machine.environment()))")
         found: dict[str, Any] = json.loads(answer)
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
     return found
 
 
-def _said_by(python: str, code: str) -> str:
+def said_by(python: str, code: str) -> str:
     """What another interpreter prints, with the packages that a stage in it would import.
 
     Raises:
@@ -266,7 +268,7 @@ def package_folder(name: str, python: str = sys.executable) -> Path | None:
         return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
     code = f"import importlib.util as u; s = u.find_spec({name!r}); print(*(s and s.submodule_search_locations or ()))"
     try:
-        answer = _said_by(python, code)
+        answer = said_by(python, code)
     except (OSError, subprocess.SubprocessError):
         return None
     return Path(answer.strip()) if answer.strip() else None
@@ -323,6 +325,25 @@ def package_version(*distributions: str) -> str | None:
         with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(distribution)
     return None
+
+
+def imported_versions() -> dict[str, str]:
+    """Name in a record's env -> version, of what this process imported, as the modules say it themselves.
+
+    Of a distribution that says it more exactly (`4.11.0.86` of a module that says 4.11.0), in its words.
+    """
+    found = {}
+    for name, distributions in PACKAGES.items():
+        own = getattr(sys.modules.get(MODULES.get(name, name)), "__version__", None)
+        if isinstance(own, str):
+            listed = [version for distribution in distributions if (version := package_version(distribution))]
+            found[name] = next((version for version in listed if _is_same(version, own)), own)
+    return found
+
+
+def _is_same(listed: str, own: str) -> bool:
+    """Whether a distribution's version is that of a module, which may leave out its end or add where it was built."""
+    return listed == own or listed.startswith(f"{own}.") or own.startswith((f"{listed}-", f"{listed}+"))
 
 
 @cache

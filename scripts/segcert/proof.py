@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from segcert import stages
+from segcert import own_scripts, stages
 from segcert.numbers import is_number
+
+OUTCOME = "outcome"  # says itself, in words, what was not done
 
 
 def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
@@ -17,7 +19,7 @@ def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> l
     A field that was not observed does not count here; a request of None asks for nothing.
     """
     return [
-        f"{key}: {want} requested, {effective[key]} observed"
+        str(effective[key]) if key == OUTCOME else f"{key}: {want} requested, {effective[key]} observed"
         for key, want in requested.items()
         if want is not None and key in effective and effective[key] != want
     ]
@@ -105,6 +107,9 @@ def _without_gates(
             "what was loaded into it was not held against what was to be loaded",
         ),
     }
+    if stage == stages.SCRIPTS.name:
+        name = own_scripts.GATES.get(str(requested.get("script")), "a script")
+        needed[name] = (True, f"its result was not held against this run's ({name})")
     held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
     problems = [words for name, (asked, words) in needed.items() if asked and name not in held]
     return problems + [

@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segcert import code, files, gpus, machine, modelconfig, modelkeys, processes, record, settings
+from segcert import code, files, gpus, machine, modelconfig, modelkeys, own_scripts, processes, record, settings
 from segcert.cells import Cell, CellTable
+from segcert.checkout import tree
+from segcert.checkout.tree import Tree
 from segcert.data import classes, sources
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.masking import masked_tree
-from segcert.stage import supervisor, surroundings
+from segcert.stage import at_hand, supervisor, surroundings
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Run:
     python: str
     hardware: Hardware
     cleared: tuple[str, ...] = ()
+    paddleseg: Tree | None = None
 
     @classmethod
     def plan(
@@ -90,7 +94,10 @@ class Run:
             start.main,
             at_most=start.gpus if start.main else None,
         )
-        run = cls(root, start, resolved, python, hardware, tuple(cleared))
+        paddleseg = _paddleseg(resolved, python, start)
+        if paddleseg:
+            hardware = replace(hardware, software={**hardware.software, "paddleseg": paddleseg.version})
+        run = cls(root, start, resolved, python, hardware, tuple(cleared), paddleseg)
         parts = [part for file in run.models.values() for part in modelconfig.config_chain(file)]
         code.require_past([*root.glob("scripts/**/*.py"), *parts])
         if start.main:
@@ -99,7 +106,31 @@ class Run:
 
     @cached_property
     def table(self) -> CellTable:
-        return CellTable(self.settings, self.hardware)
+        return CellTable(self.settings, self.hardware, self.paddleseg_hashes, self.own_scripts)
+
+    @cached_property
+    def own_scripts(self) -> dict[str, str]:
+        """PaddleSeg's own scripts that the one at hand has, as `own_scripts.there` returns them."""
+        return own_scripts.there(self.paddleseg.folder) if self.paddleseg else {}
+
+    @cached_property
+    def paddleseg_hashes(self) -> dict[str, str]:
+        """Model -> a hash of the files of PaddleSeg that its results follow from; nothing where it is not there yet.
+
+        Raises:
+            ConfigError: PaddleSeg cannot be read.
+        """
+        if self.paddleseg is None:
+            return {}
+        files = {model: self.model_config(model) for model in self.settings["models"]}
+        try:
+            return {
+                model: self.paddleseg.hash_of(modelconfig.content(file))
+                for model, file in files.items()
+                if file.is_file()  # a params file may have named none, and then nothing of it runs
+            }
+        except OSError as error:
+            raise ConfigError(f"paddleseg: {self.paddleseg.folder} cannot be read: {error}") from None
 
     @cached_property
     def planned(self) -> list[Cell]:
@@ -150,12 +181,48 @@ class Run:
         """
         return {
             "STAGE_PYTHON": self.python,
+            "STAGE_PADDLESEG": self.stage_paddleseg,
+            tree.HANDED_ON: json.dumps(self._handed_on),
             "WORKFLOW_PYTHON": sys.executable,
             supervisor.WORKFLOW: json.dumps(processes.identity()),  # when this process is killed, its stages end
             "SEGCERT_PROGRESS": "0",  # jobs share the terminal, where Snakemake shows the progress
             **sources.environment(self.settings),
             **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
         }
+
+    @property
+    def paddleseg_notes(self) -> Iterator[str]:
+        """Of checkouts that somebody may take for what is run, and that are not."""
+        used = self.paddleseg and self.paddleseg.folder
+        beside = {tree.above(Path.cwd() / "x"): "the folder of this run"}
+        for place in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+            beside |= {Path(place).resolve(): "PYTHONPATH"} if tree.is_package(Path(place)) else {}
+        beside |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
+        for folder, what in beside.items():
+            if folder and used and folder != used:
+                yield f"{what} lies in the PaddleSeg {folder}, which is not used but for it: the stages import {used}"
+
+    @property
+    def own_scripts_note(self) -> str | None:
+        """That PaddleSeg's own scripts are asked for, and are not there."""
+        wanted = any(own_scripts.wanted(self.settings, model) for model in self.settings["models"])
+        return (
+            None if self.own_scripts or not wanted else "paddleseg_scripts: none, the PaddleSeg at hand has no tools/"
+        )
+
+    @property
+    def stage_paddleseg(self) -> str:
+        """The PaddleSeg that the stages are told to import: installed, or a folder."""
+        if self.paddleseg is None or self.paddleseg.folder == tree.installed_for(self.python):
+            return tree.INSTALLED
+        return os.path.relpath(self.paddleseg.folder)
+
+    @property
+    def _handed_on(self) -> dict[str, Any]:
+        """What the plan knows of PaddleSeg, for stages that find it as it is."""
+        if self.paddleseg is None:
+            return {}
+        return {at_hand.TREE: self.paddleseg.digest, "hashes": self.paddleseg_hashes}
 
     @property
     def gpu_limit(self) -> int | None:
@@ -173,8 +240,17 @@ class Run:
         return {
             "settings": masked_tree(self.settings),
             "hardware": vars(self.hardware),
+            "paddleseg": self._paddleseg,
             "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
         }
+
+    @property
+    def _paddleseg(self) -> dict[str, Any]:
+        """The PaddleSeg of the run: what records say of it, its files, and the hashes of models."""
+        if self.paddleseg is None:
+            return {}
+        told = {"files": self.paddleseg.files, "hashes": self.paddleseg_hashes, "scripts": self.own_scripts}
+        return {**self.paddleseg.env, **told}
 
     def failures(self) -> dict[str, tuple[int, int]]:
         """The records of failures that there are, with their stamps: before a run, to tell later what failed in it."""
@@ -267,6 +343,17 @@ class Run:
             for option, named in sides.items()
             for word in (option, *([named] if isinstance(named, str) else named))
         ]
+
+
+def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree | None:
+    """The PaddleSeg of the stages; None where their environment is not there yet, or has none."""
+    files = [Path(file) for file in resolved.get("params", {}).get("files", [])]
+    if start.in_conda and resolved["paddleseg"] == tree.INSTALLED:
+        return None
+    try:
+        return tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, python)
+    except (OSError, subprocess.SubprocessError):
+        return None  # the interpreter does not run: the first job says so
 
 
 def _interpreter(wanted: str, start: Start) -> str:

@@ -28,7 +28,7 @@ from segcert.tipc import layer
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
-MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "evidence", "benchmark", "compare")
+MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "paddleseg_scripts", "evidence", "benchmark", "compare")
 
 
 def completed(
@@ -69,9 +69,10 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
     said: dict[str, Any] = {}
     if config["params_file"]:
         made, said["params"] = layer.layer(config, _laid(layers, given))
-        # What the files say of a model are its own settings, which go over the mode; of the mode's keys `models` alone
-        # are the files'.
-        layers = [config, made, given, mode, {"models": made["models"]}, over_mode]
+        # What the files say of a model are its own settings, which go over the mode; of the mode's keys `models` are
+        # the files', and that PaddleSeg's own scripts, which they name, are run as they are.
+        of_files = {"models": made["models"], "paddleseg_scripts": True}
+        layers = [config, made, given, mode, of_files, over_mode]
     settings = _laid(layers, given)
     _check(settings, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
@@ -285,6 +286,9 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, M
         for key in ("backbone_weights", "pretrained_weights", "released_weights"):
             if entry.get(key) is not None:
                 yield ["model_zoo", name, key], entry[key], settings["weights"], "weights"
+    asked = settings["paddleseg_scripts"]
+    for number, name in enumerate(asked if isinstance(asked, list) else ()):
+        yield ["paddleseg_scripts", str(number)], name, settings["model_zoo"], "model_zoo"
     for section, key in (("train", "iters"), ("train", "batch_size")):
         value = settings[section][key]
         for name in value if isinstance(value, Mapping) else ():

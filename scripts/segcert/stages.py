@@ -108,7 +108,18 @@ INFER = Stage(
     proves=("device", "engine", "precision", "batch_size"),
     stem="infer/{cell}",
 )
-ALL = (DATA, TRAIN, RELEASED, EVAL, EXPORT, INFER)
+# PaddleSeg's own scripts, of a checkout, on the same checkpoint and data.
+SCRIPTS = Stage(
+    "scripts",
+    rule="run_paddleseg",
+    section="train",
+    parents=("export", "eval", "train"),
+    reads=("data", "train", "eval", "export"),
+    makes=("scripts/{cell}",),
+    proves=("script", "digest", "device", "outcome", "command", "exit_code"),
+    stem="scripts/{cell}",
+)
+ALL = (DATA, TRAIN, RELEASED, EVAL, EXPORT, INFER, SCRIPTS)
 NAMES = tuple(dict.fromkeys(stage.name for stage in ALL))
 OF_CELLS = tuple(name for name in NAMES if name != DATA.name)  # those of the cell table
 SECTIONS = tuple(dict.fromkeys(stage.section for stage in ALL if stage.section))

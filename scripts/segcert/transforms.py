@@ -51,7 +51,10 @@ class Kind:
 
 
 def _scaled(size: Size, scale: float) -> Size:
-    return round(size[0] * scale), round(size[1] * scale)
+    width, height = round(size[0] * scale), round(size[1] * scale)
+    if not (width and height):
+        raise SizeError(f"{size[0]}x{size[1]} cannot be scaled to {width}x{height}")
+    return width, height
 
 
 def _resize(item: Item, size: Size | None) -> Size | None:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from amp_standin import gpu_place
 
-from segcert.compute import components, training
+from segcert.compute import losses, training
 from segcert.compute.training import Files, Kept, Precision
 from segcert.requests.train import Train
 
@@ -49,7 +49,7 @@ class OwnLoss(PPHumanSegLite):
 
 
 @manager.LOSSES.add_component
-class PlantedLoss(components.TypedCrossEntropyLoss):
+class PlantedLoss(losses.TypedCrossEntropyLoss):
     """Cross entropy that breaks in some iterations: `calls` counts them, from 1 on.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 import paddle.distributed as dist
 
-from segcert.compute import components, training
+from segcert.compute import components, losses, training
 
 
 class Net(paddle.nn.Layer):
@@ -40,10 +40,10 @@ def main():
     share = slice(dist.get_rank() * 4 // ranks, (dist.get_rank() + 1) * 4 // ranks)
     before = [parameter.numpy().copy() for parameter in net.parameters()]
     optimizer = paddle.optimizer.SGD(1.0, parameters=net.parameters())  # a step of 1: the change is the gradient
-    losses = {"types": [components.TypedCrossEntropyLoss()], "coef": [1]}
+    made = {"types": [losses.TypedCrossEntropyLoss()], "coef": [1]}
     scaler = paddle.amp.GradScaler(enable=False)
-    training._step(
-        paddle.DataParallel(net) if ranks > 1 else net, net, losses, optimizer, scaler, training.Precision("fp32"),
+    training.step(
+        paddle.DataParallel(net) if ranks > 1 else net, net, made, optimizer, scaler, training.Precision("fp32"),
         {"img": paddle.to_tensor(images[share]), "label": paddle.to_tensor(labels[share])},
     )  # fmt: skip
     if dist.get_rank() == 0:

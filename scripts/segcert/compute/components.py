@@ -1,8 +1,8 @@
 """PaddleSeg's components, built from its own configuration files.
 
 The files under `config/models/` are plain PaddleSeg; what a run decides (data set, sizes, iterations,
-weights) is laid over them here, and losses that paddleseg 2.8.0 breaks on Paddle 3 are replaced by
-corrected ones under names of their own.
+weights) is laid over them here, and losses that PaddleSeg breaks on the Paddle at hand are replaced by
+corrected ones (losses.py).
 """
 
 from __future__ import annotations
@@ -16,101 +16,17 @@ from typing import Any
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 import paddleseg.datasets
 import paddleseg.models
 import paddleseg.optimizers
 import paddleseg.transforms  # noqa: F401  (registers its components)
-from paddleseg.cvlibs import Config, manager
-from paddleseg.models.losses.cross_entropy_loss import CrossEntropyLoss
-from paddleseg.models.losses.ohem_cross_entropy_loss import OhemCrossEntropyLoss
+from paddleseg.cvlibs import Config
 
 from segcert import modelconfig, modelkeys, transforms
-from segcert.compute import pretrained
+from segcert.compute import losses, pretrained
 from segcert.errors import StageError
 from segcert.stage.progress import say
 from segcert.stage.worker import tell
-
-# -- losses -----------------------------------------------------------------------------------
-
-
-@manager.LOSSES.add_component
-class TypedCrossEntropyLoss(CrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
-    """PaddleSeg's cross entropy with the weights of pixels in the loss's own dtype.
-
-    paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
-    """
-
-    def _post_process_loss(self, _logit: Any, label: Any, semantic_weights: Any, loss: Any) -> Any:
-        """Mean over the counted pixels.
-
-        Args:
-            label: N x H x W, int64.
-            semantic_weights: N x H x W or None.
-            loss: loss of every pixel, N x H x W.
-        """
-        counted = (
-            (label != self.ignore_index).astype(loss.dtype)
-            if self.avg_non_ignore
-            else paddle.ones(label.shape, loss.dtype)
-        )
-        counted.stop_gradient = True
-        label.stop_gradient = True
-        loss = loss * counted
-        if semantic_weights is not None:
-            loss = loss * semantic_weights
-        weight = paddle.ones_like(counted)
-        if self.weight is not None:
-            # Ignored pixels count for nothing; class 0 stands in for them so that the lookup is valid.
-            classes = label * (label != self.ignore_index).astype(label.dtype)
-            weight = paddle.gather(self.weight, classes.flatten()).reshape(label.shape).astype(loss.dtype)
-        if self.top_k_percent_pixels == 1.0:
-            return loss.mean() / ((counted * weight).mean() + self.EPS)
-        hardest, index = paddle.topk(loss.flatten(), int(self.top_k_percent_pixels * loss.size))
-        return hardest.mean() / (paddle.gather(weight.flatten(), index).mean() + self.EPS)
-
-
-@manager.LOSSES.add_component
-class TypedOhemCrossEntropyLoss(OhemCrossEntropyLoss):  # type: ignore[misc]  # Paddle has no types
-    """PaddleSeg's online hard example mining with masks in the dtypes that they are used in.
-
-    Kept are the pixels whose probability of the true class is below the larger of `thresh` and the
-    `min_kept`-th smallest such probability (Shrivastava et al., 2016, for pixels).
-    """
-
-    def forward(self, logit: Any, label: Any) -> Any:
-        """Mean loss of the kept pixels. logit: N x C x H x W; label: N x H x W or N x 1 x H x W."""
-        n, c, h, w = logit.shape
-        label = label.reshape((-1,)).astype("int64")
-        valid = label != self.ignore_index
-        safe = paddle.where(valid, label, paddle.zeros_like(label))
-        kept = valid
-        if int(valid.sum()) > self.min_kept > 0:
-            with paddle.no_grad():
-                probability = F.softmax(logit.astype("float32"), axis=1).transpose((1, 0, 2, 3)).reshape((c, -1))
-                true = (probability * F.one_hot(safe, c).transpose((1, 0))).sum(axis=0)
-                true = paddle.where(valid, true, paddle.ones_like(true) * 2)  # ignored: harder than none
-                smallest = paddle.topk(true, self.min_kept, largest=False)[0].max()
-                kept = valid & (true < paddle.maximum(smallest, paddle.to_tensor(self.thresh, smallest.dtype)))
-        target = paddle.where(kept, safe, paddle.full_like(safe, self.ignore_index)).reshape((n, 1, h, w))
-        target.stop_gradient = True
-        mask = kept.astype("float32").reshape((n, 1, h, w))
-        mask.stop_gradient = True
-        loss = F.softmax_with_cross_entropy(logit, target, ignore_index=self.ignore_index, axis=1).astype("float32")
-        return (loss * mask).mean() / (mask.mean() + self.EPS)
-
-
-CORRECTED = {"CrossEntropyLoss": "TypedCrossEntropyLoss", "OhemCrossEntropyLoss": "TypedOhemCrossEntropyLoss"}
-
-
-def _corrected(loss: Any) -> Any:
-    """A loss configuration with the corrected losses in place of the ones they correct."""
-    if isinstance(loss, dict):
-        return {key: CORRECTED.get(value, value) if key == "type" else _corrected(value) for key, value in loss.items()}
-    if isinstance(loss, list):
-        return [_corrected(item) for item in loss]
-    return loss
-
 
 # -- configuration ----------------------------------------------------------------------------
 
@@ -162,7 +78,9 @@ def load_config(
             _put(content, key, None)
     for key, file in (start.files if start else {}).items():
         _put(content, key, file)
-    content["loss"] = _corrected(content["loss"])
+    config.replaced_losses = {}
+    if start is not None:
+        content["loss"], config.replaced_losses = losses.corrected(content["loss"])
     return config
 
 

@@ -128,6 +128,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     saved = kept and Snapshots(kept.folder, kept.identity, request.snapshot_iters, rank, ranks, barrier)
 
     loads: list[Loaded] = []
+    replaced: dict[str, str] = {}
 
     def begin(
         content: Mapping[str, Any] | None,
@@ -136,6 +137,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         rows = list(content["rows"]) if content else []
         start = components.Start(files.weights, files.left_out)
         config = components.load_config(files.config, files.dataset, request.input_size, iters, batch_size, start)
+        replaced.update(config.replaced_losses)
         build = components.builder(config)
         held = {"train": build.train_dataset, "val": build.val_dataset}
         notes[:] = feeding.hold(held, files.dataset, told=("train",))
@@ -162,6 +164,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         rows, batches, state = begin(None)
     for line in (line for load in loads for line in load.lines()):
         say(line)
+    for kind, why in replaced.items():
+        say(f"{kind} of this PaddleSeg fails on this Paddle, so a corrected one is in its place: {why}")
     weights = {"pretrained": [load.metric() for load in loads]}
     gates = [gate_of(loads, files.min_pretrained_share)] if loads else []
     if proof.broken(gates):  # at once: nobody wants to wait for a training of something else
@@ -180,12 +184,12 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         shape = list(batch["img"].shape)
         _require_size(files.config, shape, request.input_size)
         scaling = _Scaling.of(scaler)
-        loss = _step(parallel, model, state.losses, optimizer, scaler, precision, batch)
+        loss = step(parallel, model, state.losses, optimizer, scaler, precision, batch)
         if iteration == first:
             probe.remove()
         value = float(loss)
         lr = optimizer.get_lr()
-        _step_lr(optimizer, value)
+        step_lr(optimizer, value)
         cost = time.perf_counter() - begun
         skipped = int(scaler.is_enable() and scaling.skipped_before(_Scaling.of(scaler)))
         values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scaling.scale, skipped)
@@ -204,7 +208,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     _require_finite_weights(model)
     wall = time.perf_counter() - started
     metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model)
-    metrics |= {"resumed_at": resumed_at, "notes": notes, **weights}
+    metrics |= {"resumed_at": resumed_at, "notes": notes, "replaced_losses": replaced, **weights}
     gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
@@ -389,24 +393,24 @@ def _batches(
             )
     else:
         # Paddle's loader would read in a thread, and wait for ever where that thread breaks.
-        loader = (_collated([seeded[key] for key in batch]) for batch in sampler)
+        loader = (collated([seeded[key] for key in batch]) for batch in sampler)
     read = enumerate(loader, done)
     return (
         (number // sampler.of_epoch + 1, {**batch, "label": batch["label"].astype("int64")}) for number, batch in read
     )
 
 
-def _collated(values: Sequence[Any]) -> Any:
+def collated(values: Sequence[Any]) -> Any:
     """Values of the samples of a batch as one: mappings and tuples part by part, as Paddle's loader does it."""
     first = values[0]
     if isinstance(first, Mapping):
-        return {key: _collated([value[key] for value in values]) for key in first}
+        return {key: collated([value[key] for value in values]) for key in first}
     if isinstance(first, list | tuple):
-        return [_collated(parts) for parts in zip(*values, strict=True)]
+        return [collated(parts) for parts in zip(*values, strict=True)]
     return paddle.to_tensor(np.stack(values))
 
 
-def _step(
+def step(
     parallel: Any,
     model: Any,
     losses: Any,
@@ -484,7 +488,7 @@ def _problem(rows: Sequence[Mapping[str, Any]], iters: int) -> str | None:
     return f"loss is {last['loss']} {where}, the last" if last["iter"] == iters else None
 
 
-def _step_lr(optimizer: Any, loss: float) -> None:
+def step_lr(optimizer: Any, loss: float) -> None:
     scheduler = optimizer._learning_rate
     if isinstance(scheduler, paddle.optimizer.lr.ReduceOnPlateau):
         scheduler.step(loss)

@@ -244,7 +244,7 @@ def pack(run_config: Path, stages: str | None, to: Path, but: Iterable[str] = ()
         OSError: it cannot be written.
     """
     run = yaml.safe_load(run_config.read_text(encoding="utf-8"))
-    table = CellTable(run["settings"], machine.Hardware(**run["hardware"]))
+    table = CellTable.of_run(run)
     veil = Veil(os.environ, os.path.expanduser("~"), str(Path.cwd()))  # noqa: PTH111 - where there is none, Path raises
     to.unlink(missing_ok=True)  # a pack that is older than the run would be taken for this run's
     found = Packed()

@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
 from segcert import statuses
+from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
@@ -111,7 +112,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError(f"the script {name} cannot stand in a page: it holds </script or <!--")
     environment = templating.environment(TEMPLATES, html=True)
-    environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say))
+    environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say), paddleseg=tree.said)
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)

@@ -11,6 +11,7 @@ from jinja2 import Template
 
 from segcert import conclusions as concluded
 from segcert import statuses
+from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
@@ -187,6 +188,7 @@ def _template(name: str) -> Template:
     environment = templating.environment(TEMPLATES, html=False)
     environment.globals.update(
         zh=lambda status: statuses.by_name(status).zh,
+        paddleseg=tree.said,
         cells=lambda count: "1 cell" if count == 1 else f"{count} cells",
     )
     return environment.get_template(name)

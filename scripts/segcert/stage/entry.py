@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from segcert.stage import worker
+from segcert.stage import at_hand, worker
 from segcert.stage.plan import Plan
 
 
@@ -22,6 +22,7 @@ def run(args: argparse.Namespace, plan: Plan) -> int:
 
         return Supervisor(args, plan).run()
     staging = worker.Staging(folder)
+    at_hand.pin(args.paddleseg)
     if plan.launch and not worker.is_rank():
         return worker.launch(plan.launch, staging)
     return worker.run(lambda: plan.work(args, staging), staging, on_gpus=plan.gpus > 0)

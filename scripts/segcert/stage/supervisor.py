@@ -26,10 +26,11 @@ from typing import Any
 import psutil
 
 from segcert import attempts, gpus, machine, processes, record, schedulers, statuses
+from segcert.errors import ConfigError
 from segcert.files import hashes, write_json
 from segcert.masking import masked
 from segcert.numbers import finite
-from segcert.stage import family, judging, leases, surroundings
+from segcert.stage import at_hand, family, judging, leases, surroundings
 from segcert.stage.advice import with_advice
 from segcert.stage.inputs import Inputs
 from segcert.stage.judging import Known, Outcome, Told
@@ -65,6 +66,8 @@ class Supervisor:
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
         self.inputs: Inputs | None = None  # as they were before the worker started, once it has
+        self.paddleseg: at_hand.AtHand | None = None
+        self.imported: dict[str, Any] = {}  # what the worker says that it imported
         self.over = threading.Event()
         self._start_clock()
 
@@ -143,7 +146,8 @@ class Supervisor:
                     os.utime(self.staging.folder / attempts.ATTEMPT)
 
     def _held_up(self) -> Outcome | None:
-        """What follows from an upstream record that is not passed; None where all are."""
+        """What follows from a record above that is not passed, or was made by other code; None where all are well."""
+        records = []
         for path in self.args.upstream:
             try:
                 above = record.read(path)
@@ -153,7 +157,23 @@ class Supervisor:
             if outcome := judging.held_up(above, self.stand_in):
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
                 return outcome
+            records.append(above)
+        if why := self._look_at_paddleseg(records):
+            self.log.write_text(f"not started: {why}\n", encoding="utf-8")
+            return self._failed(why)
         return None
+
+    def _look_at_paddleseg(self, records: list[dict[str, Any]]) -> str | None:
+        """In words, why the PaddleSeg at hand cannot be used with what this is made from; None where it can."""
+        config = getattr(self.args, "config", None)
+        try:
+            self.paddleseg = at_hand.look(self.args.paddleseg, self.args.model, config, records)
+        except ConfigError as error:
+            return str(error)
+        if self.paddleseg is None:
+            return None
+        told = (self.paddleseg.differs_from(*of) for of in zip(records, self.args.upstream, strict=True))
+        return next(filter(None, told), None)
 
     def _lease_and_run(self) -> Outcome:
         if not self.plan.gpus:
@@ -280,7 +300,14 @@ class Supervisor:
             missing=missing,
             stand_in=self.stand_in,
         )
-        return self._advised(outcome)
+        return self._advised(self._not_as_asked(outcome))
+
+    def _not_as_asked(self, outcome: Outcome) -> Outcome:
+        """The outcome; failed where another PaddleSeg was imported than was asked for."""
+        with contextlib.suppress(OSError, ValueError):
+            self.imported = json.loads(self.staging.imported.read_text(encoding="utf-8"))
+        why = at_hand.not_it(self.paddleseg, self.imported.get("paddleseg")) if self.paddleseg else None
+        return replace(outcome, status=statuses.FAILED, reason=why) if why else outcome
 
     def _told(self) -> Told | None:
         try:
@@ -307,7 +334,9 @@ class Supervisor:
 
     def _unless_changed(self, outcome: Outcome) -> Outcome:
         """The outcome; failed where an input is not what it was when the work began: nobody knows what was read."""
-        changed = self.inputs.changed() if self.inputs and not self.stopped_by else None
+        changed: str | None = None
+        if self.inputs and not self.stopped_by:
+            changed = self.inputs.changed() or (self.paddleseg.changed() if self.paddleseg else None)
         if changed is None:
             return outcome
         if self.plan.kept:  # made from who knows what as well
@@ -350,7 +379,7 @@ class Supervisor:
             "cpu_s": finite(cpu),
             "peak_rss_mb": round(self.peak_rss / 2**20, 1),
             "load": self.load,
-            "env": machine.environment() | {"surroundings": surroundings.told(), "cleared": self.cleared},
+            "env": self._env(),
             "requested": self.plan.requested,
             "effective": result.effective,
             "metrics": judging.metrics(result),
@@ -366,6 +395,12 @@ class Supervisor:
             self.failure.unlink(missing_ok=True)
             if self.plan.kept:
                 shutil.rmtree(self.plan.kept, ignore_errors=True)
+
+    def _env(self) -> dict[str, Any]:
+        """What the stage ran in: versions of what the worker imported, of the rest those that are installed."""
+        own = {"surroundings": surroundings.told(), "cleared": self.cleared}
+        observed = {**(self.paddleseg.env if self.paddleseg else {}), **self.imported.get("versions", {})}
+        return machine.environment() | observed | own
 
     def _set_aside(self, status: statuses.Status) -> dict[str, str]:
         targets = {name: record.aside(self.plan.outputs[name]) for name in self.plan.set_aside}

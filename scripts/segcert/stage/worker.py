@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segcert import gpus
+from segcert import gpus, machine
+from segcert.checkout import tree
 from segcert.errors import Unverified
 from segcert.files import write_json
 from segcert.masking import masked
@@ -63,6 +64,10 @@ class Staging:
         return self.folder / "error.json"
 
     @property
+    def imported(self) -> Path:
+        return self.folder / "imported.json"
+
+    @property
     def arguments(self) -> Path:
         return self.folder / "arguments.json"
 
@@ -79,7 +84,7 @@ def run(work: Callable[[], Result], staging: Staging, on_gpus: bool) -> int:
         os.environ[gpus.VISIBLE] = ""
     deferred.defer()
     try:
-        result = work()
+        result = _observed(work, staging)
     except BaseException as error:
         print(masked(traceback.format_exc()), file=sys.stderr)
         tell(error)
@@ -88,6 +93,18 @@ def run(work: Callable[[], Result], staging: Staging, on_gpus: bool) -> int:
     if _rank() == 0:
         write_json(staging.result, vars(result))
     return 0
+
+
+def _observed(work: Callable[[], Result], staging: Staging) -> Result:
+    """The result of the work; what it imported is left in the staging folder, however it ends."""
+    try:
+        return work()
+    finally:
+        if _rank() == 0:
+            folder = tree.imported()
+            found = {"paddleseg": str(folder) if folder else None, "versions": machine.imported_versions()}
+            with contextlib.suppress(OSError):
+                write_json(staging.imported, found)
 
 
 def launch(start: Callable[[Path], int], staging: Staging) -> int:

@@ -1,0 +1,610 @@
+"""One of PaddleSeg's own scripts, run as a person runs it, and what it did held against this run's own results.
+
+The script is a process of its own. What it is given is written here: a configuration with this run's decisions in it,
+lists of images, options. What it did is read from what it printed and wrote; what it says of itself is believed of
+nothing that can be seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import yaml
+from numpy.typing import NDArray
+from paddleseg.core.infer import inference
+from paddleseg.transforms import Compose
+
+from segcert import gpus, modelconfig, own_scripts, proof
+from segcert.checkout import tree
+from segcert.compute import components, metrics, training
+from segcert.compute.device import use as use_device
+from segcert.compute.engines import library, onednn_trace, paddle_inference
+from segcert.compute.preprocess import Preprocess, deploy_config
+from segcert.data import layouts
+from segcert.data.images import read_label, write_label
+from segcert.errors import StageError
+from segcert.masking import masked
+from segcert.numbers import finite
+from segcert.requests.scripts import RunScript
+from segcert.stage.progress import say
+from segcert.stage.worker import Result, die_with_parent
+
+# Names in the folder in which a script runs.
+CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
+KEPT = (CONFIG, IMAGES, VALIDATION, MAPS)
+TRACE = ("onednn_verbose", "dnnl_verbose")  # what a line of oneDNN's trace begins with
+# Lines of tools/train.py and tools/val.py. A loss has 4 decimals there, a rate 6, a mIoU 4.
+TRAINED = re.compile(r"\[TRAIN\].*?\biter: (\d+)/\d+, loss: (\S+?), lr: (\S+?),")
+EVALUATED = re.compile(r"\[EVAL\] #Images: (\d+) mIoU: (\S+)")
+LOSS_ROUNDING, RATE_ROUNDING, MIOU_ROUNDING = 0.00005, 0.0000005, 0.00005
+LATER = 2  # losses after the first that are compared one by one
+OF_HISTORY = 10  # first losses whose mean is compared with that of history.csv
+# What says why a script went no further: an error of Paddle's, or the last line of a traceback.
+SAID = re.compile(r"^(?:\[[^\]]*\] )?(?:[A-Z]+: )?(?:\([A-Z]\w+\) |(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b)")
+MOST_SAID = 400  # characters of that line and those after it
+PNG = ".png"
+COMPLETE = RunScript.outcome
+
+Labels = Mapping[str, NDArray[np.integer[Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What a run of a script reads and makes.
+
+    Attributes:
+        config: PaddleSeg configuration of the model.
+        dataset, checkpoint, history, reference, export: as this run made them.
+        evaluated: metrics of this run's evaluation.
+        weights, left_out: what the training starts from, as `components.Start` has it.
+        made: the folder to make, in which the script runs.
+        final: where that folder comes to lie.
+    """
+
+    config: str
+    dataset: Path
+    checkpoint: Path
+    history: Path
+    reference: Path
+    export: Path
+    evaluated: Mapping[str, Any]
+    weights: Mapping[str, str]
+    left_out: Sequence[str]
+    made: Path
+    final: str
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a script ended.
+
+    Attributes:
+        code: its exit code; below 0: less the number of the signal that killed it.
+        text: what it printed, without oneDNN's trace.
+        trace: oneDNN's trace of what it executed.
+        gpu_mb: most GPU memory that the driver said it held; None: none, or nobody knows.
+    """
+
+    code: int
+    text: str
+    trace: str
+    gpu_mb: float | None
+
+    @property
+    def why(self) -> str:
+        """In words, how it ended, with what it said from the last line on that tells of an error."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        telling = [number for number, line in enumerate(lines) if SAID.match(line)]
+        said = " ".join(lines[telling[-1] :] if telling else lines[-1:]) or "nothing"
+        return f"exit code {self.code}; it said: {said[:MOST_SAID]}{' ...' if len(said) > MOST_SAID else ''}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a script.
+
+    Attributes:
+        outcome: COMPLETE, or in words what it did not do.
+        effective: what was observed to run, besides what is so of every script.
+    """
+
+    outcome: str
+    effective: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    gates: Sequence[dict[str, Any]] = ()
+
+
+def run(request: RunScript, files: Files) -> Result:
+    """Run a script, of the PaddleSeg that this process has imported, and judge it.
+
+    Raises:
+        StageError: there is no such script, or it would import another PaddleSeg.
+    """
+    checkout = tree.imported() or Path()
+    script = checkout / request.script
+    if not script.is_file():
+        raise StageError(f"{script}: is not there; name a checkout that has it, or take it out of paddleseg_scripts")
+    use_device(request.device)
+    files.made.mkdir(parents=True)
+    environment = _environment(checkout)
+    _require_own_package(checkout, environment)
+    kind = KINDS[request.script]
+    options, judge = kind(request, files)
+    command = [sys.executable, str(script), *options]
+    shown = f"cd {shlex.quote(files.final)} && PYTHONPATH={shlex.quote(str(checkout))} {shlex.join(command)}"
+    say(f"$ {masked(shown)}")
+    ran = _execute(command, files.made, environment, on_gpu=request.device == "gpu")
+    written = _written(files.made)
+    found = judge(ran) if ran.code == 0 else Found(f"ended with {ran.why}", {}, {})
+    _clear(files.made)
+    effective = {
+        "script": request.script,
+        "digest": own_scripts.digest(script),
+        "device": "gpu" if ran.gpu_mb else "cpu",
+        "outcome": masked(found.outcome),
+        "exit_code": ran.code,
+        "command": masked(shown),
+        **found.effective,
+    }
+    said = re.search(r"^PaddlePaddle: (\S+)", ran.text, re.M)  # infer.py does not say
+    measured = {"written": written, "gpu_memory_mb": ran.gpu_mb, "paddle_said": said and said[1], **found.metrics}
+    return Result(effective, measured, list(found.gates))
+
+
+# -- the process ------------------------------------------------------------------------------
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    """The variables of a script: this process's, with the checkout before what is installed."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SEGCERT_")}
+    return {**own, "PYTHONPATH": str(checkout), "ONEDNN_VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _require_own_package(checkout: Path, environment: Mapping[str, str]) -> None:
+    """Raise StageError where the script would import another PaddleSeg than that which it belongs to."""
+    asked = "import importlib.util as u; print(u.find_spec('paddleseg').origin)"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], env=dict(environment), capture_output=True, text=True, check=False
+    )
+    found = answer.stdout.strip()
+    if not found or not Path(found).resolve().is_relative_to(checkout):
+        raise StageError(
+            f"{checkout}: with it as PYTHONPATH, {found or 'no paddleseg'} would be imported; take that out of "
+            f"the environment of {sys.executable}"
+        )
+
+
+def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str], on_gpu: bool) -> Ran:
+    """Run a script and print what it prints as it does, but for oneDNN's trace, of which there is a lot."""
+    parent = os.getpid()
+    text: list[str] = []
+    trace: list[str] = []
+    memory: list[float] = []
+    child = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=lambda: die_with_parent(parent),
+    )
+    for line in child.stdout or ():
+        if line.startswith(TRACE):
+            trace.append(line)
+            continue
+        text.append(line)
+        print(line, end="", flush=True)
+        if on_gpu and (held := gpus.memory_mb(child.pid)):
+            memory.append(held)
+    code = child.wait()
+    if trace:
+        print(f"({len(trace)} lines of oneDNN's trace are left out)", flush=True)
+    return Ran(code, "".join(text), "".join(trace), max(memory, default=None))
+
+
+def _written(folder: Path) -> dict[str, int]:
+    """File -> bytes of what a script wrote, label maps and pictures counted by folder alone (`x/*.png`: how many)."""
+    found: dict[str, int] = {}
+    for path in sorted((folder / OUTPUT).rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder)
+            if path.suffix.lower() in (PNG, ".jpg", ".jpeg", ".bmp"):
+                among = f"{OUTPUT}/*{path.suffix.lower()}"
+                found[among] = found.get(among, 0) + 1
+            else:
+                found[name.as_posix()] = path.stat().st_size
+    return found
+
+
+def _clear(folder: Path) -> None:
+    """Leave in the folder what the script was given, and label maps; weights and pictures go."""
+    for path in folder.iterdir():
+        if path.name not in KEPT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# -- what scripts are given -------------------------------------------------------------------
+
+
+Judge = Callable[[Ran], Found]
+
+
+def _write_config(request: RunScript, files: Files, start: components.Start | None, images: int | None) -> Any:
+    """Write the model's configuration with this run's decisions; PaddleSeg's own form of it, as the stages have it.
+
+    Args:
+        images: the only validation images that there are to be; None: all.
+    """
+    as_exported = start is None and request.transforms == "export"
+    config = components.load_config(
+        files.config,
+        str(files.dataset.absolute()),
+        request.input_size,
+        request.iters,
+        request.batch_size,
+        start,
+        as_exported,
+    )
+    content = copy.deepcopy(config.dic)
+    content["loss"] = modelconfig.content(Path(files.config))["loss"]  # PaddleSeg's, also where it fails
+    if as_exported:
+        content.pop("test_config", None)  # the exported model knows nothing of it
+    if images is not None:
+        content["val_dataset"] = _limited(content["val_dataset"], config, images, files.made)
+    # By way of JSON: without anchors, tuples and types of NumPy's.
+    text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False, allow_unicode=True)
+    (files.made / CONFIG).write_text(text, encoding="utf-8")
+    return config
+
+
+def _limited(section: Mapping[str, Any], config: Any, images: int, folder: Path) -> Mapping[str, Any]:
+    """The section of a data set of which only the first images are there: they are listed."""
+    dataset = components.builder(config).val_dataset
+    if images >= len(dataset):
+        return section
+    lines = [f"{image} {label}" for image, label in dataset.file_list[:images]]
+    _write_list(folder / VALIDATION, lines, [path for pair in dataset.file_list[:images] for path in pair])
+    # Beside the list, in which all paths are whole: where the script runs, and where the folder comes to lie.
+    return {
+        "type": "Dataset",
+        "mode": "val",
+        "dataset_root": ".",
+        "val_path": VALIDATION,
+        "num_classes": dataset.num_classes,
+        "ignore_index": dataset.ignore_index,
+        "transforms": section["transforms"],
+    }
+
+
+def _write_list(file: Path, lines: Sequence[str], paths: Sequence[Any]) -> None:
+    if blanks := [path for path in paths if len(str(path).split()) != 1]:
+        raise StageError(
+            f"{blanks[0]}: PaddleSeg's scripts read lists in which a blank ends a path; run in a folder without blanks"
+        )
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _inference_list(request: RunScript, files: Files) -> list[Path]:
+    """The images of the inference list, in a file that scripts read."""
+    pairs = layouts.inference_list(layouts.manifest(files.dataset))[: request.images]
+    images = [files.dataset.absolute() / image for image, _ in pairs]
+    _write_list(files.made / IMAGES, [str(image) for image in images], images)
+    return images
+
+
+# -- tools/train.py ---------------------------------------------------------------------------
+
+
+def _train(request: RunScript, files: Files) -> tuple[list[str], Judge]:
+    config = _write_config(request, files, components.Start(files.weights, files.left_out), None)
+    options = ["--config", CONFIG, "--device", request.device, "--seed", str(request.seed), "--log_iters", "1"]
+    # Samples are read by the process itself, so that their random numbers have one order.
+    options += ["--num_workers", "0", "--save_dir", OUTPUT, "--save_interval", str(request.iters)]
+
+    def judge(ran: Ran) -> Found:
+        rows = [(int(number), float(loss), float(rate)) for number, loss, rate in TRAINED.findall(ran.text)]
+        effective = {"iters": len(rows), "batch_size": config.batch_size}
+        told = {"losses": [finite(loss) for _, loss, _ in rows[:OF_HISTORY]]}
+        weights = files.made / OUTPUT / f"iter_{request.iters}" / "model.pdparams"
+        if not rows or not weights.is_file():
+            return Found(f"{weights.relative_to(files.made)} is not there: {ran.why}", effective, told)
+        wrong = [number for number, loss, _ in rows if not math.isfinite(loss)]
+        if wrong:
+            return Found(f"the loss of iteration {wrong[0]} is not finite", effective, told)
+        own = _own_losses(request, config)
+        return Found(COMPLETE, effective, *_held_to(request, rows, own, _history(files.history), told))
+
+    return options, judge
+
+
+def _own_losses(request: RunScript, config: Any) -> list[float]:
+    """The first losses of this project's training step, on the samples that tools/train.py has.
+
+    That seeds all generators once, builds the model, and then draws the samples one after another, in the order that
+    Paddle's sampler gives them.
+    """
+    components.seed_all(request.seed or 0)
+    build = components.builder(config)
+    model, dataset = build.model, build.train_dataset
+    model.train()
+    scaler = paddle.amp.GradScaler(enable=False)
+    sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
+    losses: list[float] = []
+    while len(losses) < min(1 + LATER, request.iters or 1):
+        for indexes in sampler:
+            samples = [
+                {key: value for key, value in dataset[index].items() if key not in training.NOTED} for index in indexes
+            ]
+            batch = training.collated(samples)
+            batch["label"] = batch["label"].astype("int64")
+            fp32 = training.Precision("fp32")
+            losses.append(float(training.step(model, model, build.loss, build.optimizer, scaler, fp32, batch)))
+            training.step_lr(build.optimizer, losses[-1])
+            if len(losses) == min(1 + LATER, request.iters or 1):
+                break
+    return losses
+
+
+def _history(path: Path) -> list[tuple[float, float]]:
+    """(loss, learning rate) of each iteration of this run's training."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [(float(row["loss"]), float(row["lr"])) for row in csv.DictReader(stream)]
+
+
+def _held_to(
+    request: RunScript,
+    rows: Sequence[tuple[int, float, float]],
+    own: Sequence[float],
+    history: Sequence[tuple[float, float]],
+    told: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Metrics and gates of a training: against our step on its samples, and against this run's training."""
+    losses = [loss for _, loss, _ in rows]
+    apart = [_relative(one, other, LOSS_ROUNDING) for one, other in zip(losses, own, strict=False)]
+    count = min(OF_HISTORY, len(losses), len(history))
+    means = (float(np.mean(losses[:count])), float(np.mean([loss for loss, _ in history[:count]])))
+    rates = [abs(row[2] - rate) for row, (_, rate) in zip(rows, history, strict=False)]
+    measured = {
+        **told,
+        "own_losses": [finite(loss) for loss in own],
+        "first_loss": finite(apart[0]),
+        "later_loss": finite(max(apart[1:], default=0.0)),
+        "history_loss": finite(_relative(*means, 0.0)),
+        "learning_rate": finite(max(rates)),
+    }
+    said = "on the same samples" if len(own) == 1 else f"{', '.join(f'{loss:.4f}' for loss in own)} on the same samples"
+    numbers = ", ".join(f"{loss:.4f}" for loss in losses[: len(own)])
+    words = {
+        "first_loss": (request.max_first_loss, f"its first losses are {numbers}, this project's {said}"),
+        "later_loss": (request.max_later_loss, f"its first losses are {numbers}, this project's {said}"),
+        "history_loss": (
+            request.max_history_loss,
+            f"its first {count} losses are {means[0]:.4f} in the mean, {means[1]:.4f} in history.csv",
+        ),
+        "learning_rate": (
+            RATE_ROUNDING * 1.001,
+            f"its learning rates are up to {max(rates):g} from those of history.csv",
+        ),
+    }
+    gates = [
+        proof.gate(
+            name, measured[name], "at most", most, f"{sentence}: {measured[name]:.3g}, at most {most:g} is asked"
+        )
+        for name, (most, sentence) in words.items()
+    ]
+    return measured, gates
+
+
+def _relative(one: float, other: float, rounding: float) -> float:
+    """How far a printed number is from another, as a share of that, but for its rounding."""
+    return max(0.0, abs(one - other) - rounding) / max(abs(other), 1e-12)
+
+
+# -- tools/val.py -----------------------------------------------------------------------------
+
+
+def _val(request: RunScript, files: Files) -> tuple[list[str], Judge]:
+    _write_config(request, files, None, files.evaluated["images"])
+    options = ["--config", CONFIG, "--device", request.device, "--model_path", str(files.checkpoint.absolute())]
+
+    def judge(ran: Ran) -> Found:
+        said = EVALUATED.findall(ran.text)
+        if not said:
+            return Found(f"no line with a mIoU: {ran.why}", {}, {})
+        images, miou = int(said[-1][0]), float(said[-1][1])
+        own = files.evaluated["miou"]
+        difference = max(0.0, abs(miou - own) - MIOU_ROUNDING)
+        measured = {"images": images, "miou": finite(miou), "miou_difference": finite(difference)}
+        if images != files.evaluated["images"]:
+            return Found(f"it evaluated {images} images, not {files.evaluated['images']}", {}, measured)
+        sentence = (
+            f"its mIoU is {miou}, that of eval.json {own:.5f}: apart by {difference:.5f}, at most "
+            f"{request.max_miou_difference} is asked"
+        )
+        most = request.max_miou_difference
+        gate = proof.gate("miou_difference", measured["miou_difference"], "at most", most, sentence)
+        return Found(COMPLETE, {}, measured, [gate])
+
+    return options, judge
+
+
+# -- label maps: tools/export.py, tools/predict.py, deploy/python/infer.py -----------------------
+
+
+def _export(request: RunScript, files: Files) -> tuple[list[str], Judge]:
+    config = _write_config(request, files, None, None)
+    images = _inference_list(request, files)
+    options = ["--config", CONFIG, "--model_path", str(files.checkpoint.absolute()), "--save_dir", OUTPUT]
+
+    def judge(ran: Ran) -> Found:
+        folder = files.made / OUTPUT
+        programs = [name for name in ("model.json", "model.pdmodel") if (folder / name).is_file()]
+        if not programs or not (folder / "deploy.yaml").is_file():
+            return Found(f"no program with deploy.yaml: {ran.why}", {}, {})
+        deploy = deploy_config(folder)
+        outcome = COMPLETE
+        if deploy["model"] not in programs:
+            outcome = f"deploy.yaml names {deploy['model']}, which is not there ({programs[0]} is)"
+        engine = library.create("native", folder, programs[0], "cpu", "fp32", request.threads)
+        preprocess = Preprocess(deploy["transforms"], components.export_size(config))
+        maps = files.made / MAPS
+        maps.mkdir()
+        for image in images:
+            write_label(maps / layouts.label_map(image.name), engine.run(preprocess.batch([image]))[0])
+        return _compared(request, images, maps, _reference(files, images), outcome, {"program": programs[0]})
+
+    return options, judge
+
+
+def _predict(request: RunScript, files: Files) -> tuple[list[str], Judge]:
+    config = _write_config(request, files, None, None)
+    images = _inference_list(request, files)
+    options = ["--config", CONFIG, "--device", request.device, "--model_path", str(files.checkpoint.absolute())]
+    options += ["--image_path", IMAGES, "--save_dir", OUTPUT]
+
+    def judge(ran: Ran) -> Found:
+        maps = _collect(files.made, images, "pseudo_color_prediction")
+        if lacking := _lacking(maps, images, ran):
+            return Found(lacking, {}, {})
+        own, reference = _own_predictions(config, files, images)
+        found = _compared(request, images, maps, own, COMPLETE, {})
+        agreement = _mean_agreement(reference, _reference(files, images))
+        sentence = f"the checkpoint's label maps agree with the reference on {agreement:.5f} of pixels"
+        gate = proof.gate("reference_agreement", agreement, "at least", request.min_agreement, sentence)
+        measured = {**found.metrics, "reference_agreement": agreement}
+        return Found(found.outcome, found.effective, measured, [*found.gates, gate])
+
+    return options, judge
+
+
+def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
+    images = _inference_list(request, files)
+    deploy = files.export.absolute() / "deploy.yaml"
+    options = ["--config", str(deploy), "--image_path", IMAGES, "--save_dir", OUTPUT, "--device", request.device]
+    if request.device == "cpu":
+        options += ["--enable_mkldnn", str(request.engine == "onednn"), "--cpu_threads", str(request.threads)]
+    else:
+        options += ["--use_trt", "False", "--precision", "fp32"]
+
+    def judge(ran: Ran) -> Found:
+        maps = _collect(files.made, images)
+        if lacking := _lacking(maps, images, ran):
+            return Found(lacking, {}, {})
+        effective, evidence = _engine(request, files.export, ran, len(images))
+        found = _compared(request, images, maps, _reference(files, images), COMPLETE, effective)
+        return Found(found.outcome, found.effective, {**found.metrics, "evidence": evidence}, found.gates)
+
+    return options, judge
+
+
+def _engine(request: RunScript, export: Path, ran: Ran, images: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing is told of it."""
+    if request.device == "gpu":
+        return {"engine": request.engine}, {}
+    trace = onednn_trace.parse(ran.trace)
+    asked = paddle_inference.program_work(export / deploy_config(export)["model"])
+    of_all = {kind: asked[kind] and asked[kind] * images for kind in ("convolutions", "products")}
+    missed = onednn_trace.outside(trace, of_all)
+    effective = onednn_trace.effective(trace, of_all, missed, request.threads)
+    del effective["device"]  # seen otherwise
+    return effective, {"onednn": trace, "program": asked, "outside_onednn": missed}
+
+
+def _collect(folder: Path, images: Sequence[Path], below: str = "") -> Path:
+    """The folder of label maps, which scripts leave below folders of the images' own."""
+    maps = folder / MAPS
+    maps.mkdir()
+    wanted = {layouts.label_map(image.name) for image in images}
+    for path in sorted((folder / OUTPUT / below).rglob(f"*{PNG}")):
+        if path.name in wanted:
+            path.rename(maps / path.name)
+    return maps
+
+
+def _lacking(maps: Path, images: Sequence[Path], ran: Ran) -> str | None:
+    """In words, that label maps were not written; None where all were."""
+    there = sum((maps / layouts.label_map(image.name)).is_file() for image in images)
+    return None if there == len(images) else f"{there} of {len(images)} label maps were written: {ran.why}"
+
+
+def _reference(files: Files, images: Sequence[Path]) -> Labels:
+    """The checkpoint's own label maps, of the size of the model."""
+    names = [layouts.label_map(image.name) for image in images]
+    return {name: read_label(files.reference / name) for name in names}
+
+
+def _own_predictions(config: Any, files: Files, images: Sequence[Path]) -> tuple[Labels, Labels]:
+    """The checkpoint's label maps at the images' own sizes, as PaddleSeg brings logits to them, and at the model's."""
+    model = components.load_model(config, str(files.checkpoint))
+    compose = Compose(components.builder(config).val_transforms)
+    whole, small = {}, {}
+    with paddle.no_grad():
+        for image in images:
+            data = compose({"img": str(image)})
+            tensor = paddle.to_tensor(data["img"][np.newaxis])
+            name = layouts.label_map(image.name)
+            whole[name] = np.squeeze(inference(model, tensor, trans_info=data["trans_info"])[0].numpy())
+            small[name] = model(tensor)[0].argmax(axis=1)[0].numpy()
+    return whole, small
+
+
+def _agreements(labels: Labels, expected: Labels) -> Iterator[tuple[str, float]]:
+    return ((name, metrics.agreement(labels[name], right)) for name, right in expected.items())
+
+
+def _mean_agreement(labels: Labels, expected: Labels) -> float:
+    return float(np.mean([value for _, value in _agreements(labels, expected)]))
+
+
+def _compared(
+    request: RunScript,
+    images: Sequence[Path],
+    maps: Path,
+    expected: Labels,
+    outcome: str,
+    effective: Mapping[str, Any],
+) -> Found:
+    """What label maps come to against those that are right."""
+    labels = {name: read_label(maps / name) for name in expected}
+    worst, agreement = min(_agreements(labels, expected), key=lambda item: item[1]), _mean_agreement(labels, expected)
+    shares = np.mean([np.bincount(right.ravel(), minlength=256) / right.size for right in expected.values()], axis=0)
+    constant = float(shares.max())
+    sentence = (
+        f"its label maps agree with the checkpoint's on {agreement:.5f} of pixels, at least {request.min_agreement} is "
+        f"asked; least: {worst[0]} {worst[1]:.5f}"
+    )
+    gate = proof.gate("pixel_agreement", agreement, "at least", request.min_agreement, sentence)
+    measured = {
+        "pixel_agreement": agreement,
+        "constant_agreement": constant,
+        "label_maps": len(images),
+        "classes_reference": int(np.count_nonzero(shares)),
+    }
+    return Found(outcome, effective, measured, [{**gate, "weak": constant >= request.min_agreement}])
+
+
+KINDS: Mapping[str, Callable[[RunScript, Files], tuple[list[str], Judge]]] = {
+    own_scripts.TRAIN: _train,
+    own_scripts.VAL: _val,
+    own_scripts.EXPORT: _export,
+    own_scripts.PREDICT: _predict,
+    own_scripts.INFER: _infer,
+}

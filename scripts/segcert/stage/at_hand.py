@@ -1,0 +1,100 @@
+"""The PaddleSeg of one stage: the one that it is told to use, what it is, and whether it is what was imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcert import modelconfig
+from segcert.checkout import tree
+from segcert.checkout.tree import INSTALLED, Tree
+from segcert.errors import ConfigError
+
+HASH, TREE = "paddleseg_hash", "paddleseg_tree"  # of a record's env
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """The PaddleSeg of a stage, as it is before the work.
+
+    Attributes:
+        hash: of those of its files that the model's results follow from; None where that cannot be told.
+    """
+
+    tree: Tree
+    hash: str | None
+
+    @property
+    def env(self) -> dict[str, Any]:
+        return {**self.tree.env, HASH: self.hash}
+
+    def changed(self) -> str | None:
+        """In words, what was edited since; None where nothing was."""
+        now = Tree(self.tree.folder).files
+        other = sorted(name for name in self.tree.files.keys() | now if self.tree.files.get(name) != now.get(name))
+        return f"{self.tree.folder / other[0]} was edited while it was worked with; run it again" if other else None
+
+    def differs_from(self, above: Mapping[str, Any], path: str) -> str | None:
+        """In words, why what a record tells of was made by other code; None where it was not, or does not say."""
+        env = above.get("env") or {}
+        if self.hash is None or env.get(HASH) in (None, self.hash):
+            return None
+        return (
+            f"{path}: was made by other code of PaddleSeg ({tree.said(env)}; hash {env[HASH]}) than is at hand now "
+            f"({tree.said(self.env)}; hash {self.hash}); make it again first: snakemake makes what is stale by itself"
+        )
+
+
+def pin(asked: str | None) -> None:
+    """See to it that this process imports the PaddleSeg that it is told to use."""
+    folder = tree.installed() if asked == INSTALLED else Path(asked).resolve() if asked else None
+    if folder:
+        tree.pin(folder)
+
+
+def look(asked: str | None, model: str | None, config: str | None, above: Sequence[Mapping[str, Any]]) -> AtHand | None:
+    """The PaddleSeg that a stage is told to use; None where it needs none, or none is installed.
+
+    Args:
+        asked: installed | a folder | None.
+        model: its name, by which the plan handed on what it found.
+        config: the model's configuration, where the stage has it.
+        above: records of what the stage is made from.
+
+    Raises:
+        ConfigError: it cannot be had, or read.
+    """
+    if asked is None:
+        return None
+    folder = tree.installed() if asked == INSTALLED else tree.named(asked, "--paddleseg").folder
+    if folder is None:
+        return None
+    found = Tree(folder)
+    try:
+        return AtHand(found, _hash(found, model, config, above))
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read: {error}") from error
+
+
+def _hash(found: Tree, model: str | None, config: str | None, above: Sequence[Mapping[str, Any]]) -> str | None:
+    """From the plan or a parent where those saw the same files, because it takes a while."""
+    planned = json.loads(os.environ.get(tree.HANDED_ON, "{}"))
+    if planned.get(TREE) == found.digest and model in planned.get("hashes", {}):
+        return str(planned["hashes"][model])
+    for env in (record["env"] for record in above if record.get("env")):
+        if env.get(TREE) == found.digest and env.get(HASH):
+            return str(env[HASH])
+    return found.hash_of(modelconfig.content(Path(config))) if config else None
+
+
+def not_it(asked: AtHand, imported: str | None) -> str | None:
+    """In words, that another PaddleSeg was imported than was asked for; None where it was not."""
+    if imported is None or Path(imported) == asked.tree.folder:
+        return None
+    return (
+        f"paddleseg was imported from {imported}, and {asked.tree.folder} was asked for; nothing may import it before"
+    )
