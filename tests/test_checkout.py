@@ -12,7 +12,7 @@ import checkouts
 import pytest
 import stages
 import yaml
-from conftest import ROOT, interpreter, planned_jobs, snakemake
+from conftest import ROOT, copy_project, interpreter, planned_jobs, snakemake
 
 from segcert import modelconfig, record, settings
 from segcert.checkout import sources, tree
@@ -295,51 +295,45 @@ def test_a_checkout_that_is_not_used_is_told_of(tmp_path, plan_run, monkeypatch)
 
 # -- a run -------------------------------------------------------------------------------------
 
-CONFIG = {
-    "mode": "smoke",
-    "hardware": "cpu",
-    "models": ["pp_humanseg_lite", "pp_liteseg_stdc1"],
-    "paddleseg": "seg",
-    "input_size": {"default": [64, 64], "pp_liteseg_stdc1": [256, 128]},
-    "train": {"topologies": ["single"], "precisions": [{"precision": "fp32"}], "iters": {"default": 2}, "workers": 0},
-    "infer": {"cpu": [{"engine": "native", "precision": "fp32"}], "cpu_threads": [1], "images": 1,
-              "min_samples": 2, "warmup": 1},
-    "datasets": {name: {"images": {"train": 4, "val": 2, "test": 1}}
-                 for name in ("mini_supervisely_synthetic", "cityscapes_synthetic")},
-}  # fmt: skip
+PAGE = (ROOT / "docs/working-tree.md").read_text(encoding="utf-8")
+CLONE, CERTIFY, LOOK, AGAIN = re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)
 LITE = "results/smoke/pp_humanseg_lite/single_fp32"
+
+
+def typed(folder, block, **variables):
+    """What a block of commands of the page prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    environment = {**os.environ, "PATH": path, **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A folder with a checkout of PaddleSeg, and a run on it while PYTHONPATH has another that cannot be imported."""
-    from conftest import copy_project
-
+    """A folder with a checkout of PaddleSeg, certified by the page's commands while PYTHONPATH has a broken one."""
+    assert CLONE.startswith("git clone "), "the one that needs a network: here the checkout is made"
     folder = copy_project(tmp_path_factory.mktemp("checkout") / "run")
-    checkouts.make(folder / "seg")
-    (folder / "mine.yaml").write_text(yaml.safe_dump(CONFIG))
+    checkout = checkouts.make(folder / "PaddleSeg")
     broken = folder / "broken/paddleseg"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise RuntimeError('nobody asked for this one')\n")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(folder / "broken")
-    try:
-        done = snakemake(folder, "--configfile", "mine.yaml")
-    finally:
-        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"note: PYTHONPATH lies in the PaddleSeg {folder}/broken, which is not used" in done.stderr
+    printed, told = typed(folder, CERTIFY, PYTHONPATH=str(folder / "broken"))
+    assert f"note: PYTHONPATH lies in the PaddleSeg {folder}/broken, which is not used" in told
+    commit = checkouts.git(checkout, "rev-parse", "HEAD")
+    assert printed.splitlines()[-1] == f"PaddleSeg: develop, {commit[:8]}; `{checkout}`."
     return folder
 
 
 def planned(folder, *arguments):
-    done = snakemake(folder, "--configfile", "mine.yaml", "-n", *arguments)
+    done = snakemake(folder, "--configfile", "tree.yaml", "-n", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return planned_jobs(done.stdout), done.stdout
 
 
 def test_records_and_conclusions_say_which_one_ran(ran):
-    checkout = tree.Tree(ran / "seg")
+    checkout = tree.Tree(ran / "PaddleSeg")
     for stage in (
         "train",
         "eval",
@@ -351,7 +345,7 @@ def test_records_and_conclusions_say_which_one_ran(ran):
             found["env"].items()
             >= {**checkout.env, "paddleseg_hash": checkout.hash_of(CONTENTS["pp_humanseg_lite"])}.items()
         )
-        assert "--paddleseg seg " in found["command"]
+        assert "--paddleseg PaddleSeg " in found["command"]
     concluded = json.loads((ran / "results/smoke/conclusions.json").read_text())
     assert concluded["scope"]["paddleseg"]["files"] == checkout.files
     words = f"develop, {checkout.commit[:8]}; `{checkout.folder}`"
@@ -368,39 +362,21 @@ STALE = {"train": 1, "evaluate": 1, "export": 1, "infer": 1, "write_run_config":
 
 def test_an_edit_makes_its_models_chain_stale_and_no_others(ran):
     assert planned(ran)[0] == {}
-    checkouts.edit(ran / "seg", "max_pool", "avg_pool")
+    checkouts.edit(ran / "PaddleSeg", "max_pool", "avg_pool")
     jobs, told = planned(ran)
     assert jobs == STALE and "pp_liteseg" not in told
-    checkouts.git(ran / "seg", "commit", "-q", "-a", "-m", "another pool")
+    checkouts.git(ran / "PaddleSeg", "commit", "-q", "-a", "-m", "another pool")
     assert planned(ran)[0] == STALE, "an edit is an edit, also when it is committed"
-    checkouts.git(ran / "seg", "revert", "--no-edit", "HEAD")
+    checkouts.git(ran / "PaddleSeg", "revert", "--no-edit", "HEAD")
     jobs, _ = planned(ran)
-    assert jobs == {key: 1 for key in ("write_run_config", "conclude", "page")}, "another commit with the same content"
-    checkouts.edit(ran / "seg", "import", "import", "paddleseg/models/unet.py")
-    os.utime(ran / "seg/paddleseg/models/unet.py")
-    (ran / "seg/README.md").write_text("text")
+    assert jobs == dict.fromkeys(("write_run_config", "conclude", "page"), 1), "another commit with the same content"
+    checkouts.edit(ran / "PaddleSeg", "import", "import", "paddleseg/models/unet.py")
+    os.utime(ran / "PaddleSeg/paddleseg/models/unet.py")
+    (ran / "PaddleSeg/README.md").write_text("text")
     assert planned(ran)[0] == jobs, "of a model that is not asked for"
-    checkouts.edit(ran / "seg", "def resize", "def  resize", "paddleseg/transforms/functional.py")
+    checkouts.edit(ran / "PaddleSeg", "def resize", "def  resize", "paddleseg/transforms/functional.py")
     assert planned(ran)[0] == {key: 2 * (key not in jobs) or 1 for key in STALE}, "what all models run"
-    checkouts.git(ran / "seg", "checkout", "-q", ".")
-
-
-def test_a_child_is_held_to_the_code_of_its_parent(ran):
-    """P1: the export of a checkpoint that other code trained is not made, and nothing of it is green."""
-    checkouts.edit(ran / "seg", "max_pool", "avg_pool")
-    try:
-        target = f"{LITE}/export.json"
-        done = snakemake(ran, "--configfile", "mine.yaml", "--rerun-triggers", "mtime", "-R", "export", "--", target)
-        assert done.returncode == 1
-        failed = record.read(ran / LITE / "export.failed.json")
-        assert re.match(
-            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}; hash \w{{16}}\) than is at "
-            rf"hand now \(develop, \w{{8}}, edited: 1 file \({checkouts.MODEL_FILE}\); hash \w{{16}}\)",
-            failed["reason"],
-        )
-    finally:
-        checkouts.git(ran / "seg", "checkout", "-q", ".")
-    assert not (ran / LITE / "export.json").exists() or record.read(ran / LITE / "export.json")["env"] != failed["env"]
+    checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
 
 
 def test_the_file_that_was_edited_is_named_by_a_comparison(ran):
@@ -517,3 +493,80 @@ def test_versions_are_those_of_the_imported_modules(monkeypatch):
     assert (found["opencv"], found["numpy"]) == ("4.5.5", "1.99")
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert "openvino" not in machine.imported_versions()
+
+
+# -- the page ----------------------------------------------------------------------------------
+
+
+def test_the_other_commands_of_the_page_run_and_say_what_it_says(ran):
+    printed, _ = typed(ran, LOOK)
+    assert planned_jobs(printed) == STALE and "pp_liteseg" not in printed
+    printed, _ = typed(ran, AGAIN)
+    assert f"`{checkouts.MODEL_FILE}`" in printed.partition("What differs between the runs")[2]
+    for model in ("pp_humanseg_lite", "pp_liteseg_stdc1"):
+        found = record.read(ran / f"results/smoke/{model}/single_fp32/export.json")
+        edited = [checkouts.MODEL_FILE] if model == "pp_humanseg_lite" else []
+        assert (found["env"]["paddleseg_edited"], found["status"]) == (edited, "passed")
+
+
+def test_a_child_is_held_to_the_code_of_its_parent(ran):
+    """P1: the export of a checkpoint that other code trained is not made, and nothing of it is green."""
+    checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
+    try:
+        target = f"{LITE}/export.json"
+        done = snakemake(ran, "--configfile", "tree.yaml", "--rerun-triggers", "mtime", "-R", "export", "--", target)
+        assert done.returncode == 1
+        failed = record.read(ran / LITE / "export.failed.json")
+        assert re.match(
+            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}, edited: 1 file "
+            rf"\({checkouts.MODEL_FILE}\); hash \w{{16}}\) than is at hand now \(develop, \w{{8}}; hash \w{{16}}\)",
+            failed["reason"],
+        )
+    finally:
+        checkouts.edit(ran / "PaddleSeg", "max_pool", "avg_pool")
+    assert not (ran / LITE / "export.json").exists() or record.read(ran / LITE / "export.json")["env"] != failed["env"]
+
+
+CALLED = """
+import atexit, os, sys
+if os.environ.get("SEGCERT_WORKER"):
+    called = set()
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and "/paddleseg/" in code.co_filename and code.co_name != "<module>":
+            called.add(code.co_filename.rpartition("/paddleseg/")[2] + " " + code.co_qualname)
+    def write():
+        sys.setprofile(None)
+        with open(os.environ["CALLED"], "a") as stream:
+            stream.writelines(line + chr(10) for line in sorted(called))
+    atexit.register(write)
+    sys.setprofile(note)
+"""
+
+
+def test_what_the_page_says_of_what_is_exercised(tmp_path, dataset, monkeypatch):
+    monkeypatch.setenv("CALLED", str(tmp_path / "called"))
+    monkeypatch.setattr(sys, "executable", str(interpreter(tmp_path / "env", CALLED)))
+    for done in (
+        train(tmp_path, dataset), stages.evaluate(tmp_path, dataset), stages.export(tmp_path),
+        stages.infer(tmp_path, dataset, "cell", "--device", "cpu", "--engine", "native", "--precision", "fp32"),
+    ):  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    called = {}
+    for line in (tmp_path / "called").read_text().splitlines():
+        file, name = line.split(" ", 1)
+        if name.partition(".")[0].startswith(("<", "__")):
+            continue  # done as it is imported
+        called.setdefault(file, set()).add(name.partition(".")[0])
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| (?:yes|no) \|$", PAGE.partition("is exercised")[2], re.M)
+    told = {place: words for places, words in rows for place in re.findall(r"`([^`]+)`", places)}
+    assert len(told) == 13
+    for place, words in told.items():
+        under = {name for file, names in called.items() if file.startswith(place) for name in names}
+        if words == "no":
+            assert not under, place
+        elif words.endswith(" alone"):
+            assert under == set(re.findall(r"`(\w+)`", words)), place
+        else:
+            assert under, place
+            assert set(re.findall(r"`([a-z_]+)`", words)) <= under, place
