@@ -244,14 +244,19 @@ READ = {
     "32 bits": opencv(".tiff", np.int32),
     "TIFF of 16 bits": opencv(".tiff", np.uint16),
 }
-READ_OR_NOT = {
+# One that Pillow may give other numbers than it holds.
+NUMBERED = {
     "1 bit": lambda label: pillow("PNG")(label > 0),
     "grey of 2 bits": _bits(2, 0),
     "grey of 4 bits": _bits(4, 0),
     "TIFF whose 0 is white": white_is_zero,
+    "PBM": lambda label: m.pbm(pillow("PNG")(label)),
     "PGM of 7": pgm(7),
     "PGM of 300": pgm(300),
     "PGM in letters of 7": pgm(7, ascii_=True),
+}
+# One that is no label, or is read.
+READ_OR_NOT = {
     "signed 16 bits": lambda label: m.saved(Image.fromarray(label.astype(np.int32)), "TIFF"),
     "big-endian": lambda label: m.saved(Image.fromarray(label.astype(">u2")), "TIFF"),
     "colours": pillow("PNG", "RGB"),
@@ -269,7 +274,6 @@ READ_OR_NOT = {
     "animated PNG": several("PNG"),
     "animated GIF": several("GIF"),
     "pages": several("TIFF"),
-    "PBM": lambda label: m.pbm(pillow("PNG")(label)),
     "NumPy": lambda label: b"\x93NUMPY\x01\0" + label.tobytes(),
     "JSON": lambda label: b'{"shapes": []}',
 }
@@ -278,7 +282,7 @@ READ_OR_NOT = {
 def label_kind(draw: Draw, made: Made) -> None:
     """A label in another format or mode, with the same numbers."""
     _, label = draw(_pairs(made))
-    table = draw(st.sampled_from([READ, READ_OR_NOT]))
+    table = draw(st.sampled_from([READ, NUMBERED, READ_OR_NOT]))
     kind = draw(st.sampled_from(sorted(table)))
     if kind in ("1 bit", "PBM") and made.labels[label].max() > 1:
         return
@@ -688,7 +692,9 @@ def damage(draw: Draw, made: Made) -> None:
     content = made.files.get(name)
     if not content:
         return
-    how = draw(st.sampled_from(["cut", "cut at the end", "flipped", "zeroes", "longer", "without the beginning"]))
+    how = draw(
+        st.sampled_from(["cut", "cut at the end", "flipped", "checksum", "zeroes", "longer", "without the beginning"])
+    )
     if how == "cut":
         content = content[: draw(st.integers(0, len(content) - 1))]
     elif how == "cut at the end":
@@ -700,7 +706,9 @@ def damage(draw: Draw, made: Made) -> None:
     else:
         changed = bytearray(content)
         start = draw(st.integers(0, len(changed) - 1))
-        if how == "flipped":
+        if how == "checksum" and content.startswith(b"\x89PNG"):
+            changed[-13 - draw(st.integers(0, 3))] ^= 0xFF  # of the last part of the pixels
+        elif how != "zeroes":
             changed[start] ^= draw(st.integers(1, 255))
         else:
             changed[start : start + 512] = bytes(len(changed[start : start + 512]))
@@ -710,7 +718,7 @@ def damage(draw: Draw, made: Made) -> None:
     sums = made.files[name].startswith(b"\x89PNG")
     made.files[name] = content
     made.note(f"{name}: {how}", *named(made, name))
-    if how in ("flipped", "zeroes") and not sums:
+    if how in ("flipped", "checksum", "zeroes") and not sums:
         _as_decoded(made, name)  # without sums, nobody can tell
 
 
