@@ -253,8 +253,9 @@ SECTIONS: dict[str, list[Case]] = {
     "Formats of images": [  # A12
     *(Case(f"image in {kind}", image(m.as_kind(kind)), REFUSED, (AT_IMAGE, f"OpenCV decodes (it is {kind})"))
       for kind in ("GIF", "TGA", "AVIF")),
-    *(Case(f"image in {kind} in test", lambda kind=kind: m.changed(m.people(), Images_test_6_jpg=m.as_kind(kind)), REFUSED,
-           ("test.txt line 1: Images/test_6.jpg", f"OpenCV decodes (it is {kind})")) for kind in ("GIF", "TGA")),
+    *(Case(f"image in {kind} in test", lambda kind=kind: m.changed(m.people(), Images_test_6_jpg=m.as_kind(kind)),
+           REFUSED, ("test.txt line 1: Images/test_6.jpg", f"OpenCV decodes (it is {kind})"))
+      for kind in ("GIF", "TGA")),
     Case("image animated in GIF", image(m.animated("GIF")), REFUSED, (AT_IMAGE, "it is GIF")),
     *(Case(f"image of several pictures in {kind}", image(m.animated(kind)),
          PASSES, ("of several pictures", "the first"))
