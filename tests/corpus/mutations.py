@@ -43,7 +43,7 @@ class Made:
         pairs: the samples by split, as names of files.
         words: of which a refusal has one.
         odd: whether something may be refused.
-        doubtful: words that must be told if it passes.
+        turned: photos whose EXIF orientation must be told of if they pass.
         links: name -> (type, target), of the archive.
         again: members that stand in the archive behind all others.
         around: what stands before all names in the archive.
@@ -58,7 +58,7 @@ class Made:
     pairs: dict[str, list[tuple[str, str | None]]]
     words: list[str] = field(default_factory=list)
     odd: bool = False
-    doubtful: list[str] = field(default_factory=list)
+    turned: set[str] = field(default_factory=set)
     links: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     again: list[tuple[str, bytes]] = field(default_factory=list)
     around: str = ""
@@ -73,6 +73,10 @@ class Made:
             split: [(self.photos[image], self.labels[label] if label else None) for image, label in pairs]
             for split, pairs in self.pairs.items()
         }
+
+    def doubtful(self) -> bool:
+        """Whether an orientation must be told of."""
+        return any(image in self.turned for pairs in self.pairs.values() for image, _ in pairs)
 
     def note(self, told: str, *words: str, odd: bool = True) -> None:
         self.told.append(told)
@@ -318,7 +322,7 @@ def orientation(draw: Draw, made: Made) -> None:
         made.files[label] = _written(made.labels[label])
     words = named(made, image) + (named(made, label) if label else [])
     made.note(f"{image} in {kind} has orientation {turn}, its label is as {'shown' if shown else 'stored'}", *words)
-    made.doubtful.append("EXIF orientation")
+    made.turned.add(image)
 
 
 def _written(label: np.ndarray) -> bytes:
@@ -360,6 +364,7 @@ def own_label(draw: Draw, made: Made) -> None:
     image, label = draw(_pairs(made))
     one, other = draw(st.permutations([image, label]))
     made.files[one] = made.files[other]
+    made.turned.discard(one)
     made.note(f"{one} is {other}", *named(made, image), *named(made, label))
 
 
@@ -428,6 +433,7 @@ def rename(made: Made, renames: dict[str, str]) -> None:
         for old, new in renames.items():
             if old in pixels:
                 pixels[new] = pixels.pop(old)
+    made.turned = {renames.get(name, name) for name in made.turned}
     for split, pairs in made.pairs.items():
         made.pairs[split] = [tuple(renames.get(name, name) for name in pair) for pair in pairs]
         if made.layout == "mini_supervisely":
@@ -461,6 +467,7 @@ def _forget(made: Made, name: str, new: str | None = None) -> None:
             pairs.append((image, None if label == name else label))
         elif new and new.endswith("_leftImg8bit.png") and not last(new).startswith("."):
             made.photos[new] = made.photos[image]
+            made.turned |= {new} if image in made.turned else set()
             pairs.append((new, None))
     made.pairs["test"] = pairs
 
@@ -716,6 +723,7 @@ def damage(draw: Draw, made: Made) -> None:
     if content == made.files[name]:
         return
     sums = made.files[name].startswith(b"\x89PNG")
+    made.turned.discard(name)  # what it says of itself may be spoilt
     made.files[name] = content
     made.note(f"{name}: {how}", *named(made, name))
     if how in ("flipped", "checksum", "zeroes") and not sums:
