@@ -220,7 +220,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
             # Some that are made on Windows separate folders so; in a tar it is a character as any other.
             if "/" in info.filename and "\\" in info.filename:
                 raise StageError(
-                    f"{archive.name}: member {info.filename!r} has / and \\ in its name; which of them separates folders?"
+                    f"{archive.name}: member {info.filename!r} has / and \\ in its name; which separates folders?"
                 )
             name = info.filename.replace("\\", "/")
             if name.endswith("/"):
