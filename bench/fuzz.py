@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/fuzz.py --seconds 600
 
-They are the tests that pytest runs too: the readers of archives, weights, params files, benchmark logs,
-records and status lines, and the masking of credentials. Prints what ran; the exit code is 1 where a round
+They are the tests that pytest runs too: the readers of data sets, archives, weights, params files, benchmark
+logs, records and status lines, and the masking of credentials. Prints what ran; the exit code is 1 where a round
 failed, with the example that breaks the property, and 0 otherwise.
 """
 

@@ -4,8 +4,9 @@
     python docs/generate.py --check      exit code 1 where one is not up to date, naming it
 
 docs/reference/config.md from the schema and the comments of config/config.yaml, statuses.md from
-statuses.py, commands.md from the scripts' --help, in docs/architecture.md the graph of the rules; and what
-engines.py says: in docs/matrix.md what is offered, in the schema the engines, for editors that read it.
+statuses.py, commands.md from the scripts' --help, corpus.md from the data sets of tests/corpus, in
+docs/architecture.md the graph of the rules; and what engines.py says: in docs/matrix.md what is
+offered, in the schema the engines, for editors that read it.
 """
 
 import argparse
@@ -242,6 +243,45 @@ def commands_page() -> str:
     return "".join(page)
 
 
+CORPUS = """{count} small data sets that are odd, broken or meant to deceive, what becomes of each when it is unpacked, and the words that
+must be told, in the error or in a note. Where it says *read as plain*, every picture and label map is, pixel for pixel, that of
+the same data set without the oddity, in PaddleSeg's data sets and in the readers of the stages. A row is a test:
+
+    .venv/bin/python -m pytest "tests/corpus/test_corpus.py::test_unpacking[NAME]"
+
+[data.md](../data.md#what-a-data-set-must-be) says why. `tests/corpus/test_mutations.py` changes good data sets at random, and
+holds that what passes is read as it was meant.
+"""  # noqa: E501
+
+
+def corpus_page() -> str:
+    """Every data set of the corpus, and what must become of it."""
+    sys.path.insert(0, str(ROOT / "tests" / "corpus"))
+    import cases
+
+    page = [
+        "# The hostile corpus\n\n",
+        MADE.format(source="tests/corpus/cases.py"),
+        CORPUS.format(count=len(cases.CASES)),
+    ]
+    for title, section in cases.SECTIONS.items():
+        page.append(f"\n## {title}\n\n| data set | outcome | told |\n| --- | --- | --- |\n")
+        for case in section:
+            layout = " (Cityscapes)" if case.layout == layouts.CITYSCAPES.name else ""
+            passes = "read as plain" if case.same else "passes"
+            told = " ... ".join(code_of(word) for word in case.words) or ("nothing" if case.silent else "")
+            page.append(
+                f"| {case.name}{layout} | {passes if case.outcome == cases.PASSES else case.outcome} | {told} |\n"
+            )
+    return "".join(page)
+
+
+def code_of(text: str) -> str:
+    """A text as code for a cell of a table, with what does not show as its number."""
+    shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return f"`{shown}`".replace("|", "\\|")
+
+
 def snakemake(*arguments: str) -> str:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
@@ -287,6 +327,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/config.md": config_page,
     "docs/reference/statuses.md": statuses_page,
     "docs/reference/commands.md": commands_page,
+    "docs/reference/corpus.md": corpus_page,
     "docs/architecture.md": lambda: inside("docs/architecture.md", GRAPH, graph),
     "docs/matrix.md": lambda: inside("docs/matrix.md", OFFERED, offered),
     SCHEMA: schema_text,

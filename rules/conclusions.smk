@@ -22,7 +22,7 @@ rule write_run_config:
         mem_mb=200,
         runtime=5,
     params:
-        run=json.dumps(RUN.config, sort_keys=True),  # so that another configuration is written anew
+        run=RUN.digest,  # so that another configuration is written anew
     shell:
         # Drafted as the run starts: `run:` would start a second Snakemake for it, which takes two seconds.
         "cp results/{wildcards.mode:q}/.run_config.yaml {output:q} 2> {log:q}"

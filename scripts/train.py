@@ -15,7 +15,7 @@ from segcert.stage import at_hand, entry
 from segcert.stage.plan import Plan, parse, parser
 from segcert.stage.worker import Result, Staging
 
-TRAINED_WITH = ("paddle", "paddle_commit", "numpy", "opencv")
+TRAINED_WITH = ("paddle", "paddle_commit", "paddleseg", "numpy", "opencv")
 
 
 def work(args: argparse.Namespace, staging: Staging) -> Result:

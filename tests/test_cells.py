@@ -218,6 +218,16 @@ def test_known_failures_reach_the_cells_they_match(table):
     }
 
 
+def test_exports_are_asked_for_sizes_of_batches_where_they_are_not_that_of_one_image(table):
+    def options(**settings):
+        cells = table(CPU, mode="smoke", models=["pp_humanseg_lite"], **settings).cells
+        return {tuple(cell.options) for cell in cells if cell.stage == "export"}
+
+    assert options(infer={"batch_sizes": [1, 4]}) == options()  # so that no export is made anew
+    for words in options(export={"batch_sizes": [2, 4]}):
+        assert words[-3:] == ("--batch-sizes", "2", "4")
+
+
 def test_doubled_cells_are_refused(table):
     doubled = table(CPU)
     doubled.settings["infer"]["batch_sizes"] = [1, 1]

@@ -193,11 +193,22 @@ def test_a_loss_that_works_is_left_as_it_is(monkeypatch):
             return super().forward(logit, label, semantic_weights)
 
     def fails(_gradient):
-        raise ZeroDivisionError("in its gradient")
+        raise TypeError("in its gradient: Type promotion only supports floats")
 
     monkeypatch.setitem(known, "CrossEntropyLoss", Backward)
     made, replaced = losses.corrected(CROSS)
     assert made["type"] == "TypedCrossEntropyLoss" and "in its gradient" in replaced["CrossEntropyLoss"]
+
+
+def test_a_loss_that_fails_otherwise_is_a_finding_and_not_replaced(monkeypatch):
+    from paddleseg.cvlibs import manager
+
+    class Broken(losses.TypedCrossEntropyLoss):
+        def forward(self, logit, label, semantic_weights=None):
+            raise RuntimeError("somebody broke it")
+
+    monkeypatch.setitem(manager.LOSSES.components_dict, "CrossEntropyLoss", Broken)
+    assert losses.corrected(CROSS) == (CROSS, {})
 
 
 @pytest.mark.parametrize(("thresh", "min_kept"), [(0.7, 5), (0.05, 20), (0.7, 1000)])

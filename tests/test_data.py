@@ -1,5 +1,6 @@
 """Archives, generated data and downloads: what comes in, and what is refused without a trace."""
 
+import gzip
 import io
 import json
 import os
@@ -137,6 +138,35 @@ def test_truncated_archives_are_refused(tmp_path):
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StageError, match=r"cut\.tar\.gz: cannot be read as an archive"):
         archives.to_tar(tmp_path / "cut.tar.gz", tmp_path / "out.tar")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_is_read_to_its_checksum(tmp_path, kind):
+    """It is behind the end of the tar; here it alone is wrong."""
+    archive = tar_of(tmp_path / f"a.tar.{kind}", ("a.bin", b"x"), kind=f"w:{kind}")
+    whole = archive.read_bytes()
+    assert archives.to_tar(archive, tmp_path / "out.tar") == 1
+    place = {"gz": -8, "bz2": -3, "xz": -9}[kind]
+    archive.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place:][1:])
+    with pytest.raises(StageError, match="cannot be read as an archive"):
+        archives.to_tar(archive, tmp_path / "again.tar")
+
+
+def test_what_is_behind_the_end_of_a_tar_is_not_read_without_end(tmp_path, monkeypatch):
+    archive = tar_of(tmp_path / "a.tar.gz", ("a.bin", b"x"), kind="w:gz")
+    archive.write_bytes(archive.read_bytes() + gzip.compress(bytes(3 << 20)))
+    assert archives.to_tar(archive, tmp_path / "out.tar") == 1
+    monkeypatch.setattr(archives, "MAX_BEHIND", 2 << 20)
+    with pytest.raises(StageError, match=f"more than {2 << 20} bytes behind its end"):
+        archives.to_tar(archive, tmp_path / "again.tar")
+
+
+def test_a_zip_may_separate_folders_as_windows_does(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("d\\", b"")
+        packed.writestr("d\\a.txt", b"hello")
+    archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert (tmp_path / "out/d/a.txt").read_bytes() == b"hello"
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,36 @@ def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
         inference._require_exported(request, tmp_path / "export", deploy, exported)
 
     require(1)
-    with pytest.raises(
-        StageError, match="is for batches of 1, and 2 is asked: exported for batches of 1 only: TypeError"
-    ):
+    told = r"is for batches of 1, and 2 is asked: exported for batches of 1 only: TypeError.*`export.batch_sizes`"
+    with pytest.raises(StageError, match=told):
         require(2)
+
+
+def test_a_model_without_a_free_batch_is_exported_for_the_sizes_that_are_asked_for(tmp_path, dataset):
+    """Inference takes the program of its size; that of the first is where every tool looks."""
+    config, checkpoint = model_of(tmp_path, "RTFormer")
+    result = exporting.export(replace(REQUEST, batch_sizes=(2, 1)), config, checkpoint, tmp_path / "export")
+    assert result.effective["batch"] == [2, 1]
+    assert result.metrics["native"]["agreement"] == {"2": 1.0, "1": 1.0}
+    assert result.remark.startswith("exported for batches of 2 and 1 only: TypeError")
+    assert judged(result).status.name == "passed"
+    assert deploy_config(tmp_path / "export")["input_shape"] == [2, 3, 64, 64]
+    assert deploy_config(tmp_path / "export/batch_1")["input_shape"] == [1, 3, 64, 64]
+    size = ["--config", config, "--checkpoint", checkpoint, "--input-size", 64, 64, "--dataset", dataset]
+    done = stages.script(
+        "evaluate.py", tmp_path, *size, "--reference", "reference", "--record", "eval.json", "--log", "y.log"
+    )
+    assert done.returncode == 0, done.stderr
+    for engine, batch in (("native", 2), ("onednn", 1)):
+        done = stages.infer(tmp_path, dataset, f"{engine}_{batch}", "--engine", engine, "--batch-size", batch)
+        assert done.returncode == 0, done.stderr
+        found = record.read(tmp_path / f"{engine}_{batch}.json")
+        assert found["effective"]["batch_size"] == batch and found["metrics"]["pixel_agreement"] == 1.0
+
+
+def test_a_free_batch_needs_no_program_of_another_size(lite, tmp_path):
+    result = exporting.export(replace(REQUEST, batch_sizes=(1, 4)), *lite, tmp_path / "export")
+    assert result.effective["batch"] == "free" and not (tmp_path / "export/batch_4").exists()
 
 
 # -- planted faults ---------------------------------------------------------------------------
@@ -206,7 +233,10 @@ def test_a_program_that_is_not_the_model_is_accuracy_failed(lite, tmp_path, monk
     assert "agrees with the model on 0.00000 of pixels" in outcome.reason
 
 
-def test_a_program_that_is_right_for_one_image_alone_is_exported_for_that(lite, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("asked", "batch", "sizes"), [(None, 1, ["1"]), ((1, 3), [1, 3], ["1", "3"])])
+def test_a_program_that_is_right_for_one_image_alone_is_exported_for_that(
+    lite, tmp_path, monkeypatch, asked, batch, sizes
+):
     own, trials = proving.paddles, []
 
     def paddles(*given):
@@ -214,9 +244,13 @@ def test_a_program_that_is_right_for_one_image_alone_is_exported_for_that(lite, 
         return trials[-1] if len(trials) > 1 else proving.Trial({1: 1.0, 2: 0.5})
 
     monkeypatch.setattr(proving, "paddles", paddles)
-    result = exporting.export(REQUEST, *lite, tmp_path / "export")
-    assert result.effective["batch"] == 1 and result.effective["onnx"] is True
-    assert result.remark == "exported for batches of 1 only: agrees with the model on 0.50000 of pixels in batches of 2"
+    result = exporting.export(replace(REQUEST, batch_sizes=asked), *lite, tmp_path / "export")
+    assert result.effective["batch"] == batch and result.effective["onnx"] is True
+    assert result.metrics["onnx_engines"]["openvino"]["agreement"].keys() == set(sizes)
+    told = "agrees with the model on 0.50000 of pixels in batches of 2"
+    assert result.remark == f"exported for batches of {' and '.join(sizes)} only: {told}"
+    for size in sizes[1:]:
+        assert (tmp_path / f"export/batch_{size}/model.onnx").is_file()
 
 
 @pytest.mark.parametrize("error", [OSError("no room"), MemoryError("none left")])

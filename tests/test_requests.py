@@ -53,6 +53,8 @@ def values(annotation: typing.Any) -> st.SearchStrategy[typing.Any]:
         return found | st.none() if annotation == str | None else found
     if isinstance(annotation, types.UnionType):
         return st.one_of(*(st.none() if part is types.NoneType else values(part) for part in annotation.__args__))
+    if typing.get_origin(annotation) is tuple and ... in typing.get_args(annotation):
+        return st.lists(values(typing.get_args(annotation)[0]), min_size=1, max_size=4).map(tuple)
     if typing.get_origin(annotation) is tuple:
         return st.tuples(*map(values, typing.get_args(annotation)))
     return {

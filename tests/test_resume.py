@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import checkouts
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -82,13 +83,30 @@ def test_a_snapshot_of_other_settings_is_not_used(tmp_path):
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["4"]
     iteration, state = one.latest()
     assert iteration == 4 and state["rows"] == [1, 2]
-    assert Snapshots(tmp_path / "s", "two", every=2).latest() is None
+    other = Snapshots(tmp_path / "s", "two", every=2)
+    assert other.latest() is None
     assert Snapshots(tmp_path / "s", "one", every=2, ranks=2).latest() is None
     (tmp_path / "s/4/snapshot.json").rename(tmp_path / "told")
     (tmp_path / "s/4/snapshot.json").write_text(json.dumps({"identity": "one"}))
     assert one.latest() is None
     (tmp_path / "told").rename(tmp_path / "s/4/snapshot.json")
     assert one.latest()[0] == 4
+    other.save(4, {"rows": [3], "weight": paddle.ones([2])})
+    assert one.latest() is None and other.latest()[1]["rows"] == [3], "in the place of one of other settings"
+
+
+def test_a_training_does_not_go_on_across_an_edit_of_paddleseg(tmp_path, dataset):
+    """Its first iterations would be of another model than its last."""
+    checkout = checkouts.plain(tmp_path / "seg")
+    options = [*settings(0, 1), "--paddleseg", str(checkout)]
+    process = start(tmp_path, dataset, options)
+    wait_for_snapshot(tmp_path, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    checkouts.edit(checkout, "max_pool", "avg_pool")
+    done = train(tmp_path, dataset, *options)
+    assert done.returncode == 0, done.stderr
+    assert record.read(tmp_path / "train.json")["metrics"]["resumed_at"] == []
 
 
 def other_bytes(file):
@@ -127,7 +145,7 @@ def test_a_snapshot_belongs_to_the_code_and_the_software_that_made_it(dataset, t
     Train.add_to(options)
     given = vars(options.parse_args(["--iters", "1", "--batch-size", "1"]))
     given |= {"config": CONFIG, "dataset": str(dataset), "backbone_weights": None}
-    given |= {"pretrained_weights": None, "leave_out": []}
+    given |= {"pretrained_weights": None, "leave_out": [], "paddleseg": None, "model": None}
     args = argparse.Namespace(**given)
     before = script.identity(args)
     assert script.identity(args) == before

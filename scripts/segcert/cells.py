@@ -458,7 +458,12 @@ class CellTable:
         return self._cell(model, row, stages.EVAL, request)
 
     def _export(self, model: str, row: TrainCell) -> Cell:
-        request = Export(opset=self.section(model, "export")["opset"], input_size=self.export_size(model))
+        export = self.section(model, "export")
+        request = Export(
+            opset=export["opset"],
+            input_size=self.export_size(model),
+            batch_sizes=None if export["batch_sizes"] == [1] else tuple(export["batch_sizes"]),
+        )
         return self._cell(model, row, stages.EXPORT, request)
 
     def _infer(self, model: str, row: TrainCell, quant: bool = False) -> Iterator[Cell]:

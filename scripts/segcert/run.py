@@ -6,6 +6,7 @@ needs to know of Snakemake comes as a `Start`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -195,6 +196,8 @@ class Run:
         """Of checkouts that somebody may take for what is run, and that are not."""
         used = self.paddleseg and self.paddleseg.folder
         beside = {tree.above(Path.cwd() / "x"): "the folder of this run"}
+        for place in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+            beside |= {Path(place).resolve(): "PYTHONPATH"} if tree.is_package(Path(place)) else {}
         beside |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
         for folder, what in beside.items():
             if folder and used and folder != used:
@@ -249,6 +252,11 @@ class Run:
             return {}
         told = {"files": self.paddleseg.files, "hashes": self.paddleseg_hashes, "scripts": self.own_scripts}
         return {**self.paddleseg.env, **told}
+
+    @property
+    def digest(self) -> str:
+        """One hash of all that run_config.yaml holds."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
 
     def failures(self) -> dict[str, tuple[int, int]]:
         """The records of failures that there are, with their stamps: before a run, to tell later what failed in it."""

@@ -108,8 +108,9 @@ def noise_jpeg_flipped():
     return m.changed(m.people(), **{IMAGE: m.flipped(0.6, 0x55)})
 
 
-CASES = [
-    # -- A1, A18: Cityscapes' pairs ---------------------------------------------------------------
+# By what they are about: a section of docs/reference/corpus.md each.
+SECTIONS: dict[str, list[Case]] = {
+    "Pairs in Cityscapes": [  # A1, A18
     Case("streets", m.streets, PASSES, layout="cityscapes", silent=True),
     Case("names that begin alike", PREFIXES, PASSES, layout="cityscapes", same=PREFIXES, silent=True),
     Case("a label without an image", lone_label("train"), REFUSED,
@@ -124,11 +125,14 @@ CASES = [
         m.streets(), "gtFine/train/town/a1_gtFine_labelTrainIds.png", "gtFine/train/city/a1_gtFine_labelTrainIds.png"),
         REFUSED, ("a1_leftImg8bit.png has no label", "city/a1_gtFine_labelTrainIds.png has no image"), "cityscapes"),
     Case("what a Mac puts beside each file", with_mac_files, PASSES, (), "cityscapes", same=m.streets, silent=True),
+    Case("names like that of a Mac's folder", streets_with(train=["__MACOSX", "__MACOSX_1"]), PASSES, (), "cityscapes",
+         same=streets_with(train=["__MACOSX", "__MACOSX_1"]), silent=True),
     Case("a folder that is called as an image", lambda: m.tar(
         m.streets() | {"gtFine/train/town/z_gtFine_labelTrainIds.png": m.png(m.scene(0, 3)[1]),
                        "leftImg8bit/train/town/z_leftImg8bit.png/x": b"x"}), REFUSED,
         ("leftImg8bit/train/town/z_leftImg8bit.png is a folder, not a file",), "cityscapes"),
-    # -- A2 to A6: what a label is ----------------------------------------------------------------
+    ],
+    "What a label is": [  # A2 to A6
     Case("palette", labels(m.as_kind("PNG", "P")), PASSES, same=m.people, silent=True),
     Case("palette with transparency", labels(m.as_kind("PNG", "P", transparency=0)), PASSES, same=m.people),
     *(Case(f"palette of {bits} bits", labels(m.small_png(bits, 3)), PASSES, same=m.people) for bits in (1, 2, 4)),
@@ -160,7 +164,8 @@ CASES = [
     Case("label in TIFF by JPEG", label(m.as_kind("TIFF", compression="jpeg")),
          REFUSED, (AT_LABEL, "compressed by jpeg")),
     Case("label of several pages", label(m.animated("TIFF")), REFUSED, (AT_LABEL,)),
-    # -- A7: what a label says --------------------------------------------------------------------
+    ],
+    "What a label says": [  # A7
     Case("0 and 255 for 0 and 1", labels(m.valued((1, 255))), PASSES, classes=2),
     Case("nothing counted in train", lambda: m.every(m.people(), "Annotations/train", m.valued((0, 255), (1, 255))),
          REFUSED, ("train: none of the 32000 pixels of its 4 labels is counted", "all are 255", "learnt"), classes=2),
@@ -178,7 +183,8 @@ CASES = [
     Case("numbers that are no classes in many", labels(m.valued((1, 7))), REFUSED,
          ("8 faults", "(1) train.txt line 1", "(8) test.txt line 2", "holds the value 7"), classes=2),
     Case("a number that is no class, where no model is known", label(m.valued((1, 7))), PASSES),
-    # -- A8 to A10: EXIF --------------------------------------------------------------------------
+    ],
+    "EXIF orientation": [  # A8 to A10
     *(Case(f"orientation {turn}, label as shown", both(m.oriented(turn), m.as_shown(turn)), PASSES,
            ("1 of the 8 images are turned or mirrored by their EXIF orientation", "Images/train_1.jpg"))
       for turn in (2, 3, 5, 6, 8)),
@@ -205,7 +211,8 @@ CASES = [
          REFUSED, (AT_IMAGE, "Premature end")),
     Case("orientation 6 in TIFF, which OpenCV cannot", image(m.as_kind("TIFF", tiffinfo={274: 6})), REFUSED,
          (AT_IMAGE, "is not an image that OpenCV decodes (it is TIFF)")),
-    # -- A11: damaged -----------------------------------------------------------------------------
+    ],
+    "Damaged files": [  # A11
     *(Case(f"JPEG cut to {share:.0%}", image(m.cut(share)), REFUSED,
            (AT_IMAGE, "damaged or cut", "Premature end of JPEG file")) for share in (0.5, 0.8, 0.95)),
     Case("JPEG without its last byte", image(m.without_end(1)), REFUSED, (AT_IMAGE, "Premature end")),
@@ -233,7 +240,8 @@ CASES = [
         (AT_IMAGE, "its decoder says", "CRC error")),
     Case("image of no bytes", image(b""), REFUSED, (AT_IMAGE, "is not an image that OpenCV decodes")),
     Case("label of no bytes", label(b""), REFUSED, (AT_LABEL, "is not an image that Pillow decodes")),
-    # -- A12: formats -----------------------------------------------------------------------------
+    ],
+    "Formats of images": [  # A12
     *(Case(f"image in {kind}", image(m.as_kind(kind)), REFUSED, (AT_IMAGE, f"OpenCV decodes (it is {kind})"))
       for kind in ("GIF", "TGA", "AVIF")),
     Case("image animated in GIF", image(m.animated("GIF")), REFUSED, (AT_IMAGE, "it is GIF")),
@@ -256,7 +264,8 @@ CASES = [
          REFUSED, ("train.txt line 2: Annotations/train_1.png is listed as its own label",)),
     Case("image that is its own label by content", lambda: m.changed(
         m.people(), **{IMAGE: m.people()["Annotations/train_1.png"]}), REFUSED, (AT_LABEL, "its own image")),
-    # -- A13 to A15, A17: lists -------------------------------------------------------------------
+    ],
+    "Lists and names": [  # A13 to A15, A17
     Case("a line ten times", repeated("test"), PASSES),
     Case("a line ten times in train", repeated("train"), PASSES),
     Case("an image with two labels", lambda: m.changed(m.people(), test_txt=replaced(
@@ -302,6 +311,10 @@ CASES = [
          ("train.txt line 2: '/etc/hostname' leads out of the data set",)),
     Case("a path that climbs out", train_list(replaced("Images/train_1.jpg", "../../x.jpg")), REFUSED,
          ("train.txt line 2: '../../x.jpg' leads out of the data set",)),
+    *(Case(f"a file as a folder, {end}", train_list(replaced("train_1.jpg", f"train_1.jpg{end}")), REFUSED,
+           (f"train.txt line 2: Images/train_1.jpg{end} is named as a folder is",)) for end in ("/", "/.", "//")),
+    Case("a NUL in a name", train_list(replaced("Images/train_1.jpg", "Images/train_1.jpg\0")), REFUSED,
+         ("train.txt line 2: 'Images/train_1.jpg\\x00' holds a NUL",)),
     Case("a path that climbs out and in", train_list(replaced("Images/train_1.jpg", "Images/../Images/train_1.jpg")),
          REFUSED, ("train.txt line 2", "leads out")),
     Case("backslashes", train_list(replaced("Images/train_1", "Images\\train_1")), REFUSED,
@@ -316,6 +329,22 @@ CASES = [
          PASSES),
     Case("a name in no encoding", lambda: m.tar(m.people() | {"Images/caf\udce9.jpg": b"x"}), REFUSED,
          ("'Images/caf\\udce9.jpg' is no name in UTF-8",)),
+    Case("a backslash in a name", lambda: m.renamed(m.renamed(
+        m.streets(), "leftImg8bit/val/town/b0_leftImg8bit.png", "leftImg8bit/val/town/b\\0_leftImg8bit.png"),
+        "gtFine/val/town/b0_gtFine_labelTrainIds.png", "gtFine/val/town/b\\0_gtFine_labelTrainIds.png"), PASSES,
+        layout="cityscapes", same=m.streets, silent=True),
+    Case("a tar with backslashes for folders", lambda: m.tar({
+        name.replace("/", "\\"): content for name, content in m.people().items()}), REFUSED,
+        ("train.txt line 1: Images/train_0.jpg", "Images\\train_0.jpg is: the archive separates folders by \\")),
+    Case("the name of an image in no encoding, at which OpenCV ends the process", lambda: m.tar(
+        m.renamed(m.renamed(m.streets(), "leftImg8bit/val/town/b0_leftImg8bit.png",
+                            "leftImg8bit/val/town/caf\udce9_leftImg8bit.png"),
+                  "gtFine/val/town/b0_gtFine_labelTrainIds.png", "gtFine/val/town/caf\udce9_gtFine_labelTrainIds.png")),
+         REFUSED, ("2 faults", "'leftImg8bit/val/town/caf\\udce9_leftImg8bit.png' is no name in UTF-8"), "cityscapes"),
+    Case("a folder around whose name is in no encoding", lambda: m.tar(m.below("caf\udce9", m.people())), REFUSED,
+         ("'caf\\udce9' is no name in UTF-8",)),
+    Case("folders in no encoding without data", lambda: m.tar({"caf\udce9/x": b"x"}), REFUSED,
+         ("has no train.txt", "found caf\\udce9")),
     Case("a name too long", train_list(replaced("train_1.jpg", "x" * 300 + ".jpg")),
          REFUSED, ("train.txt line 2", "too long")),
     Case("a folder in a list", train_list(replaced("Images/train_1.jpg", "Images")), REFUSED,
@@ -330,7 +359,8 @@ CASES = [
     Case("more faults than are told", lambda: m.changed(
         m.people({"train": 30, "val": 2, "test": 0}), train_txt=lambda content: content.replace(b" ", b"\t")), REFUSED,
         ("30 faults", "(20) train.txt line 20", "and 10 more")),
-    # -- A19: where the data are ------------------------------------------------------------------
+    ],
+    "Where the data are": [  # A19
     Case("a folder around", lambda: m.below("set", m.people()), PASSES, same=m.people),
     Case("a folder and a README", lambda: m.below("set", m.people()) | {"README.md": b"x", "LICENSE": b"x"}, PASSES,
          same=m.people),
@@ -344,11 +374,14 @@ CASES = [
     Case("a manifest of its own", lambda: m.people() | {"manifest.json": b"{}"}, PASSES, same=m.people),
     Case("a link", lambda: m.tar(m.changed(m.people(), **{IMAGE: None}), links={"Images/train_1.jpg": "/etc/hostname"}),
          REFUSED, ("member 'Images/train_1.jpg' is a link",)),
-    # -- A20: the same pictures -------------------------------------------------------------------
+    ],
+    "Pictures in several splits": [  # A20
     Case("pictures of train in val", lambda: m.changed(m.people(), val_txt=m.people()["train.txt"]), PASSES,
          ("4 of the 4 pictures of val are in train as well, such as Images/train_0.jpg",)),
     Case("pictures of train in test under other names", lambda: m.people() | {
         "Images/test_6.jpg": m.people()["Images/train_2.jpg"]}, PASSES,
         ("1 of the 2 pictures of test are in train as well, such as Images/test_6.jpg is Images/train_2.jpg",)),
     Case("nothing in common", m.people, PASSES, silent=True),
-]  # fmt: skip
+    ],
+}  # fmt: skip
+CASES = [case for section in SECTIONS.values() for case in section]

@@ -103,7 +103,7 @@ def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
     if source.module in (PACKAGE, *DIVIDED):
         return set()  # it hands on names; who imports one of those is looked at for it
     found: set[str] = set()
-    for module, name in source.imports:
+    for module, name in (_as_imported(*pair, sources) for pair in source.imports):
         whole = f"{module}.{name}" if name else module
         if whole in divided:
             found.add(whole)
@@ -115,6 +115,15 @@ def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
             inside = {other for other in divided if other.startswith(f"{module}.")}
             found |= {other for other in inside if name in divided[other].defines} or inside
     return found
+
+
+def _as_imported(module: str, name: str | None, sources: Mapping[str, Source]) -> tuple[str, str | None]:
+    """(module, name), where both may stand in one, as `paddleseg.models.unet.UNet` in the middle of a line."""
+    while name is None and module not in sources and "." in module:
+        module, _, last = module.rpartition(".")
+        if module in sources:
+            return module, last
+    return module, name
 
 
 # -- files ------------------------------------------------------------------------------------

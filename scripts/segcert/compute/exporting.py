@@ -27,14 +27,15 @@ from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 
 CANNOT = "paddle2onnx cannot convert"
-FIXED = 1  # size of batches, where it cannot be free
+FIXED = 1  # size of batches where it cannot be free, unless others are asked for
 
 
 def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> Result:
     """Write model.json (or model.pdmodel), model.pdiparams and deploy.yaml; model.onnx where an engine runs it right.
 
     The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32. Height and width are
-    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise; the batch is free, or 1 where that cannot be.
+    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise. The batch is free, or where that cannot be, of the
+    first size that is asked for; programs for the others are in folders below, each with all that belongs to it.
 
     Raises:
         StageError: the model cannot be exported, or Paddle's own predictor cannot run it.
@@ -43,17 +44,26 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
     config = components.load_config(config_path, input_size=request.input_size)
     width, height = components.export_size(config)
     model = components.load_model(config, checkpoint)
-    fed = proving.images(width, height)
+    sizes = request.batch_sizes or (FIXED,)
+    fed = proving.images(width, height, max(proving.BATCHES + sizes))
     begun = time.perf_counter()
     folder.mkdir()
-    made = _program(model, folder, fed)
+    made = _program(model, folder, fed, sizes[0])
+    programs = {folder: made}
+    for size in sizes[1:] if made.batch else ():
+        below = library.of_batch(folder, size)
+        below.mkdir()
+        programs[below] = _exported(model, below, fed, size)
     exported = time.perf_counter()
-    _write_deploy(folder / "deploy.yaml", made.program, config, made.batch)
+    for place, program in programs.items():
+        _write_deploy(place / "deploy.yaml", program.program, config, program.batch)
+    batches = [program.batch for program in programs.values()]
+    trial = proving.together([program.trial for program in programs.values()])
     effective: dict[str, Any] = {
         "device": "cpu",
         "precision": "fp32",
         "input_size": [width, height],
-        "batch": made.batch or "free",
+        "batch": "free" if made.batch is None else batches if len(batches) > 1 else made.batch,
         "program": made.program,
         "converted": "traced" if made.traced else "from source",
     }
@@ -61,22 +71,28 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "export_s": finite(exported - begun),
         "model_mb": finite((folder / "model.pdiparams").stat().st_size / 2**20),
         "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
-        "native": made.trial.as_json(),
+        "native": trial.as_json(),
         "classes_compared": len(np.unique(made.expected)),
-        "exported_agreement": min(made.trial.agreement.values()),
+        "exported_agreement": min(trial.agreement.values()),
     }
     gates = [_gate(metrics["exported_agreement"])]
     if not gates[0]["holds"]:
         return Result(effective, metrics, gates)
-    onnx = _onnx(folder, made, request.opset, fed)
+    models = [_onnx(place, program, request.opset, fed) for place, program in programs.items()]
+    onnx = models[0]
     effective |= {"onnx": onnx.holds, **({"opset": _opset(folder / library.ONNX)} if onnx.holds else {})}
     metrics |= {
         "onnx_s": finite(time.perf_counter() - exported),
         **({"onnx_mb": finite((folder / library.ONNX).stat().st_size / 2**20)} if onnx.holds else {}),
-        "onnx_engines": {engine: trial.as_json() for engine, trial in onnx.trials.items()},
+        "onnx_engines": {
+            engine: proving.together([model.trials[engine] for model in models if engine in model.trials]).as_json()
+            for engine in onnx.trials
+        },
         "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
     }
-    return Result(effective, metrics, gates, remark="; ".join(filter(None, [made.remark, onnx.remark])) or None)
+    why = made.remark and f"exported for batches of {' and '.join(map(str, batches))} only: {made.remark}"
+    remarks = dict.fromkeys(filter(None, [why, *(model.remark for model in models)]))
+    return Result(effective, metrics, gates, remark="; ".join(remarks) or None)
 
 
 @dataclass(frozen=True)
@@ -105,8 +121,8 @@ class Program:
         return (self.batch,) if self.batch else proving.BATCHES
 
 
-def _program(model: Any, folder: Path, fed: proving.Images) -> Program:
-    """The program, with a free batch if it can be.
+def _program(model: Any, folder: Path, fed: proving.Images, size: int) -> Program:
+    """The program, with a free batch if it can be, else for batches of `size`.
 
     A model may make a shape of the batch's size (ENet): it is then not converted, or wrong in batches of another size.
     """
@@ -122,7 +138,7 @@ def _program(model: Any, folder: Path, fed: proving.Images) -> Program:
     say(f"a free batch cannot be exported, so it is fixed: {why}")
     for file in folder.iterdir():
         file.unlink()
-    return replace(_exported(model, folder, fed, FIXED), remark=f"exported for batches of {FIXED} only: {why}")
+    return replace(_exported(model, folder, fed, size), remark=why)
 
 
 def _exported(model: Any, folder: Path, fed: proving.Images, batch: int | None) -> Program:

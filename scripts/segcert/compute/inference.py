@@ -102,15 +102,18 @@ def infer(request: Infer, files: Files, model: str, exported: Mapping[str, Any] 
     """
     if request.device == "cpu" and request.threads > machine.cores():
         raise Unverified(f"needs {request.threads} CPU cores; this process may use {machine.cores()}")
-    deploy = deploy_config(files.export)
-    _require_exported(request, Path(files.export), deploy, exported)
+    export = Path(files.export)
+    if (own := library.of_batch(export, request.batch_size)).is_dir():
+        export = own
+    deploy = deploy_config(export)
+    _require_exported(request, export, deploy, exported)
     dataset = Path(files.dataset)
     pairs = layouts.inference_list(layouts.manifest(dataset))[: request.images]
     if not pairs:
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     begun = time.perf_counter()
-    runner = _load(request, Path(files.export), deploy["model"], exported["env"].get("paddle") if exported else None)
+    runner = _load(request, export, deploy["model"], exported["env"].get("paddle") if exported else None)
     build_s = time.perf_counter() - begun
     batches = _batches(pairs, request.batch_size)
     first = preprocess.batch(dataset / image for image, _ in batches[0])
@@ -157,7 +160,8 @@ def _require_exported(
         raise StageError(f"{export}: has no {library.ONNX}, which {request.engine} reads{why}")
     (only, *_) = deploy.get("input_shape") or [-1]
     if only > 0 and request.batch_size != only:
-        raise StageError(f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}")
+        told = f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}"
+        raise StageError(f"{told}; ask for it in `export.batch_sizes` of the configuration")
 
 
 def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> Engine:

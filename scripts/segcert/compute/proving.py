@@ -58,9 +58,15 @@ class Trial:
         return {"agreement": agreement, **({"failed": self.failed} if self.failed else {})}
 
 
-def images(width: int, height: int) -> Images:
+def together(trials: Sequence[Trial]) -> Trial:
+    """The trials of the programs of one export, each for batches of another size, as one."""
+    agreement = {size: share for trial in trials for size, share in trial.agreement.items()}
+    return Trial(agreement, "; ".join(dict.fromkeys(trial.failed for trial in trials if trial.failed)) or None)
+
+
+def images(width: int, height: int, count: int = max(BATCHES)) -> Images:
     """N x 3 x H x W, of about the values that normalised images have: smooth, and the same every time."""
-    coarse = np.random.default_rng(0).normal(size=(max(BATCHES), GRID, GRID, 3)).astype(np.float32)
+    coarse = np.random.default_rng(0).normal(size=(count, GRID, GRID, 3)).astype(np.float32)
     fine = [cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) for image in coarse]
     return np.ascontiguousarray(np.stack(fine).transpose(0, 3, 1, 2))
 

@@ -73,8 +73,11 @@ class Snapshots:
             files = {self._file(rank): sha256(partial / self._file(rank)) for rank in range(self.ranks)}
             told = {"identity": self.identity, "iteration": iteration, "files": files}
             write_json(partial / TOLD, told)
+            target = self.folder / str(iteration)
+            if target.exists():  # of another identity: a folder is renamed to none that is there
+                shutil.rmtree(target)
             older = list(self.folder.iterdir())
-            partial.rename(self.folder / str(iteration))
+            partial.rename(target)
             for path in older:
                 if path != partial and path.suffix != UNUSABLE:
                     shutil.rmtree(path, ignore_errors=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
 import struct
@@ -24,6 +25,7 @@ from segcert.errors import StageError
 
 BLOCK = 1 << 20
 MAX_HEADER = 16 << 20  # bytes that tarfile may ask for at once: a header's worth, held in memory
+MAX_BEHIND = 64 << 20  # bytes behind the end of a tar; tar itself fills up to some MB with zeros
 UNREADABLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -96,14 +98,14 @@ def _unreadable(archive: Path, error: Exception) -> StageError:
 
 
 def checked_name(name: str, archive: str) -> str:
-    """A member's name, if it stays inside the folder it is unpacked to; StageError otherwise."""
+    """A member's name, if it stays inside the folder it is unpacked to, wherever; StageError otherwise."""
     path = PurePosixPath(name.replace("\\", "/"))
     drive = path.parts and path.parts[0].endswith(":")
     if path.is_absolute() or drive or ".." in path.parts or "\0" in name:
         raise StageError(
             f"{archive}: member {name!r} climbs out of the archive; it is refused, look for another source"
         )
-    return path.as_posix()
+    return PurePosixPath(name).as_posix()
 
 
 def kind(file: Path) -> str | None:
@@ -179,6 +181,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
                 # tarfile takes a header that is damaged or missing for the end, which is a block of zeros.
                 if tar.fileobj.last != bytes(tarfile.BLOCKSIZE):  # type: ignore[attr-defined]
                     raise _unreadable(archive, tarfile.ReadError("a header is damaged, or the end is missing"))
+                _require_whole(archive, source)
                 return
             # tarfile keeps every header, which is gigabytes for millions of files
             tar.members.clear()  # type: ignore[attr-defined]
@@ -190,6 +193,23 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
                 yield member.name, member.size, Member(archive, stream)
 
 
+def _require_whole(archive: Path, stream: IO[bytes]) -> None:
+    """Raise StageError where a compressed stream is damaged, which its last bytes tell: they hold a checksum of all.
+
+    A tar ends before them, with zeros, so that nobody else reads so far.
+    """
+    if isinstance(stream, io.BufferedReader):  # not compressed: there is no checksum
+        return
+    left = MAX_BEHIND
+    try:
+        while left > 0 and (block := stream.read(BLOCK)):
+            left -= len(block)
+    except UNREADABLE as error:
+        raise _unreadable(archive, error) from error
+    if left <= 0:
+        raise StageError(f"{archive}: holds more than {MAX_BEHIND} bytes behind its end; it is refused")
+
+
 def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
     try:
         packed = zipfile.ZipFile(archive)
@@ -197,8 +217,10 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
         raise _unreadable(archive, error) from error
     with packed:
         for info in packed.infolist():
-            if info.is_dir():
-                yield info.filename, 0, None
+            # Some that are made on Windows separate folders so; in a tar it is a character as any other.
+            name = info.filename.replace("\\", "/")
+            if name.endswith("/"):
+                yield name, 0, None
                 continue
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise StageError(f"{archive.name}: member {info.filename!r} is a link; it is refused")
@@ -207,7 +229,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
             except UNREADABLE as error:
                 raise _unreadable(archive, error) from error
             with stream:
-                yield info.filename, info.file_size, Member(archive, stream)
+                yield name, info.file_size, Member(archive, stream)
 
 
 def copy(archive: Path, name: str, size: int, stream: Member, out: IO[bytes]) -> None:

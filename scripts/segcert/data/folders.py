@@ -90,8 +90,8 @@ def _list_files(
 def _inside(folder: Path, name: str, where: str = "") -> Path:
     """A regular file in the folder, as it is named there; `where` tells who names it."""
     try:
-        path = (folder / archives.checked_name(name, str(folder))).resolve()
-        inside = path.is_relative_to(folder.resolve())
+        path = (folder / name).resolve()
+        inside = layouts.is_inside(name) and path.is_relative_to(folder.resolve())
         there = path.is_file()
     except (OSError, ValueError) as error:
         raise StageError(f"{folder}: {where}{name!r}: {error}") from None

@@ -108,6 +108,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
         StageError: with all lines of the lists, or else all files, that cannot be used, by list and line: damaged, or
             no label map, or a label of another size than its image.
     """
+    paths = _paths(root, name)
     splits = layouts.splits(root, layout, name)
     pairs = [
         (layouts.place(layout, split, index), pair)
@@ -131,7 +132,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
                 f"{MOST_VALUES}: are they numbers of things, not of classes?"
             )
     hashes = {path: seen.sha256 for path, seen in (seen_images | seen_labels).items()}
-    files = _files(root, name, hashes)
+    files = [_file(root, path, hashes.get(path)) for path in paths]
     return Inspected(
         {"dataset": name, "layout": layout, "splits": splits, "counts": counts, "files": files},
         {path: seen.values for path, seen in seen_labels.items()},
@@ -139,29 +140,21 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     )
 
 
-def _files(root: Path, name: str, hashes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Path, size and hash of every file, but for a manifest that the data set brought along.
-
-    Args:
-        hashes: those that are known.
+def _paths(root: Path, name: str) -> list[str]:
+    """Every file, from the root, but for a manifest that the data set brought along.
 
     Raises:
-        StageError: with the names that cannot be written down.
+        StageError: with the names that cannot be written down, before anybody reads one of them.
     """
-    found, faults = [], []
-    for file in sorted(root.rglob("*")):
-        path = file.relative_to(root).as_posix()
-        if not file.is_file() or path == "manifest.json":
-            continue
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            faults.append(f"{path!a} is no name in UTF-8; rename the file")
-            continue
-        found.append({"path": path, "bytes": file.stat().st_size, "sha256": hashes.get(path) or sha256(file)})
-    if faults:
+    paths = [file.relative_to(root).as_posix() for file in sorted(root.rglob("*")) if file.is_file()]
+    if faults := list(filter(None, map(layouts.no_name, paths))):
         raise StageError.of(name, faults)
-    return found
+    return [path for path in paths if path != "manifest.json"]
+
+
+def _file(root: Path, path: str, known: str | None) -> dict[str, Any]:
+    """Path, size and hash of a file; the hash may be known."""
+    return {"path": path, "bytes": (root / path).stat().st_size, "sha256": known or sha256(root / path)}
 
 
 # -- one file ---------------------------------------------------------------------------------

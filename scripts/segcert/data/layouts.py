@@ -35,25 +35,27 @@ def find_root(folder: Path, layout: str) -> Path:
     What lies beside that one, such as a README, is no part of the data.
 
     Raises:
-        StageError: none has the layout, or more than one.
+        StageError: none has the layout, or more than one, or its name is in no encoding.
     """
     marker = by_name(layout).marker
     level = [folder]
     for _ in range(DEEPEST + 1):
         found = [root for root in level if (root / marker).exists()]
         if len(found) > 1:
-            names = ", ".join(root.relative_to(folder).as_posix() for root in found)
+            names = ", ".join(shown(root.relative_to(folder).as_posix()) for root in found)
             raise StageError(f"{folder.name}: more than one folder has {marker}: {names}; pack the one that is meant")
         if found:
+            if fault := no_name(found[0].relative_to(folder).as_posix()):
+                raise StageError(f"{folder.name}: {fault}")
             return found[0]
         level = [path for root in level for path in sorted(root.iterdir()) if path.is_dir() and not _is_junk(path)]
-    inside = ", ".join(sorted(path.name for path in folder.iterdir() if not _is_junk(path)))
+    inside = ", ".join(sorted(shown(path.name) for path in folder.iterdir() if not _is_junk(path)))
     raise StageError(f"{folder.name}: has no {marker}, which the layout {layout} needs; found {inside[:200]}")
 
 
 def _is_junk(path: Path) -> bool:
-    """What a Mac puts beside the files, and what is hidden, where PaddleSeg's patterns find nothing either."""
-    return path.name.startswith(("__MACOSX", "."))
+    """The folder that a Mac puts beside the data, and what is hidden, which PaddleSeg's patterns do not find either."""
+    return path.name == "__MACOSX" or path.name.startswith(".")
 
 
 def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]:
@@ -98,16 +100,34 @@ def _absent(root: Path, pair: Pair) -> Iterator[str]:
     """In words, what is wrong with the paths of a pair."""
     for path in filter(None, pair):
         try:
-            if not is_inside(path):
+            if "\0" in path:
+                yield f"{path!r} holds a NUL, which no name of a file does"
+            elif not is_inside(path):
                 yield f"{path!r} leads out of the data set; names are relative to its folder, without .."
             elif (root / path).is_dir():
                 yield f"{path} is a folder, not a file"
+            elif path.endswith(("/", "/.")):  # which pathlib takes away, and nobody else
+                yield f"{path} is named as a folder is; take what stands behind the file's name away"
             elif not (root / path).is_file():
                 yield f"{path} is listed but not there{meant(root, path)}"
         except OSError as error:  # a name too long
             yield f"{path[:80]} ...: {error.strerror}"
     if pair[0] == pair[1]:
         yield f"{pair[0]} is listed as its own label"
+
+
+def shown(path: str) -> str:
+    """A path for a message, which must be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def no_name(path: str) -> str | None:
+    """In words, why no stage can read a file of that name: a path that is not UTF-8 ends the process in OpenCV."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"{path!a} is no name in UTF-8; rename it"
+    return None
 
 
 def is_inside(path: str) -> bool:
@@ -126,6 +146,8 @@ def meant(root: Path, path: str) -> str:
             return f" ({called} stands in it: one blank separates image and label)"
     if "\\" in path:
         return " (folders are separated by /)"
+    if (root / path.replace("/", "\\")).is_file():
+        return f" ({path.replace('/', chr(92))} is: the archive separates folders by \\; pack them anew)"
     folder = root / PurePosixPath(path).parent
     there = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     own = PurePosixPath(path).name
@@ -269,7 +291,7 @@ def _found(root: Path, pattern: str) -> dict[tuple[str, ...], str]:
     for path in sorted(root.glob(pattern)):
         relative = path.relative_to(root)
         name = relative.as_posix()
-        if (fits := form.fullmatch(name)) and not any(_is_junk(Path(part)) for part in relative.parts[fixed:]):
+        if (fits := form.fullmatch(name)) and not any(part.startswith(".") for part in relative.parts[fixed:]):
             found[fits.groups()] = name
     return found
 

@@ -19,3 +19,6 @@ class Export(Request):
 
     opset: Annotated[int, Option("ONNX operator set")] = 13
     input_size: Size = None
+    batch_sizes: Annotated[
+        tuple[int, ...] | None, Option("sizes of batches to export for, where the batch cannot be free (1)")
+    ] = None

@@ -108,7 +108,8 @@ def _fields_of(cls: type[Request]) -> Iterator[_Field]:
             kind = next(part for part in get_args(kind) if part is not types.NoneType)
         said: dict[str, Any] = {"help": option.help, "choices": option.choices, "metavar": option.metavar}
         if get_origin(kind) is tuple:
-            said["nargs"], kind = len(get_args(kind)), get_args(kind)[0]
+            kind, *others = get_args(kind)
+            said["nargs"] = "+" if others == [...] else 1 + len(others)
         needed = field.default is dataclasses.MISSING
         said |= {"type": kind, "required": needed, "default": None if needed else field.default}
         yield _Field(field.name, option.flag or f"--{field.name.replace('_', '-')}", said)

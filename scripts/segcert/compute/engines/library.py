@@ -15,6 +15,11 @@ from segcert.errors import StageError
 ONNX = "model.onnx"
 
 
+def of_batch(export: Path, size: int) -> Path:
+    """The folder of the program for batches of that size, in an export whose batch cannot be free."""
+    return export / f"batch_{size}"
+
+
 def of(engine: str) -> type[Engine]:
     """The class of an engine, by its name in the configuration.
 

@@ -1,0 +1,573 @@
+"""The PaddleSeg at hand: which one it is, what of it a model's results follow from, and that an edit is noticed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import checkouts
+import pytest
+import stages
+import yaml
+from conftest import ROOT, copy_project, interpreter, planned_jobs, snakemake
+
+from segcert import modelconfig, record, settings
+from segcert.checkout import sources, tree
+from segcert.errors import ConfigError
+from segcert.run import Start
+
+MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yml"))
+CONTENTS = {model: modelconfig.content(ROOT / f"config/models/{model}.yml") for model in MODELS}
+# Of the eight models, the divided files that their configurations name, and what those import.
+OWN = {
+    "pp_humanseg_lite": {"datasets/dataset.py", "models/pphumanseg_lite.py", "models/losses/cross_entropy_loss.py"},
+    "pp_liteseg_stdc1": {
+        "datasets/cityscapes.py", "datasets/dataset.py", "models/pp_liteseg.py", "models/backbones/stdcnet.py",
+        "models/losses/ohem_cross_entropy_loss.py",
+    },
+    "ocrnet_hrnetw18": {
+        "datasets/cityscapes.py", "datasets/dataset.py", "models/ocrnet.py", "models/backbones/hrnet.py",
+        "models/losses/cross_entropy_loss.py",
+    },
+}  # fmt: skip
+SHARED = {"models/backbones/transformer_utils.py"}  # a layer imports it
+
+
+def installed_files():
+    return tree.Tree(tree.installed()).files
+
+
+# -- what a model's results follow from --------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", OWN)
+def test_the_files_of_a_model(model):
+    found = sources.files_of(tree.installed(), CONTENTS[model])
+    divided = {
+        name.removeprefix("paddleseg/")
+        for name in found
+        if re.match(r"paddleseg/(datasets|models|models/backbones|models/losses)/[a-z]\w+\.py$", name)
+    }
+    assert divided == OWN[model] | SHARED
+    everything = installed_files()
+    of_all = {"core/infer.py", "transforms/transforms.py", "models/layers/layer_libs.py", "models/__init__.py"}
+    assert {f"paddleseg/{name}" for name in of_all} <= found.keys() < everything.keys()
+    assert found.items() <= everything.items()
+
+
+def test_whatever_a_built_model_is_made_of_is_among_its_files():
+    """Held against the objects that PaddleSeg builds: a missed file would be an edit that nobody notices."""
+    from segcert.compute import components
+
+    for model, content in CONTENTS.items():
+        config = components.load_config(str(ROOT / f"config/models/{model}.yml"))
+        built = components.builder(config)
+        parts = [*built.model.sublayers(include_self=True), *built.loss["types"], built.optimizer]
+        modules = {type(part).__module__ for part in parts}
+        modules |= {f"paddleseg.datasets.{content['train_dataset']['type'].lower()}"}
+        files = {f"{name.replace('.', '/')}.py" for name in modules if name.startswith("paddleseg.")}
+        assert f"paddleseg/models/{Path(sys.modules[type(built.model).__module__].__file__).name}" in files
+        missed = files - sources.files_of(tree.installed(), content).keys()
+        assert not missed, model
+
+
+TREE = {
+    "__init__.py": "from . import models, datasets\n__version__ = '9'\n",
+    "core.py": "from paddleseg.utils import run\n",
+    "utils.py": "def run(): pass\n",
+    "notes.json": "{}",
+    "models/__init__.py": "from .a import A\nfrom .b import *\nfrom .c import C\nfrom .losses import *\n",
+    "models/a.py": "from paddleseg.cvlibs import manager\n@manager.MODELS.add_component\nclass A: pass\n",
+    "models/b.py": "'''Text.'''\nX = 1\nclass B: pass\n",
+    "models/c.py": "import math\nif math.pi > 3:\n    class C: pass\n",
+    "models/losses/__init__.py": "from .one import One\n",
+    "models/losses/one.py": "class One: pass\n",
+    "models/losses/two.py": "class Two: pass\n",
+    "datasets/__init__.py": "",
+    "datasets/d.py": "class D: pass\n",
+    "cvlibs/__init__.py": "from . import manager\n",
+    "cvlibs/manager.py": "class Manager: components_dict = {}\n",
+}  # fmt: skip
+DIVIDED = {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py", "datasets/d.py"}
+ALL = DIVIDED
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, {"models/a.py"}),
+        ({"models/a.py": "from paddleseg.models.b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "from . import b\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "from .losses.two import Two\nclass A: pass\n"}, {"models/a.py", "models/losses/two.py"}),
+        ({"models/a.py": "from paddleseg.models import X\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "def f():\n    import paddleseg.models.c as c\nclass A: pass\n"},
+         {"models/a.py", "models/c.py"}),
+        ({"models/a.py": "from paddleseg.models import losses\nclass A: pass\n"},
+         {"models/a.py", "models/losses/one.py", "models/losses/two.py"}),
+        ({"models/a.py": "from paddleseg.models import nobody\nclass A: pass\n"}, ALL - {"datasets/d.py"}),
+        ({"models/a.py": "from paddleseg import datasets\nclass A: pass\n"}, {"models/a.py", "datasets/d.py"}),
+        ({"models/a.py": "import paddleseg\nclass A:\n    def f(self): paddleseg.models.b.B()\n"},
+         {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "import paddleseg\nclass A:\n    def f(self): return paddleseg.__version__\n"},
+         {"models/a.py"}),
+        ({"models/a.py": "from .b import B\nclass A: pass\n", "models/b.py": "from .c import C\nclass B: pass\n"},
+         {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/a.py": "class A:\n    def f(self, n): return manager.MODELS[n]\n"}, ALL),
+        ({"models/a.py": "import importlib\nclass A:\n    def f(self, n): return importlib.import_module(n)\n"}, ALL),
+        ({"utils.py": "from paddleseg.models import losses\n"},
+         {"models/a.py", "models/losses/one.py", "models/losses/two.py"}),
+        # More than definitions at the top: it may change what others do.
+        ({"models/b.py": "import paddle\npaddle.nn.ReLU = None\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "class B: pass\nregister(B)\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "@register('A')\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "for x in range(3): pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "try:\n    import x\nexcept ImportError:\n    x = None\nclass B: pass\n"}, {"models/a.py"}),
+        ({"models/b.py": "class B: pass\nif __name__ == '__main__':\n    print(B())\n"}, {"models/a.py"}),
+    ],
+)  # fmt: skip
+def test_an_import_that_may_mean_several_means_all(tmp_path, changes, counted):
+    for name, text in {**TREE, **changes}.items():
+        (tmp_path / "paddleseg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "paddleseg" / name).write_text(text)
+    (tmp_path / "paddleseg/__pycache__").mkdir()
+    (tmp_path / "paddleseg/__pycache__/a.pyc").write_text("x")
+    found = {name.removeprefix("paddleseg/") for name in sources.files_of(tmp_path, {"model": {"type": "A"}})}
+    assert found == (TREE.keys() - DIVIDED) | counted
+
+
+def test_a_type_anywhere_in_the_configuration_counts():
+    content = {"model": {"type": "A", "backbone": {"type": "B"}}, "loss": {"types": [{"type": "C"}, ({"type": "D"},)]}}
+    assert sources.types(content) == {"A", "B", "C", "D"}
+
+
+# -- which one it is ---------------------------------------------------------------------------
+
+SAID = "from segcert.checkout import tree; f = tree.installed(); print(f); print(tree.Tree(f).version if f else '')"
+
+
+def said_by(python, cwd=ROOT, **variables):
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); {SAID}"
+    done = subprocess.run(
+        [python, "-c", code], cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    folder, version = done.stdout.splitlines()
+    return Path(folder), version
+
+
+def other(folder, version="0.0.0.dev0"):
+    (folder / "paddleseg").mkdir(parents=True)
+    (folder / "paddleseg/__init__.py").write_text(f"__version__ = '{version}'\n")
+    return folder
+
+
+def test_no_variable_and_no_folder_brings_in_another(tmp_path):
+    other(tmp_path)
+    here = (tree.installed(), "2.8.0")
+    assert said_by(sys.executable, PYTHONPATH=str(tmp_path)) == here
+    assert said_by(sys.executable, cwd=tmp_path) == here
+    assert tree.installed_for(sys.executable) == here[0]
+
+
+def test_one_that_was_installed_to_be_edited_is_the_installed_one(tmp_path):
+    """By a .pth (b2 of the trials), and by a finder, which the wheel comes before (b3)."""
+    checkout = other(tmp_path / "checkout")
+    python = interpreter(tmp_path / "env", "")
+    own = next((tmp_path / "env/lib").glob("python*/site-packages"))
+    lines = (own / "at_start.pth").read_text()
+    (own / "at_start.pth").write_text(f"{checkout}\n{lines}")
+    assert said_by(python) == (checkout, "0.0.0.dev0")
+    assert tree.installed_for(str(python)) == checkout
+    (own / "at_start.pth").write_text(lines)
+    finder = (
+        "import sys, importlib.machinery\n"
+        "class Editable:\n"
+        f"    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'paddleseg':\n"
+        f"            return importlib.machinery.PathFinder.find_spec(name, [{str(checkout)!r}])\n"
+        "sys.meta_path.append(Editable)\n"
+    )
+    (own / "at_start.py").write_text(finder)
+    (own / "paddleseg-0.0.0.dev0.dist-info").mkdir()
+    (own / "paddleseg-0.0.0.dev0.dist-info/METADATA").write_text("Name: paddleseg\nVersion: 0.0.0.dev0\n")
+    assert said_by(python) == (tree.installed(), "2.8.0"), "the wheel is what is imported"
+
+
+def test_what_it_is(tmp_path):
+    wheel = tree.Tree(tree.installed())
+    assert (wheel.version, wheel.commit, wheel.branch, wheel.edited) == ("2.8.0", None, None, [])
+    checkout = tree.Tree(checkouts.make(tmp_path / "seg"))
+    commit = checkouts.git(checkout.folder, "rev-parse", "HEAD")
+    assert (checkout.version, checkout.commit, checkout.branch, checkout.edited) == ("2.8.0", commit, "develop", [])
+    assert checkout.digest == wheel.digest, "it is what the files hold that counts"
+    assert tree.said(checkout.env) == f"develop, {commit[:8]}"
+    checkouts.edit(checkout.folder, "max_pool", "avg_pool")
+    (checkout.folder / "paddleseg/models/new.py").write_text("class New: pass\n")
+    (checkout.folder / "README.md").write_text("not of the package\n")
+    edited = tree.Tree(checkout.folder)
+    assert edited.edited == ["paddleseg/models/new.py", checkouts.MODEL_FILE] and edited.digest != wheel.digest
+    assert tree.said(edited.env).endswith(f"edited: 2 files (paddleseg/models/new.py, {checkouts.MODEL_FILE})")
+    checkouts.git(checkout.folder, "checkout", "-q", "--detach")
+    assert tree.Tree(checkout.folder).branch is None
+
+
+def test_an_edited_wheel_is_edited_and_what_lies_in_a_strangers_repository_has_no_commit(tmp_path):
+    checkouts.git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("env\n")
+    checkouts.git(tmp_path, "add", "-A")
+    checkouts.git(tmp_path, "commit", "-q", "-m", "another project")
+    folder = checkouts.plain(tmp_path / "env")
+    shutil.copytree(next(tree.installed().glob("paddleseg-*.dist-info")), folder / "paddleseg-2.8.0.dist-info")
+    found = tree.Tree(folder)
+    assert (found.commit, found.edited, tree.said(found.env)) == (None, [], "2.8.0, as installed")
+    checkouts.edit(folder, "max_pool", "avg_pool")
+    (folder / "paddleseg/models/unet.py").unlink()
+    found = tree.Tree(folder)
+    assert found.edited == [checkouts.MODEL_FILE, "paddleseg/models/unet.py"]
+    assert tree.said(found.env).startswith("2.8.0, edited: 2 files")
+    shutil.rmtree(folder / "paddleseg-2.8.0.dist-info")
+    assert tree.Tree(folder).edited is None and tree.said(tree.Tree(folder).env) == "2.8.0"
+    (folder / "paddleseg/__init__.py").write_text("from . import models\n")
+    assert tree.Tree(folder).version is None and tree.said(tree.Tree(folder).env) == "of no version"
+    (folder / "paddleseg/__init__.py").write_text("def (\n")
+    assert tree.Tree(folder).version is None
+
+
+PLAN = {"mode": "smoke", "hardware": "cpu", "models": ["pp_humanseg_lite"]}
+
+
+def test_the_key_and_what_is_refused(tmp_path, plan_run):
+    one, two = checkouts.plain(tmp_path / "one"), checkouts.plain(tmp_path / "two")
+    assert plan_run(PLAN, Start()).paddleseg.folder == tree.installed()
+    named = plan_run({**PLAN, "paddleseg": "one"}, Start())
+    assert named.paddleseg.folder == one and named.stage_paddleseg == "one"
+    assert plan_run({**PLAN, "paddleseg": "one/paddleseg"}, Start()).paddleseg.folder == one
+    assert plan_run({**PLAN, "paddleseg": "installed"}, Start()).stage_paddleseg == "installed"
+    assert plan_run({**PLAN, "paddleseg_root": "two"}, Start()).paddleseg.folder == two
+    for wrong in ("nowhere", str(tmp_path)):
+        with pytest.raises(ConfigError, match=rf'^paddleseg: "{wrong}" is refused: there is no paddleseg/__init__\.py'):
+            plan_run({**PLAN, "paddleseg": wrong}, Start())
+    (two / "paddleseg/models/unet.py").write_text("def (\n")
+    with pytest.raises(ConfigError, match=r"two/paddleseg/models/unet\.py: is no Python, so nothing of PaddleSeg"):
+        plan_run({**PLAN, "paddleseg": "two"}, Start())
+    (two / "paddleseg/models/unet.py").unlink()
+    (two / "paddleseg/models/unet.py").symlink_to(two / "paddleseg/models")
+    assert "paddleseg/models/unet.py" not in plan_run({**PLAN, "paddleseg": "two"}, Start()).paddleseg.files
+    in_conda = plan_run({**PLAN, "paddleseg": "installed"}, Start(in_conda=True))
+    assert in_conda.paddleseg is None and in_conda.stage_paddleseg == "installed" and in_conda.config["paddleseg"] == {}
+    assert plan_run({**PLAN, "paddleseg": "one"}, Start(in_conda=True)).paddleseg.folder == one
+
+
+def test_auto_takes_the_checkout_that_a_params_file_lies_in(tmp_path):
+    files = []
+    for name in ("one", "two"):
+        folder = other(tmp_path / name) / "test_tipc/configs/m"
+        folder.mkdir(parents=True)
+        files.append(folder / "train_infer_python.txt")
+    chosen = tree.chosen("auto", None, files[:1], sys.executable)
+    assert chosen.folder == tmp_path / "one"
+    assert tree.chosen("installed", None, files, sys.executable).folder == tree.installed()
+    with pytest.raises(ConfigError, match=r"lie in several PaddleSegs, .*one, .*two; name the one"):
+        tree.chosen("auto", None, files, sys.executable)
+    assert tree.chosen("auto", None, [tmp_path / "x.txt"], sys.executable).folder == tree.installed()
+    assert settings.resolve(*settings.completed({}, {}, ROOT / "config/config.yaml"), "c")["paddleseg"] == "auto"
+
+
+def test_a_checkout_that_is_not_used_is_told_of(tmp_path, plan_run, monkeypatch):
+    checkout = checkouts.plain(tmp_path / "seg")
+    (checkout / "own.yml").write_text(f"_base_: {ROOT}/config/models/pp_humanseg_lite.yml\n")
+    mine = {**PLAN, "model_zoo": {"pp_humanseg_lite": {"config": "seg/own.yml"}}}
+    (note,) = plan_run(mine, Start()).paddleseg_notes
+    assert note.startswith(f"the configuration of pp_humanseg_lite lies in the PaddleSeg {checkout}, which is not used")
+    assert not list(plan_run({**mine, "paddleseg": "seg"}, Start()).paddleseg_notes)
+    assert not list(plan_run(PLAN, Start()).paddleseg_notes)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'nothing'}{os.pathsep}{checkout}")
+    (note,) = plan_run(PLAN, Start()).paddleseg_notes
+    assert note.startswith(f"PYTHONPATH lies in the PaddleSeg {checkout}")
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.chdir(checkout)
+    (note,) = plan_run(PLAN, Start()).paddleseg_notes
+    assert note.startswith("the folder of this run lies in")
+
+
+# -- a run -------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs/working-tree.md").read_text(encoding="utf-8")
+CLONE, CERTIFY, LOOK, AGAIN = re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)
+LITE = "results/smoke/pp_humanseg_lite/single_fp32"
+
+
+def typed(folder, block, **variables):
+    """What a block of commands of the page prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    environment = {**os.environ, "PATH": path, **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder with a checkout of PaddleSeg, certified by the page's commands while PYTHONPATH has a broken one."""
+    assert CLONE.startswith("git clone "), "the one that needs a network: here the checkout is made"
+    folder = copy_project(tmp_path_factory.mktemp("checkout") / "run")
+    checkout = checkouts.make(folder / "PaddleSeg")
+    broken = folder / "broken/paddleseg"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('nobody asked for this one')\n")
+    printed, told = typed(folder, CERTIFY, PYTHONPATH=str(folder / "broken"))
+    assert f"note: PYTHONPATH lies in the PaddleSeg {folder}/broken, which is not used" in told
+    commit = checkouts.git(checkout, "rev-parse", "HEAD")
+    assert printed.splitlines()[-1] == f"PaddleSeg: develop, {commit[:8]}; `{checkout}`."
+    return folder
+
+
+def planned(folder, *arguments):
+    done = snakemake(folder, "--configfile", "tree.yaml", "-n", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return planned_jobs(done.stdout), done.stdout
+
+
+def test_records_and_conclusions_say_which_one_ran(ran):
+    checkout = tree.Tree(ran / "PaddleSeg")
+    for stage in (
+        "train",
+        "eval",
+        "export",
+        "infer/python_infer_cpu_usemkldnn_False_threads_1_precision_fp32_batchsize_1",
+    ):
+        found = record.read(ran / LITE / f"{stage}.json")
+        assert (
+            found["env"].items()
+            >= {**checkout.env, "paddleseg_hash": checkout.hash_of(CONTENTS["pp_humanseg_lite"])}.items()
+        )
+        assert "--paddleseg PaddleSeg " in found["command"]
+    concluded = json.loads((ran / "results/smoke/conclusions.json").read_text())
+    assert concluded["scope"]["paddleseg"]["files"] == checkout.files
+    words = f"develop, {checkout.commit[:8]}; `{checkout.folder}`"
+    for name, before in (("conclusions.md", "PaddleSeg: "), ("conclusions.zh.md", "PaddleSeg：")):
+        assert (
+            f"{before}{words}".replace("; ", "；" if "zh" in name else "; ")
+            in (ran / "results/smoke" / name).read_text()
+        )
+    assert f"develop, {checkout.commit[:8]}" in (ran / "results/smoke/conclusions.html").read_text()
+
+
+STALE = {"train": 1, "evaluate": 1, "export": 1, "infer": 1, "write_run_config": 1, "conclude": 1, "page": 1}
+
+
+def test_an_edit_makes_its_models_chain_stale_and_no_others(ran):
+    assert planned(ran)[0] == {}
+    checkouts.edit(ran / "PaddleSeg", "max_pool", "avg_pool")
+    jobs, told = planned(ran)
+    assert jobs == STALE and "pp_liteseg" not in told
+    checkouts.git(ran / "PaddleSeg", "commit", "-q", "-a", "-m", "another pool")
+    assert planned(ran)[0] == STALE, "an edit is an edit, also when it is committed"
+    checkouts.git(ran / "PaddleSeg", "revert", "--no-edit", "HEAD")
+    jobs, _ = planned(ran)
+    assert jobs == dict.fromkeys(("write_run_config", "conclude", "page"), 1), "another commit with the same content"
+    checkouts.edit(ran / "PaddleSeg", "import", "import", "paddleseg/models/unet.py")
+    os.utime(ran / "PaddleSeg/paddleseg/models/unet.py")
+    (ran / "PaddleSeg/README.md").write_text("text")
+    assert planned(ran)[0] == jobs, "of a model that is not asked for"
+    checkouts.edit(ran / "PaddleSeg", "def resize", "def  resize", "paddleseg/transforms/functional.py")
+    assert planned(ran)[0] == {key: 2 * (key not in jobs) or 1 for key in STALE}, "what all models run"
+    checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
+
+
+def test_the_file_that_was_edited_is_named_by_a_comparison(ran):
+    before = json.loads((ran / "results/smoke/conclusions.json").read_text())
+    after = json.loads(json.dumps(before))
+    after["scope"]["paddleseg"]["files"][checkouts.MODEL_FILE] = "0" * 16
+    for cell in (cell for cell in after["cells"] if cell["stage"] == "train" and "env" in cell):
+        cell["env"] |= {"paddleseg_commit": "f" * 40, "paddleseg_edited": [checkouts.MODEL_FILE]}
+    for name, content in (("a", before), ("b", after)):
+        (ran / f"{name}.json").write_text(json.dumps(content))
+    command = [sys.executable, "scripts/compare.py", "--baseline", "a.json", "--candidate", "b.json", "--settings"]
+    command += [json.dumps(yaml.safe_load((ROOT / "config/config.yaml").read_text())["compare"])]
+    done = subprocess.run([*command, "--markdown", "c.md", "--json", "c.json"], cwd=ran, capture_output=True, text=True)
+    text = (ran / "c.md").read_text()
+    assert done.returncode == 0 and f"`{checkouts.MODEL_FILE}`" in text and "f" * 40 in text, done.stderr + text
+    assert "paddleseg_hash" not in text and "environments are equal" not in text
+
+
+# -- one stage ---------------------------------------------------------------------------------
+
+
+def train(folder, dataset, *arguments, program=None):
+    options = ["--iters", "2", "--batch-size", "2", "--workers", "0", *arguments]
+    if program is None:
+        return stages.train(folder, dataset, *options)
+    fixed = [
+        "--config",
+        stages.CONFIG,
+        "--dataset",
+        dataset,
+        "--checkpoint",
+        "model.pdparams",
+        "--history",
+        "history.csv",
+    ]
+    command = [
+        program,
+        ROOT / "scripts/train.py",
+        *stages.MODEL,
+        *fixed,
+        "--record",
+        "train.json",
+        "--log",
+        "train.log",
+    ]
+    command += [*stages.SIZE, *options]
+    return subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_regression_in_its_losses_turns_a_training_red(tmp_path, dataset):
+    """P3: also where the loss would be replaced for another fault."""
+    checkout = checkouts.plain(tmp_path / "seg")
+    checkouts.edit(
+        checkout, "    def forward(self, logit, label",
+        "    def forward(self, *_, **__):\n        raise RuntimeError('P3')\n\n    def former(self, logit, label",
+        "paddleseg/models/losses/cross_entropy_loss.py",
+    )  # fmt: skip
+    done = train(tmp_path, dataset, "--paddleseg", checkout)
+    failed = record.read(tmp_path / "train.failed.json")
+    assert done.returncode == 1 and "RuntimeError: P3" in failed["reason"]
+    assert failed["env"]["paddleseg_folder"] == str(checkout)
+
+
+def test_one_that_was_imported_before_is_not_taken_for_another(tmp_path, dataset):
+    before, asked = checkouts.plain(tmp_path / "before"), checkouts.plain(tmp_path / "asked")
+    at_start = (
+        "import sys, types\nm = types.ModuleType('paddleseg')\n"
+        f"m.__file__, m.__path__ = {str(before / 'paddleseg/__init__.py')!r}, [{str(before / 'paddleseg')!r}]\n"
+        "sys.modules['paddleseg'] = m\n"
+    )
+    python = interpreter(tmp_path / "env", at_start)
+    done = train(tmp_path, dataset, "--paddleseg", asked, program=python)
+    reason = record.read(tmp_path / "train.failed.json")["reason"]
+    assert done.returncode == 1 and f"paddleseg was imported from {before}, and {asked} was asked for" in reason
+
+
+def test_a_folder_that_is_none_fails_a_stage_by_name(tmp_path, dataset):
+    done = train(tmp_path, dataset, "--paddleseg", tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert "there is no paddleseg/__init__.py in it" in record.read(tmp_path / "train.failed.json")["reason"]
+
+
+EDITING = """
+import sys
+from pathlib import Path
+if "train.py" in sys.argv[0]:
+    import os
+    file = Path(os.environ["EDITED"])
+    if os.environ.get("SEGCERT_WORKER"):
+        file.write_text(file.read_text() + "# later\\n")
+"""
+
+
+def test_an_edit_while_a_stage_works_fails_it(tmp_path, dataset, monkeypatch):
+    checkout = checkouts.plain(tmp_path / "seg")
+    monkeypatch.setenv("EDITED", str(checkout / "paddleseg/models/unet.py"))
+    python = interpreter(tmp_path / "env", EDITING)
+    done = train(tmp_path, dataset, "--paddleseg", checkout, program=python)
+    reason = record.read(tmp_path / "train.failed.json")["reason"]
+    assert (
+        done.returncode == 1
+        and reason == f"{checkout}/paddleseg/models/unet.py was edited while it was worked with; run it again"
+    )
+
+
+def test_versions_are_those_of_the_imported_modules(monkeypatch):
+    from segcert import machine
+
+    cv2, numpy = sys.modules["cv2"], sys.modules["numpy"]
+    assert machine.imported_versions()["opencv"] == machine.package_version("opencv-python-headless")
+    monkeypatch.setattr(cv2, "__version__", "4.5.5")
+    monkeypatch.setattr(numpy, "__version__", "1.99")
+    found = machine.imported_versions()
+    assert (found["opencv"], found["numpy"]) == ("4.5.5", "1.99")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert "openvino" not in machine.imported_versions()
+
+
+# -- the page ----------------------------------------------------------------------------------
+
+
+def test_the_other_commands_of_the_page_run_and_say_what_it_says(ran):
+    printed, _ = typed(ran, LOOK)
+    assert planned_jobs(printed) == STALE and "pp_liteseg" not in printed
+    printed, _ = typed(ran, AGAIN)
+    assert f"`{checkouts.MODEL_FILE}`" in printed.partition("What differs between the runs")[2]
+    for model in ("pp_humanseg_lite", "pp_liteseg_stdc1"):
+        found = record.read(ran / f"results/smoke/{model}/single_fp32/export.json")
+        edited = [checkouts.MODEL_FILE] if model == "pp_humanseg_lite" else []
+        assert (found["env"]["paddleseg_edited"], found["status"]) == (edited, "passed")
+
+
+def test_a_child_is_held_to_the_code_of_its_parent(ran):
+    """P1: the export of a checkpoint that other code trained is not made, and nothing of it is green."""
+    checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
+    try:
+        target = f"{LITE}/export.json"
+        done = snakemake(ran, "--configfile", "tree.yaml", "--rerun-triggers", "mtime", "-R", "export", "--", target)
+        assert done.returncode == 1
+        failed = record.read(ran / LITE / "export.failed.json")
+        assert re.match(
+            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}, edited: 1 file "
+            rf"\({checkouts.MODEL_FILE}\); hash \w{{16}}\) than is at hand now \(develop, \w{{8}}; hash \w{{16}}\)",
+            failed["reason"],
+        )
+    finally:
+        checkouts.edit(ran / "PaddleSeg", "max_pool", "avg_pool")
+    assert not (ran / LITE / "export.json").exists() or record.read(ran / LITE / "export.json")["env"] != failed["env"]
+
+
+CALLED = """
+import atexit, os, sys
+if os.environ.get("SEGCERT_WORKER"):
+    called = set()
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and "/paddleseg/" in code.co_filename and code.co_name != "<module>":
+            called.add(code.co_filename.rpartition("/paddleseg/")[2] + " " + code.co_qualname)
+    def write():
+        sys.setprofile(None)
+        with open(os.environ["CALLED"], "a") as stream:
+            stream.writelines(line + chr(10) for line in sorted(called))
+    atexit.register(write)
+    sys.setprofile(note)
+"""
+
+
+def test_what_the_page_says_of_what_is_exercised(tmp_path, dataset, monkeypatch):
+    monkeypatch.setenv("CALLED", str(tmp_path / "called"))
+    monkeypatch.setattr(sys, "executable", str(interpreter(tmp_path / "env", CALLED)))
+    for done in (
+        train(tmp_path, dataset), stages.evaluate(tmp_path, dataset), stages.export(tmp_path),
+        stages.infer(tmp_path, dataset, "cell", "--device", "cpu", "--engine", "native", "--precision", "fp32"),
+    ):  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    called = {}
+    for line in (tmp_path / "called").read_text().splitlines():
+        file, name = line.split(" ", 1)
+        if name.partition(".")[0].startswith(("<", "__")):
+            continue  # done as it is imported
+        called.setdefault(file, set()).add(name.partition(".")[0])
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| (?:yes|no) \|$", PAGE.partition("is exercised")[2], re.M)
+    told = {place: words for places, words in rows for place in re.findall(r"`([^`]+)`", places)}
+    assert len(told) == 13
+    for place, words in told.items():
+        under = {name for file, names in called.items() if file.startswith(place) for name in names}
+        if words == "no":
+            assert not under, place
+        elif words.endswith(" alone"):
+            assert under == set(re.findall(r"`(\w+)`", words)), place
+        else:
+            assert under, place
+            always = words.partition(";")[0]
+            assert set(re.findall(r"`([a-z_]+)`", always)) <= under, place
