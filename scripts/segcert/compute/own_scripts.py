@@ -523,8 +523,18 @@ def _predict(request: RunScript, files: Files) -> tuple[list[str], Judge]:
 
 def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
     images = _inference_list(request, files)
-    deploy = files.export.absolute() / "deploy.yaml"
-    options = ["--config", str(deploy), "--image_path", IMAGES, "--save_dir", OUTPUT, "--device", request.device]
+    # Of a model whose batch cannot be free, the program for one image.
+    export = next(filter(Path.is_dir, [library.of_batch(files.export, 1), files.export])).absolute()
+    options = [
+        "--config",
+        str(export / "deploy.yaml"),
+        "--image_path",
+        IMAGES,
+        "--save_dir",
+        OUTPUT,
+        "--device",
+        request.device,
+    ]
     if request.device == "cpu":
         options += ["--enable_mkldnn", str(request.engine == "onednn"), "--cpu_threads", str(request.threads)]
     else:
@@ -534,7 +544,7 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         maps = _collect(files.made, images)
         if lacking := _lacking(maps, images, ran):
             return Found(lacking, {}, {})
-        effective, evidence = _engine(request, files.export, ran, len(images))
+        effective, evidence = _engine(request, export, ran, len(images))
         found = _compared(request, images, maps, _reference(files, images), COMPLETE, effective)
         return Found(found.outcome, found.effective, {**found.metrics, "evidence": evidence}, found.gates)
 
