@@ -28,12 +28,14 @@ httpcore==1.0.9
 httpx==0.28.1
 humanfriendly==10.0
 idna==3.20
+imageio==2.38.1
 immutables==0.21
 jinja2==3.1.6
 joblib==1.6.0
 jsonschema==4.26.0
 jsonschema-specifications==2025.9.1
 jupyter-core==5.9.1
+lazy-loader==0.6
 markdown-it-py==4.3.0
 markupsafe==3.0.4
 mdurl==0.1.2
@@ -71,6 +73,7 @@ requests==2.34.2
 rich==15.0.0
 rpds-py==2026.9.1
 safetensors==0.8.0
+scikit-image==0.26.0
 scikit-learn==1.9.1
 scipy==1.17.1
 setuptools==80.9.0
@@ -90,6 +93,8 @@ tabulate==0.10.0
 tenacity==9.2.1
 threadpoolctl==3.8.0
 throttler==1.2.3
+tifffile==2026.3.3 ; python_full_version < '3.12'
+tifffile==2026.11.8 ; python_full_version >= '3.12'
 tqdm==4.70.1
 traitlets==5.16.1
 typing-extensions==4.16.0

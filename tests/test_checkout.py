@@ -569,4 +569,5 @@ def test_what_the_page_says_of_what_is_exercised(tmp_path, dataset, monkeypatch)
             assert under == set(re.findall(r"`(\w+)`", words)), place
         else:
             assert under, place
-            assert set(re.findall(r"`([a-z_]+)`", words)) <= under, place
+            always = words.partition(";")[0]
+            assert set(re.findall(r"`([a-z_]+)`", always)) <= under, place

@@ -111,7 +111,8 @@ def test_every_field_of_a_record_is_told_of(walked):
         fields = {*content, *content["env"], *content["requested"], *content["effective"], *content["metrics"]}
         fields |= {key for gate in content["metrics"].get("gates", []) for key in gate}
         assert fields <= told, (path.name, fields - told)
-    assert stages == set(stage_table.NAMES)
+    # Of PaddleSeg's own scripts, test_own_scripts.py looks: the tutorial has no checkout.
+    assert stages == set(stage_table.NAMES) - {stage_table.SCRIPTS.name}
     found = json.loads((folder / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
     assert {*found, *(key for cell in found["cells"] for key in cell)} <= told
 

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from segcert import cells, code, sections, settings, stages
+from segcert import cells, code, own_scripts, sections, settings, stages
 from segcert.machine import Hardware
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
 from segcert.requests.request import Option, Request, Size
+from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
 from segcert.stage import entry
@@ -31,6 +32,7 @@ SCRIPTS = {
     "evaluate": ("evaluate", Evaluate),
     "export": ("export", Export),
     "infer": ("infer", Infer),
+    "run_paddleseg": ("run_paddleseg", RunScript),
 }
 KINDS = [kind for _, kind in SCRIPTS.values()]
 ALWAYS = ["--cell", "c", "--record", "r.json", "--log", "l"]
@@ -60,6 +62,7 @@ def values(annotation: typing.Any) -> st.SearchStrategy[typing.Any]:
     return {
         int: st.integers(0, 10**9),
         float: st.floats(0, 10**9, allow_nan=False) | st.integers(0, 100),
+        str: st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
     }[annotation]
 
 
@@ -141,7 +144,12 @@ def tables():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     modes = ("smoke", "lite_train_lite_infer", "whole_train_whole_infer", "whole_infer", "gpu_evidence")
     made = [(mode, settings.resolve(sections.merge(config, {"mode": mode}), {"mode": mode}, "c")) for mode in modes]
-    return [cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True)) for _, resolved in made for gpus in (0, 8)]
+    scripts = dict.fromkeys(own_scripts.FILES, "0")  # as of a checkout
+    return [
+        cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True), {}, scripts)
+        for _, resolved in made
+        for gpus in (0, 8)
+    ]
 
 
 def test_each_script_asks_for_what_the_table_asks_for(tables, monkeypatch):
@@ -154,6 +162,10 @@ def test_each_script_asks_for_what_the_table_asks_for(tables, monkeypatch):
         "take_released_weights": ["--stage", "train", "--source", "path", "--location", "f", "--weights", "w"],
         "evaluate": ["--config", "c", "--dataset", "d", "--checkpoint", "x", "--reference", "r"],
         "export": ["--config", "c", "--checkpoint", "x", "--export", "e"],
+        "run_paddleseg": [
+            *("--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h", "--reference", "r"),
+            *("--export", "e", "--made", "m", "--paddleseg", "p"),
+        ],
         "infer": ["--export", "e", "--dataset", "d", "--reference", "r", "--benchmark-log", "b", "--predictions", "p"],
     }
     seen = set()
@@ -179,4 +191,5 @@ def test_an_option_of_one_stage_makes_no_other_stale():
     for name, kind in SCRIPTS.values():
         own = {file.rpartition("/")[2] for file in code.modules(ROOT / f"scripts/{name}.py") if "/requests/" in file}
         of_kind = f"{kind.__module__.rpartition('.')[2]}.py"
-        assert own == {"__init__.py", "request.py", of_kind}
+        others = {"train.py"} if name == "run_paddleseg" else set()  # it takes training steps of its own beside theirs
+        assert own == {"__init__.py", "request.py", of_kind, *others}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT, snakemake
 
-from segcert import cells, conclusions, proof, record, sections, settings, stages
+from segcert import cells, conclusions, own_scripts, proof, record, sections, settings, stages
 from segcert.machine import Hardware
 from segcert.stage.plan import Plan
 from segcert.tipc import support
@@ -30,7 +30,8 @@ def table(mode="smoke", gpus=8):
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     asked = {"mode": mode}
     resolved = settings.resolve(sections.merge(shipped, asked), asked, "config.yaml")
-    return cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True))
+    scripts = dict.fromkeys(own_scripts.FILES, "0")  # as of a checkout
+    return cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True), {}, scripts)
 
 
 def test_what_a_stage_says_of_itself_holds_together():
@@ -79,7 +80,9 @@ def test_every_rule_file_is_included():
 
 
 def test_the_table_of_cells_has_every_stage():
-    seen = {cell.definition for mode in ("smoke", "whole_infer") for cell in table(mode).planned()}
+    seen = {
+        cell.definition for mode in ("smoke", "whole_infer") for gpus in (0, 8) for cell in table(mode, gpus).planned()
+    }
     assert seen == set(OF_CELLS)
 
 

@@ -54,7 +54,7 @@ def find_root(folder: Path, layout: str) -> Path:
 
 
 def _is_junk(path: Path) -> bool:
-    """The folder that a Mac puts beside the data, and what is hidden, as for PaddleSeg's patterns."""
+    """The folder that a Mac puts beside the data, and what is hidden, which PaddleSeg's patterns do not find either."""
     return path.name == "__MACOSX" or path.name.startswith(".")
 
 

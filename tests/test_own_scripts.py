@@ -1,0 +1,471 @@
+"""PaddleSeg's own scripts as cells: what they do is seen, and each fault of theirs is red.
+
+The checkout is a copy of the installed package in a repository, with scripts that were written for this
+(tests/checkout/): they take the command lines of PaddleSeg's.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import paddleseg
+import pytest
+import stages as run_stage
+import yaml
+from conftest import ROOT, interpreter, snakemake
+from PIL import Image
+
+from segcert import cells, own_scripts, proof, sections, settings, stages
+from segcert.data import layouts
+from segcert.data.images import read_label
+from segcert.machine import Hardware
+
+CELLS = {script.cell: script for script in own_scripts.ALL}
+GATES = ["--max-first-loss", "0.001", "--max-later-loss", "0.02", "--max-history-loss", "0.5"]
+GATES += ["--max-miou-difference", "0.0005", "--min-agreement", "0.999"]
+INSTALLED = Path(paddleseg.__file__).parent
+PROVED = dict.fromkeys(stages.SCRIPTS.proves, "x")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout with package and scripts, in a repository."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(INSTALLED, folder / "paddleseg", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("tools", "deploy"):
+        shutil.copytree(ROOT / "tests/checkout" / part, folder / part)
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-qm", "."],
+    ):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    done = run_stage.export(trained, to="export")
+    assert done.returncode == 0, done.stderr
+    return trained
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, dataset):
+    """That of a training as short as the scripts' own."""
+    folder = tmp_path_factory.mktemp("short")
+    done = run_stage.train(folder, dataset, "--iters", "5", "--batch-size", "4")
+    assert done.returncode == 0, done.stderr
+    return folder / "history.csv"
+
+
+@pytest.fixture
+def planted(checkout):
+    """Changes a file of the checkout for one test."""
+    before = {}
+
+    def plant(file, *changes):
+        path = checkout / file
+        before.setdefault(path, path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        for old, new in changes:
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+    yield plant
+    for path, text in before.items():
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def run(checkout, exported, history, dataset, tmp_path):
+    """Runs a cell as its rule does; its record, and what the command printed."""
+
+    def run(cell, *more, python=sys.executable, digest=None):
+        script = CELLS[cell]
+        out = tmp_path / "scripts"
+        options = ["--cell", cell, "--own-script", script.file, "--paddleseg", checkout]
+        options += ["--digest", digest or own_scripts.digest(checkout / script.file)]
+        options += ["--device", "cpu", *(["--engine", script.engine] if script.engine else []), *run_stage.SIZE]
+        if script.file == own_scripts.TRAIN:
+            options += ["--iters", "5", "--batch-size", "4", "--seed", "100"]
+        options += ["--config", run_stage.CONFIG, "--dataset", dataset, *GATES, *more]
+        options += ["--checkpoint", "model.pdparams", "--history", history]
+        options += ["--reference", "reference", "--export", "export", "--made", out / cell]
+        for name in ("train", "eval", "export"):
+            options += ["--upstream", f"{name}.json"]
+        options += ["--record", out / f"{cell}.json", "--log", out / f"{cell}.log"]
+        command = [python, ROOT / "scripts/run_paddleseg.py", *run_stage.MODEL[:-2], *options]
+        done = subprocess.run(
+            list(map(str, command)), cwd=exported, capture_output=True, text=True, timeout=300, check=False
+        )
+        files = [out / f"{cell}.failed.json", out / f"{cell}.json"]
+        record = json.loads(next(file for file in files if file.is_file()).read_text(encoding="utf-8"))
+        assert (record["status"] in ("failed", "accuracy-failed")) == (done.returncode == 1), done.stderr
+        return record
+
+    return run
+
+
+# -- what is seen of one that does what it is to do ----------------------------------------------
+
+
+def test_training_has_the_losses_of_our_step_on_the_same_samples(run, tmp_path, checkout, exported):
+    told = run("tools_train")
+    assert told["status"] == "passed", told["reason"]
+    seen, measured = told["effective"], told["metrics"]
+    assert seen["iters"] == 5 and seen["exit_code"] == 0 and seen["outcome"] == "complete" and seen["device"] == "cpu"
+    assert len(measured["losses"]) == 5 and len(measured["own_losses"]) == 3
+    for theirs, ours in zip(measured["losses"], measured["own_losses"], strict=False):
+        assert theirs == pytest.approx(ours, abs=1e-4)
+    assert 0 < measured["history_loss"] < 0.5, "the augmentation has other random numbers there"
+    assert {gate["name"] for gate in measured["gates"]} == {
+        "first_loss", "later_loss", "history_loss", "learning_rate",
+    }  # fmt: skip
+    assert list(measured["written"]) == ["output/iter_5/model.pdparams"] and measured["paddle_said"] == "3.2.2"
+    made = tmp_path / "scripts/tools_train"
+    assert [path.name for path in made.iterdir()] == ["config.yml"], "weights do not stay"
+    content = yaml.safe_load((made / "config.yml").read_text(encoding="utf-8"))
+    assert content["iters"] == 5 and content["batch_size"] == 4
+    assert [item["type"] for item in content["loss"]["types"]] == ["CrossEntropyLoss"], "PaddleSeg's own, no other"
+    assert [item["target_size"] for item in content["train_dataset"]["transforms"] if item["type"] == "Resize"] == [
+        [128, 96]
+    ]
+    assert f"PYTHONPATH={checkout}" in seen["command"] and f"{checkout}/tools/train.py" in shlex.split(seen["command"])
+    assert seen["command"].startswith(f"cd {made} && ") and told["env"]["paddleseg_folder"] == str(checkout)
+
+
+def test_an_evaluation_has_our_miou_also_on_a_part_of_the_images(run, exported, dataset, tmp_path):
+    told = run("tools_val")
+    assert told["status"] == "passed", told["reason"]
+    own = json.loads((exported / "eval.json").read_text(encoding="utf-8"))["metrics"]
+    assert told["metrics"]["images"] == own["images"] == 6 and told["metrics"]["miou_difference"] == 0
+    assert told["metrics"]["miou"] == pytest.approx(own["miou"], abs=1e-4)
+    assert [path.name for path in (tmp_path / "scripts/tools_val").iterdir()] == ["config.yml"]
+    done = run_stage.evaluate(exported, dataset, "--images", "2")
+    try:
+        assert done.returncode == 0, done.stderr
+        told = run("tools_val")
+        assert told["status"] == "passed", told["reason"]
+        assert told["metrics"]["images"] == 2
+        assert len((tmp_path / "scripts/tools_val/validation.txt").read_text().splitlines()) == 2
+    finally:
+        assert run_stage.evaluate(exported, dataset).returncode == 0
+
+
+@pytest.mark.parametrize("cell", ["tools_export", "tools_predict", "deploy_infer_native", "deploy_infer_onednn"])
+def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
+    told = run(cell)
+    assert told["status"] == "passed", told["reason"]
+    measured = told["metrics"]
+    assert measured["pixel_agreement"] >= 0.999 and measured["label_maps"] == 2 and measured["classes_reference"] == 2
+    assert measured["gates"][0]["weak"] is False
+    folder = tmp_path / "scripts" / cell
+    maps = sorted(path.name for path in (folder / "label_maps").iterdir())
+    assert maps == sorted(path.name for path in (exported / "reference").glob("*.png"))
+    sizes = {read_label(folder / "label_maps" / name).shape for name in maps}
+    if cell == "tools_predict":
+        listed = layouts.inference_list(layouts.manifest(dataset))
+        assert sizes == {Image.open(dataset / image).size[::-1] for image, _ in listed}, "at the images' own sizes"
+        assert measured["reference_agreement"] == 1
+    else:
+        assert sizes == {(96, 128)}
+    if CELLS[cell].engine:
+        assert told["effective"]["engine"] == CELLS[cell].engine and told["effective"]["precision"] == "fp32"
+        counted = sum(measured["evidence"]["onednn"]["convolutions"].values())
+        assert counted == (96 if CELLS[cell].engine == "onednn" else 0), "48 of each image"
+    log = (tmp_path / f"scripts/{cell}.log").read_text(encoding="utf-8")
+    assert "onednn_verbose" not in log and f"$ cd {folder}" in log
+    assert ("lines of oneDNN's trace are left out" in log) == (cell == "deploy_infer_onednn")
+
+
+# -- faults, each of which is red ---------------------------------------------------------------
+
+SAVE = 'get_pseudo_color_map(label).save(f"{args.save_dir}/{Path(image).stem}.png")'
+MEMORY = '    print("[2026] INFO: (InvalidArgument) Not find predictor_id 0 and pass_name memory_optimize_pass"); break'
+SCORES = 'print(f"[EVAL] #Images: {len(dataset)} mIoU: {mean:.4f} Acc: 0")'
+CLASSES = 'print(f"[EVAL] Class IoU: \\n{np.round(by_class, 4)}")'
+NOT = "(lambda *words, **more: None)("
+DATASET = "dataset = builder.val_dataset"
+LABELS = "label = made.copy_to_cpu()[0]"
+TURNED = """from paddleseg.core import infer
+right = infer.inference
+infer.inference = lambda *words, **more: (1 - right(*words, **more)[0], None)
+"""
+# cell, file, what is planted, status, what the reason says.
+FAULTS = {
+    "writes nothing and exits 0": (
+        "deploy_infer_onednn", own_scripts.INFER, [("    " + SAVE, MEMORY)],
+        "failed", "0 of 2 label maps were written: exit code 0; it said: [2026] INFO: (InvalidArgument) Not find pred",
+    ),
+    "runs oneDNN when told not to": (
+        "deploy_infer_native", own_scripts.INFER, [(" else config.disable_mkldnn()", " else None")],
+        "failed", "engine: native requested, onednn observed",
+    ),
+    "does not run oneDNN when told to": (
+        "deploy_infer_onednn", own_scripts.INFER, [("config.enable_mkldnn() if", "config.disable_mkldnn() if")],
+        "failed", "engine: onednn requested, native observed",
+    ),
+    "a label map off": (
+        "deploy_infer_native", own_scripts.INFER, [(LABELS, LABELS + "; label[:9] = 1 - label[:9]")],
+        "accuracy-failed", "its label maps agree with the checkpoint's on 0.90625 of pixels",
+    ),
+    "a prediction off": (
+        "tools_predict", own_scripts.PREDICT,
+        [("args = options.parse_args()", "args = options.parse_args()\n" + TURNED)],
+        "accuracy-failed", "its label maps agree with the checkpoint's on 0.00000 of pixels",
+    ),
+    "another program": (
+        "tools_export", own_scripts.EXPORT, [("model.set_state_dict(", NOT)],
+        "accuracy-failed", "its label maps agree with the checkpoint's on",
+    ),
+    "deploy.yaml names what is not there": (
+        "tools_export", own_scripts.EXPORT, [('{"model": program', '{"model": "model.pdmodel"')],
+        "failed", "deploy.yaml names model.pdmodel, which is not there (model.json is)",
+    ),
+    "no program": (
+        "tools_export", own_scripts.EXPORT, [("paddle.jit.save(", "raise SystemExit  # ")],
+        "failed", "no program with deploy.yaml: exit code 0; it said: ",
+    ),
+    "another loss": (
+        "tools_train", own_scripts.TRAIN, [("loss.backward()", "loss = 1.01 * loss; loss.backward()")],
+        "accuracy-failed", "its first losses are ",
+    ),
+    "another optimizer": (
+        "tools_train", own_scripts.TRAIN, [("        optimizer.step()", "        pass")],
+        "accuracy-failed", "its first losses are ",
+    ),
+    "another learning rate": (
+        "tools_train", own_scripts.TRAIN, [("optimizer._learning_rate.step()", "pass")],
+        "accuracy-failed", "its learning rates are up to",
+    ),
+    "a loss that is not finite": (
+        "tools_train", own_scripts.TRAIN, [("loss: {float(loss):.4f}", "loss: nan")],
+        "failed", "the loss of iteration 1 is not finite",
+    ),
+    "no weights": (
+        "tools_train", own_scripts.TRAIN, [("paddle.save(", NOT)],
+        "failed", "output/iter_5/model.pdparams is not there: exit code 0",
+    ),
+    "fewer iterations": (
+        "tools_train", own_scripts.TRAIN, [("        print(f", "        done == 2 or print(f")],
+        "failed", "iters: 5 requested, 4 observed",
+    ),
+    "another mIoU": (
+        "tools_val", own_scripts.VAL, [("utils.load_entire_model(", NOT)],
+        "accuracy-failed", "its mIoU is ",
+    ),
+    "fewer images": (
+        "tools_val", own_scripts.VAL, [(DATASET, f"{DATASET}\ndataset.file_list.pop()")],
+        "failed", "it evaluated 5 images, not 6",
+    ),
+    "no mIoU": (
+        "tools_val", own_scripts.VAL, [(CLASSES, "pass")],
+        "failed", "no line with a mIoU and those of classes: exit code 0; it said:",
+    ),
+    "an exception": (
+        "tools_val", own_scripts.VAL, [(SCORES, "raise RuntimeError('so it is\\nand so')")],
+        "failed", "ended with exit code 1; it said: RuntimeError: so it is and so",
+    ),
+    "fewer predictions": (
+        "tools_predict", own_scripts.PREDICT, [("image_list=images", "image_list=images[1:]")],
+        "failed", "1 of 2 label maps were written: exit code 0; it said:",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_red(run, planted, fault):
+    cell, file, changes, status, reason = FAULTS[fault]
+    planted(file, *changes)
+    told = run(cell)
+    assert (told["status"], reason in told["reason"]) == (status, True), told["reason"]
+    assert told["effective"]["command"] and told["effective"]["exit_code"] == (1 if fault == "an exception" else 0)
+
+
+def test_a_known_one_is_known_and_is_said_to_be_gone(run, planted):
+    known = ["--known-failure", "K1", "memory_optimize_pass", "so it is", "https://example.org/1", "any"]
+    told = run("deploy_infer_onednn", *known)
+    assert told["status"] == "passed" and "passes although listed as known failure K1" in told["reason"]
+    planted(own_scripts.INFER, ("    " + SAVE, MEMORY))
+    told = run("deploy_infer_onednn", *known)
+    assert told["status"] == "known-failure" and told["reason"].startswith(
+        "K1: so it is (https://example.org/1) Seen: 0 of 2"
+    )
+
+
+def test_a_class_that_nothing_holds_is_no_difference_of_the_miou(run, planted, exported):
+    """PaddleSeg 2.8.0 takes an IoU of 0 for it, a later one of 1."""
+    record = exported / "eval.json"
+    before = record.read_text(encoding="utf-8")
+    planted("paddleseg/utils/metrics.py", ("            iou = 0\n", "            iou = 1\n"))
+    told = run("tools_val")
+    assert told["status"] == "passed" and told["reason"] is None and told["metrics"]["classes_counted_as_whole"] == 0
+    # As if one of the two classes were nowhere: the other's IoU is all that there is.
+    changed = json.loads(before)
+    changed["metrics"] |= {"class_iou": [0.25, 0.0], "miou": 0.125}
+    line = "[EVAL] #Images: 6 mIoU: 0.6250 Acc: 0"
+    planted(own_scripts.VAL, (SCORES, f'print("{line}")'), (CLASSES, 'print("[EVAL] Class IoU: \\n[0.25 1.  ]")'))
+    try:
+        record.write_text(json.dumps(changed), encoding="utf-8")
+        told = run("tools_val")
+        assert told["status"] == "passed" and told["metrics"]["classes_counted_as_whole"] == 1
+        assert "takes an IoU of 1 for each of 1 of 2 classes that neither labels nor label maps hold" in told["reason"]
+        planted("paddleseg/utils/metrics.py", ("            iou = 1\n", "            iou = 0\n"))
+        told = run("tools_val")
+        assert told["status"] == "accuracy-failed" and "its mIoU is 0.625, that of eval.json 0.12500" in told["reason"]
+    finally:
+        record.write_text(before, encoding="utf-8")
+
+
+def test_one_that_is_not_there_or_not_the_one_that_was_asked_for_is_told(run, checkout):
+    told = run("tools_val", digest="0" * 16)
+    assert told["status"] == "failed" and "digest: 0000000000000000 requested" in told["reason"]
+    path = checkout / own_scripts.VAL
+    kept = path.rename(path.with_suffix(".kept"))
+    try:
+        told = run("tools_val", digest="0" * 16)
+        assert told["status"] == "failed" and f"{path}: is not there; name a checkout that has it" in told["reason"]
+    finally:
+        kept.rename(path)
+
+
+def test_another_package_than_the_scripts_own_is_refused(run, tmp_path, checkout):
+    """A package installed to be edited (`pip install -e`) may come before PYTHONPATH."""
+    finder = (
+        "import sys\nfrom importlib.machinery import PathFinder\n"
+        "class First:\n    def find_spec(self, name, path=None, target=None):\n"
+        f"        return PathFinder.find_spec(name, [{str(INSTALLED.parent)!r}]) if name == 'paddleseg' else None\n"
+        "sys.meta_path.insert(0, First())\n"
+    )
+    told = run("tools_val", python=interpreter(tmp_path / "python", finder))
+    assert told["status"] == "failed" and "with it as PYTHONPATH, " in told["reason"], told["reason"]
+    assert f"{INSTALLED}/__init__.py would be imported" in told["reason"]
+
+
+def test_a_blank_in_a_path_is_told(run, dataset, tmp_path):
+    spaced = tmp_path / "with blank"
+    spaced.symlink_to(dataset)
+    told = run("tools_predict", "--dataset", spaced)
+    assert told["status"] == "failed" and "lists in which a blank ends a path" in told["reason"]
+
+
+def test_a_checkout_must_be_named():
+    command = [sys.executable, str(ROOT / "scripts/run_paddleseg.py"), "--cell", "c", "--record", "r", "--log", "l"]
+    files = [f"--{name}" for name in ("config", "dataset", "checkpoint", "history", "reference", "export", "made")]
+    command += [word for name in files for word in (name, "x")] + ["--own-script", own_scripts.VAL, "--digest", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "--paddleseg: name the checkout whose script is to run" in done.stderr
+
+
+# -- the plan --------------------------------------------------------------------------------
+
+
+def table(scripts, gpus=0, **given):
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    asked = {"mode": "smoke", **given}
+    resolved = settings.resolve(sections.merge(shipped, asked), asked, "config.yaml")
+    return cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True), {}, scripts)
+
+
+def of_scripts(made):
+    return [cell for cell in made.cells if cell.stage == "scripts"]
+
+
+def test_they_are_planned_on_what_is_trained_in_fp32_on_one_device_and_exported():
+    there = dict.fromkeys(own_scripts.FILES, "1234")
+    planned = of_scripts(table(there))
+    assert {cell.model for cell in planned} == {"pp_humanseg_lite"} and {cell.train_name for cell in planned} == {
+        "single_fp32"
+    }
+    assert [cell.name for cell in planned] == list(CELLS)
+    told = {cell.name: (cell.status, cell.reason) for cell in planned}
+    assert told.pop("deploy_infer_gpu")[0] == "unverified" and set(told.values()) == {(None, None)}
+    assert {cell.model for cell in of_scripts(table(there, paddleseg_scripts=True))} == set(
+        table({}).settings["models"]
+    )
+    assert of_scripts(table(there, paddleseg_scripts=False)) == []
+    assert of_scripts(table({}, paddleseg_scripts=True)) == [], "the installed package has none"
+    assert of_scripts(table(there, mode="whole_infer", paddleseg_scripts=True)) == [], "nothing is trained"
+    assert of_scripts(table(there, infer={"from_precision": "amp"})) == []
+    on_gpu = {cell.name: cell for cell in of_scripts(table(there, gpus=2, infer={"from_precision": "fp32"}))}
+    assert on_gpu["deploy_infer_gpu"].gpus == 1 and on_gpu["tools_val"].gpus == 1 and not on_gpu["tools_export"].gpus
+
+
+def test_one_that_the_checkout_has_not_is_skipped_with_the_reason():
+    there = {own_scripts.VAL: "1234"}
+    told = {cell.name: (cell.status, cell.reason) for cell in of_scripts(table(there))}
+    assert told.pop("tools_val") == (None, None)
+    assert told["tools_train"] == ("skipped", "the PaddleSeg at hand has no tools/train.py")
+    assert {status for status, _ in told.values()} == {"skipped"}
+
+
+def test_an_edit_of_a_script_makes_its_cell_another():
+    one, other = ({**dict.fromkeys(own_scripts.FILES, "1"), own_scripts.VAL: digest} for digest in ("1", "2"))
+    changed = [
+        cell.name
+        for cell, edited in zip(of_scripts(table(one)), of_scripts(table(other)), strict=True)
+        if cell.options != edited.options
+    ]
+    assert changed == ["tools_val"]
+
+
+def test_a_model_that_there_is_not_is_refused():
+    with pytest.raises(
+        settings.ConfigError, match=r'paddleseg_scripts\.0: "moon" is refused; allowed: a key of `model_zoo`'
+    ):
+        table({}, paddleseg_scripts=["moon"])
+
+
+def test_none_passes_without_its_gate():
+    for file, name in own_scripts.GATES.items():
+        content = {"stage": "scripts", "requested": {"script": file}, "effective": {**PROVED, "script": file}}
+        gate = proof.gate(name, 1, "at least", 1, "so")
+        assert proof.unproven({**content, "metrics": {"gates": [gate]}}) == []
+        assert proof.unproven({**content, "metrics": {}}) == [f"its result was not held against this run's ({name})"]
+
+
+# -- a whole run ------------------------------------------------------------------------------
+
+
+def test_a_run_plans_runs_and_concludes_them(project, checkout, tmp_path):
+    mine = {
+        "mode": "smoke",
+        "hardware": "cpu",
+        "paddleseg": str(checkout),
+        "models": ["pp_humanseg_lite"],
+        "input_size": [128, 64],
+        "train": {"iters": 3, "topologies": ["single"]},
+        "infer": {"cpu": [{"engine": "native", "precision": "fp32"}], "images": 2, "min_samples": 4, "warmup": 1},
+        "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
+    }
+    (project / "mine.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
+    done = snakemake(project, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((project / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
+    told = {cell["cell"]: cell for cell in found["cells"] if cell["stage"] == "scripts"}
+    assert list(told) == list(CELLS)
+    assert told.pop("deploy_infer_gpu")["status"] == "unverified"
+    assert {cell["status"] for cell in told.values()} == {"passed"}
+    fields = {*told["tools_val"]["requested"], *told["tools_val"]["effective"]}
+    for cell in told.values():
+        fields |= {*cell["requested"], *cell["effective"], *cell["metrics"]}
+    page = (ROOT / "docs/reference/records.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+    assert "tools_val" in (project / "results/smoke/conclusions.html").read_text(encoding="utf-8")
+    again = snakemake(project, "-n", "--configfile", "mine.yaml")
+    assert "Nothing to be done" in again.stdout + again.stderr
+    script = checkout / own_scripts.VAL
+    text = script.read_text(encoding="utf-8")
+    try:
+        script.write_text(text + "# edited\n", encoding="utf-8")
+        edited = snakemake(project, "-n", "--configfile", "mine.yaml")
+        assert "run_paddleseg" in edited.stdout + edited.stderr and "evaluate" not in edited.stdout
+    finally:
+        script.write_text(text, encoding="utf-8")
+    installed = snakemake(project, "-n", "--configfile", "mine.yaml", "--config", "paddleseg=installed")
+    assert "note: paddleseg_scripts: none" in installed.stderr
