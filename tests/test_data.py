@@ -167,6 +167,10 @@ def test_a_zip_may_separate_folders_as_windows_does(tmp_path):
         packed.writestr("d\\a.txt", b"hello")
     archives.unpack(tmp_path / "a.zip", tmp_path / "out")
     assert (tmp_path / "out/d/a.txt").read_bytes() == b"hello"
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as packed:
+        packed.writestr("d/b\\c.txt", b"hello")
+    with pytest.raises(StageError, match=r"a\.zip: member 'd/b\\\\c\.txt' has / and \\ in its name"):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "again")
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])

@@ -165,6 +165,7 @@ def hosted(tmp_path, monkeypatch):
     return repository
 
 
+@pytest.mark.long
 def test_deployed_from_a_git_host(hosted, tmp_path):
     """What snakedeploy makes: configuration and profiles copied, the rest at a branch of the repository."""
     deployed = tmp_path / "deployed"

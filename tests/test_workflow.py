@@ -163,12 +163,13 @@ print({answer!r})
 @pytest.mark.parametrize(
     ("profile", "command", "stdin", "answer", "asked"),
     [
-        (
+        pytest.param(
             "lsf",
             "bsub",
             True,
             "Job <17> is submitted to queue <normal>.",
             "-M 8000MB -W 25 -gpu num=1:mode=exclusive_process",
+            marks=pytest.mark.long,
         ),
         ("cluster-generic", "qsub", False, "17", "gpu=1,h_vmem=8000M,h_rt=25:0"),
     ],

@@ -156,6 +156,9 @@ SECTIONS: dict[str, list[Case]] = {
     *(Case(f"label of mode {mode}", label(m.as_kind("PNG", mode)), REFUSED,
            (AT_LABEL, f"has {count} channels (mode {mode})", "one channel"))
       for mode, count in (("RGB", 3), ("RGBA", 4), ("LA", 2))),
+    *(Case(f"label of mode {mode} in {split}", lambda mode=mode, file=file: m.changed(
+        m.people(), **{file: m.as_kind("PNG", mode)}), REFUSED, (f"{split}.txt line 1", f"(mode {mode})"))
+      for mode, split, file in (("RGB", "test", "Annotations_test_6_png"), ("RGBA", "val", "Annotations_val_4_png"))),
     Case("label in CMYK", label(m.as_kind("TIFF", "CMYK")), REFUSED, (AT_LABEL, "has 4 channels (mode CMYK)")),
     Case("label of floats", label(m.as_kind("TIFF", "F")), REFUSED, (AT_LABEL, "mode F")),
     Case("label in JPEG", label(m.as_kind("JPEG")), REFUSED, (AT_LABEL, "is a JPEG file", "PNG")),
@@ -190,6 +193,9 @@ SECTIONS: dict[str, list[Case]] = {
       for turn in (2, 3, 5, 6, 8)),
     *(Case(f"orientation {turn}, label as stored", image(m.oriented(turn)), REFUSED,
            (AT_LABEL, "is 100x80, its image is 80x100", f"EXIF orientation {turn}")) for turn in (5, 6, 8)),
+    Case("orientation 6 in test, label as stored", lambda: m.changed(
+        m.people(), Images_test_6_jpg=m.oriented(6)), REFUSED,
+         ("test.txt line 1: Annotations/test_6.png", "is 100x80, its image is 80x100", "EXIF orientation 6")),
     Case("orientation 3, label as stored", image(m.oriented(3)), PASSES, ("turned or mirrored by their EXIF",)),
     Case("orientation 1", image(m.oriented(1)), PASSES, silent=True),
     Case("orientation 6 in PNG, label as stored", image(m.oriented(6, "PNG")),
@@ -215,6 +221,9 @@ SECTIONS: dict[str, list[Case]] = {
     "Damaged files": [  # A11
     *(Case(f"JPEG cut to {share:.0%}", image(m.cut(share)), REFUSED,
            (AT_IMAGE, "damaged or cut", "Premature end of JPEG file")) for share in (0.5, 0.8, 0.95)),
+    *(Case(f"JPEG cut in {split}", lambda file=file: m.changed(m.people(), **{file: m.cut(0.5)}), REFUSED,
+           (f"{split}.txt line 1", "Premature end of JPEG file"))
+      for split, file in (("val", "Images_val_4_jpg"), ("test", "Images_test_6_jpg"))),
     Case("JPEG without its last byte", image(m.without_end(1)), REFUSED, (AT_IMAGE, "Premature end")),
     Case("JPEG cut, of 16 good ones", lambda: m.changed(m.people({"train": 30, "val": 20, "test": 30}),
          Images_val_40_jpg=m.cut(0.9)), REFUSED, ("val.txt line 11: Images/val_40.jpg: is damaged or cut",)),
@@ -244,6 +253,9 @@ SECTIONS: dict[str, list[Case]] = {
     "Formats of images": [  # A12
     *(Case(f"image in {kind}", image(m.as_kind(kind)), REFUSED, (AT_IMAGE, f"OpenCV decodes (it is {kind})"))
       for kind in ("GIF", "TGA", "AVIF")),
+    *(Case(f"image in {kind} in test", lambda kind=kind: m.changed(m.people(), Images_test_6_jpg=m.as_kind(kind)),
+           REFUSED, ("test.txt line 1: Images/test_6.jpg", f"OpenCV decodes (it is {kind})"))
+      for kind in ("GIF", "TGA")),
     Case("image animated in GIF", image(m.animated("GIF")), REFUSED, (AT_IMAGE, "it is GIF")),
     *(Case(f"image of several pictures in {kind}", image(m.animated(kind)),
          PASSES, ("of several pictures", "the first"))

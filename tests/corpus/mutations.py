@@ -43,7 +43,7 @@ class Made:
         pairs: the samples by split, as names of files.
         words: of which a refusal has one.
         odd: whether something may be refused.
-        doubtful: words that must be told if it passes.
+        turned: photos whose EXIF orientation must be told of if they pass.
         links: name -> (type, target), of the archive.
         again: members that stand in the archive behind all others.
         around: what stands before all names in the archive.
@@ -58,7 +58,7 @@ class Made:
     pairs: dict[str, list[tuple[str, str | None]]]
     words: list[str] = field(default_factory=list)
     odd: bool = False
-    doubtful: list[str] = field(default_factory=list)
+    turned: set[str] = field(default_factory=set)
     links: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     again: list[tuple[str, bytes]] = field(default_factory=list)
     around: str = ""
@@ -73,6 +73,10 @@ class Made:
             split: [(self.photos[image], self.labels[label] if label else None) for image, label in pairs]
             for split, pairs in self.pairs.items()
         }
+
+    def doubtful(self) -> bool:
+        """Whether an orientation must be told of."""
+        return any(image in self.turned for pairs in self.pairs.values() for image, _ in pairs)
 
     def note(self, told: str, *words: str, odd: bool = True) -> None:
         self.told.append(told)
@@ -244,14 +248,19 @@ READ = {
     "32 bits": opencv(".tiff", np.int32),
     "TIFF of 16 bits": opencv(".tiff", np.uint16),
 }
-READ_OR_NOT = {
+# One that Pillow may give other numbers than it holds.
+NUMBERED = {
     "1 bit": lambda label: pillow("PNG")(label > 0),
     "grey of 2 bits": _bits(2, 0),
     "grey of 4 bits": _bits(4, 0),
     "TIFF whose 0 is white": white_is_zero,
+    "PBM": lambda label: m.pbm(pillow("PNG")(label)),
     "PGM of 7": pgm(7),
     "PGM of 300": pgm(300),
     "PGM in letters of 7": pgm(7, ascii_=True),
+}
+# One that is no label, or is read.
+READ_OR_NOT = {
     "signed 16 bits": lambda label: m.saved(Image.fromarray(label.astype(np.int32)), "TIFF"),
     "big-endian": lambda label: m.saved(Image.fromarray(label.astype(">u2")), "TIFF"),
     "colours": pillow("PNG", "RGB"),
@@ -269,7 +278,6 @@ READ_OR_NOT = {
     "animated PNG": several("PNG"),
     "animated GIF": several("GIF"),
     "pages": several("TIFF"),
-    "PBM": lambda label: m.pbm(pillow("PNG")(label)),
     "NumPy": lambda label: b"\x93NUMPY\x01\0" + label.tobytes(),
     "JSON": lambda label: b'{"shapes": []}',
 }
@@ -278,7 +286,7 @@ READ_OR_NOT = {
 def label_kind(draw: Draw, made: Made) -> None:
     """A label in another format or mode, with the same numbers."""
     _, label = draw(_pairs(made))
-    table = draw(st.sampled_from([READ, READ_OR_NOT]))
+    table = draw(st.sampled_from([READ, NUMBERED, READ_OR_NOT]))
     kind = draw(st.sampled_from(sorted(table)))
     if kind in ("1 bit", "PBM") and made.labels[label].max() > 1:
         return
@@ -314,7 +322,7 @@ def orientation(draw: Draw, made: Made) -> None:
         made.files[label] = _written(made.labels[label])
     words = named(made, image) + (named(made, label) if label else [])
     made.note(f"{image} in {kind} has orientation {turn}, its label is as {'shown' if shown else 'stored'}", *words)
-    made.doubtful.append("EXIF orientation")
+    made.turned.add(image)
 
 
 def _written(label: np.ndarray) -> bytes:
@@ -356,6 +364,7 @@ def own_label(draw: Draw, made: Made) -> None:
     image, label = draw(_pairs(made))
     one, other = draw(st.permutations([image, label]))
     made.files[one] = made.files[other]
+    made.turned.discard(one)
     made.note(f"{one} is {other}", *named(made, image), *named(made, label))
 
 
@@ -424,6 +433,7 @@ def rename(made: Made, renames: dict[str, str]) -> None:
         for old, new in renames.items():
             if old in pixels:
                 pixels[new] = pixels.pop(old)
+    made.turned = {renames.get(name, name) for name in made.turned}
     for split, pairs in made.pairs.items():
         made.pairs[split] = [tuple(renames.get(name, name) for name in pair) for pair in pairs]
         if made.layout == "mini_supervisely":
@@ -457,6 +467,7 @@ def _forget(made: Made, name: str, new: str | None = None) -> None:
             pairs.append((image, None if label == name else label))
         elif new and new.endswith("_leftImg8bit.png") and not last(new).startswith("."):
             made.photos[new] = made.photos[image]
+            made.turned |= {new} if image in made.turned else set()
             pairs.append((new, None))
     made.pairs["test"] = pairs
 
@@ -688,7 +699,9 @@ def damage(draw: Draw, made: Made) -> None:
     content = made.files.get(name)
     if not content:
         return
-    how = draw(st.sampled_from(["cut", "cut at the end", "flipped", "zeroes", "longer", "without the beginning"]))
+    how = draw(
+        st.sampled_from(["cut", "cut at the end", "flipped", "checksum", "zeroes", "longer", "without the beginning"])
+    )
     if how == "cut":
         content = content[: draw(st.integers(0, len(content) - 1))]
     elif how == "cut at the end":
@@ -700,7 +713,9 @@ def damage(draw: Draw, made: Made) -> None:
     else:
         changed = bytearray(content)
         start = draw(st.integers(0, len(changed) - 1))
-        if how == "flipped":
+        if how == "checksum" and content.startswith(b"\x89PNG"):
+            changed[-13 - draw(st.integers(0, 3))] ^= 0xFF  # of the last part of the pixels
+        elif how != "zeroes":
             changed[start] ^= draw(st.integers(1, 255))
         else:
             changed[start : start + 512] = bytes(len(changed[start : start + 512]))
@@ -708,9 +723,10 @@ def damage(draw: Draw, made: Made) -> None:
     if content == made.files[name]:
         return
     sums = made.files[name].startswith(b"\x89PNG")
+    made.turned.discard(name)  # what it says of itself may be spoilt
     made.files[name] = content
     made.note(f"{name}: {how}", *named(made, name))
-    if how in ("flipped", "zeroes") and not sums:
+    if how in ("flipped", "checksum", "zeroes") and not sums:
         _as_decoded(made, name)  # without sums, nobody can tell
 
 

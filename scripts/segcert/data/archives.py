@@ -218,6 +218,10 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
     with packed:
         for info in packed.infolist():
             # Some that are made on Windows separate folders so; in a tar it is a character as any other.
+            if "/" in info.filename and "\\" in info.filename:
+                raise StageError(
+                    f"{archive.name}: member {info.filename!r} has / and \\ in its name; which separates folders?"
+                )
             name = info.filename.replace("\\", "/")
             if name.endswith("/"):
                 yield name, 0, None
