@@ -47,7 +47,9 @@ def says(cell, status, **more):
 
 
 def test_what_a_person_should_know_at_the_start(plan, tmp_path, monkeypatch):
-    run = plan()
+    (note,) = ending.notes(plan())
+    assert note == "paddleseg_scripts: none, the PaddleSeg at hand has no tools/", "the installed one"
+    run = plan(paddleseg_scripts=False)
     assert list(ending.notes(run)) == []
     told = {**run.settings, "params": {"notes": ["a", "b"]}}
     run = replace(run, settings=told, cleared=("PADDLE_X", "RANK"))
@@ -57,9 +59,9 @@ def test_what_a_person_should_know_at_the_start(plan, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     gpus.listed.cache_clear()
     monkeypatch.delenv(gpus.ANSWER)
-    run = plan(hardware="auto")
+    run = plan(hardware="auto", paddleseg_scripts=False)
     assert [note for note in ending.notes(run) if "no GPU is used: " in note and "exit code 9" in note]
-    assert list(ending.notes(plan(hardware="cpu"))) == [], "nobody wanted one"
+    assert list(ending.notes(plan(hardware="cpu", paddleseg_scripts=False))) == [], "nobody wanted one"
     assert list(ending.notes(replace(run, hardware=Hardware(1, "auto")))) == []
 
 
