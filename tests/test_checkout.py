@@ -33,7 +33,7 @@ OWN = {
         "models/losses/cross_entropy_loss.py",
     },
 }  # fmt: skip
-SHARED = {"models/backbones/transformer_utils.py"}  # a layer imports it
+SHARED = {"models/backbones/transformer_utils.py", "models/losses/mixed_loss.py"}  # a layer, and the builder, name them
 
 
 def installed_files():
@@ -124,6 +124,32 @@ ALL = DIVIDED
         ({"models/b.py": "class B: pass\nregister(B)\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "@register('A')\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "for x in range(3): pass\n"}, {"models/a.py", "models/b.py"}),
+        # What stands in the head of a function or in a class is done at the import too.
+        ({"models/b.py": "_ = setattr(A, 'f', None)\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "class B:\n    x = patch()\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "class B(make()): pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "class B:\n    def f(self, x=patch()): pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "def f(x: patch()): pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "x: patch() = 1\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "x = [patch() for _ in (1,)]\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "if patch(): x = 1\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "@paddle.patch\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "zeros_ = init.Constant(value=0.)\nclass B:\n    @property\n    def f(self): pass\n"},
+         {"models/a.py"}),
+        # By other names, or by none.
+        ({"models/a.py": "import paddleseg as seg\nclass A:\n    def f(self): return seg.models.b.X\n"},
+         {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "import paddleseg as seg\nclass A:\n    def f(self, n): return getattr(seg, n)\n"}, ALL),
+        ({"models/a.py": "from paddleseg import *\nclass A: pass\n"}, ALL),
+        ({"models/a.py": "import sys\nclass A:\n    def f(self, n): return sys.modules[n]\n"}, ALL),
+        ({"models/a.py": "from paddleseg.cvlibs.manager import MODELS\nclass A: pass\n"}, ALL),
+        ({"models/a.py": "from paddleseg.cvlibs import manager\nr = manager.MODELS\nclass A: pass\n"}, ALL),
+        ({"models/a.py": "class A:\n    def f(self): exec(open('b.py').read())\n"}, ALL),
+        ({"cvlibs/manager.py": "class Manager: pass\ndef f(m): return m['B']\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/__init__.py": TREE["models/__init__.py"] + "POOL = B\n"},
+         {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py"}),
+        ({"models/__init__.py": "from .a import A\nfrom .b import B as D\n",
+          "models/a.py": "from paddleseg.models import D\nclass A: pass\n"}, ALL - {"datasets/d.py"}),
         ({"models/b.py": "try:\n    import x\nexcept ImportError:\n    x = None\nclass B: pass\n"}, {"models/a.py"}),
         ({"models/b.py": "class B: pass\nif __name__ == '__main__':\n    print(B())\n"}, {"models/a.py"}),
     ],
@@ -229,11 +255,50 @@ def test_an_edited_wheel_is_edited_and_what_lies_in_a_strangers_repository_has_n
     assert found.edited == [checkouts.MODEL_FILE, "paddleseg/models/unet.py"]
     assert tree.said(found.env).startswith("2.8.0, edited: 2 files")
     shutil.rmtree(folder / "paddleseg-2.8.0.dist-info")
-    assert tree.Tree(folder).edited is None and tree.said(tree.Tree(folder).env) == "2.8.0"
+    assert tree.Tree(folder).edited is None and tree.said(tree.Tree(folder).env) == "2.8.0, edited or not: unknown"
     (folder / "paddleseg/__init__.py").write_text("from . import models\n")
-    assert tree.Tree(folder).version is None and tree.said(tree.Tree(folder).env) == "of no version"
+    assert tree.Tree(folder).version is None and tree.said(tree.Tree(folder).env).startswith("of no version, ")
     (folder / "paddleseg/__init__.py").write_text("def (\n")
     assert tree.Tree(folder).version is None
+
+
+def test_the_index_and_the_surroundings_of_git_are_not_asked_whether_it_is_edited(tmp_path, monkeypatch):
+    folder = checkouts.make(tmp_path / "seg")
+    checkouts.git(folder, "update-index", "--assume-unchanged", checkouts.MODEL_FILE)
+    checkouts.edit(folder, "max_pool", "avg_pool")
+    (folder / ".git/info/exclude").write_text("ignored.py\n")
+    (folder / "paddleseg/models/ignored.py").write_text("")
+    (folder / "paddleseg/models/unet.py").unlink()
+    edited = [f"paddleseg/models/{name}.py" for name in ("ignored", "pphumanseg_lite", "unet")]
+    assert tree.Tree(folder).edited == edited
+    other_one = checkouts.make(tmp_path / "other")
+    checkouts.git(other_one, "commit", "-q", "--allow-empty", "-m", "another")
+    commit = tree.Tree(folder).commit
+    monkeypatch.setenv("GIT_DIR", str(other_one / ".git"))
+    assert (tree.Tree(folder).commit, tree.Tree(folder).edited) == (commit, edited)
+    monkeypatch.setenv("PATH", "")
+    assert tree.Tree(folder).commit is None and "edited or not: unknown" in tree.said(tree.Tree(folder).env)
+
+
+def test_scripts_beside_the_package_are_part_of_a_checkout(tmp_path):
+    folder = checkouts.plain(tmp_path / "seg")
+    (folder / "tools").mkdir()
+    (folder / "tools/val.py").write_text("")
+    checkouts.git(folder, "init", "-q", "--object-format=sha256")
+    checkouts.git(folder, "add", "-A")
+    checkouts.git(folder, "commit", "-q", "-m", "all")
+    assert tree.Tree(folder).edited == []
+    (folder / "tools/val.py").write_text("x = 1\n")
+    assert tree.Tree(folder).edited == ["tools/val.py"]
+
+
+def test_links_are_followed_as_an_import_follows_them(tmp_path):
+    folder = checkouts.plain(tmp_path / "seg")
+    (folder / "paddleseg/models").rename(tmp_path / "models")
+    (folder / "paddleseg/models").symlink_to(tmp_path / "models")
+    (tmp_path / "models/up").symlink_to(tmp_path)
+    assert tree.Tree(folder).files == tree.Tree(tree.installed()).files
+    shutil.rmtree(tmp_path / "models/__pycache__", ignore_errors=True)
 
 
 PLAN = {"mode": "smoke", "hardware": "cpu", "models": ["pp_humanseg_lite"]}
@@ -243,7 +308,7 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run):
     one, two = checkouts.plain(tmp_path / "one"), checkouts.plain(tmp_path / "two")
     assert plan_run(PLAN, Start()).paddleseg.folder == tree.installed()
     named = plan_run({**PLAN, "paddleseg": "one"}, Start())
-    assert named.paddleseg.folder == one and named.stage_paddleseg == "one"
+    assert named.paddleseg.folder == one and named.stage_paddleseg == "./one"
     assert plan_run({**PLAN, "paddleseg": "one/paddleseg"}, Start()).paddleseg.folder == one
     assert plan_run({**PLAN, "paddleseg": "installed"}, Start()).stage_paddleseg == "installed"
     assert plan_run({**PLAN, "paddleseg_root": "two"}, Start()).paddleseg.folder == two
@@ -251,11 +316,19 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run):
         with pytest.raises(ConfigError, match=rf'^paddleseg: "{wrong}" is refused: there is no paddleseg/__init__\.py'):
             plan_run({**PLAN, "paddleseg": wrong}, Start())
     (two / "paddleseg/models/unet.py").write_text("def (\n")
-    with pytest.raises(ConfigError, match=r"two/paddleseg/models/unet\.py: is no Python, so nothing of PaddleSeg"):
+    with pytest.raises(
+        ConfigError, match=r"two cannot be imported: SyntaxError: .* \(.*two/paddleseg/models/unet\.py, line 1\)"
+    ):
         plan_run({**PLAN, "paddleseg": "two"}, Start())
-    (two / "paddleseg/models/unet.py").unlink()
-    (two / "paddleseg/models/unet.py").symlink_to(two / "paddleseg/models")
-    assert "paddleseg/models/unet.py" not in plan_run({**PLAN, "paddleseg": "two"}, Start()).paddleseg.files
+    (two / "paddleseg/models/unet.py").write_text("from paddleseg.models.layers import nosuch\n")
+    with pytest.raises(
+        ConfigError, match=r"two cannot be imported: ImportError: cannot import name 'nosuch' .*unet\.py, line 1\)"
+    ):
+        plan_run({**PLAN, "paddleseg": "two"}, Start())
+    assert plan_run({**PLAN, "paddleseg": "two"}, Start(main=False)).paddleseg.folder == two, "asked once a run"
+    one.rename(tmp_path / "installed")
+    assert plan_run({**PLAN, "paddleseg": "./installed"}, Start()).stage_paddleseg == "./installed"
+    (tmp_path / "installed").rename(one)
     in_conda = plan_run({**PLAN, "paddleseg": "installed"}, Start(in_conda=True))
     assert in_conda.paddleseg is None and in_conda.stage_paddleseg == "installed" and in_conda.config["paddleseg"] == {}
     assert plan_run({**PLAN, "paddleseg": "one"}, Start(in_conda=True)).paddleseg.folder == one
@@ -322,7 +395,8 @@ def ran(tmp_path_factory):
     printed, told = typed(folder, CERTIFY, PYTHONPATH=str(folder / "broken"))
     assert f"note: PYTHONPATH lies in the PaddleSeg {folder}/broken, which is not used" in told
     commit = checkouts.git(checkout, "rev-parse", "HEAD")
-    assert printed.splitlines()[-1] == f"PaddleSeg: develop, {commit[:8]}; `{checkout}`."
+    corrected = "Trained with corrected losses in the place of its CrossEntropyLoss, OhemCrossEntropyLoss."
+    assert printed.splitlines()[-1] == f"PaddleSeg: develop, {commit[:8]}; `{checkout}`. {corrected}"
     return folder
 
 
@@ -345,7 +419,7 @@ def test_records_and_conclusions_say_which_one_ran(ran):
             found["env"].items()
             >= {**checkout.env, "paddleseg_hash": checkout.hash_of(CONTENTS["pp_humanseg_lite"])}.items()
         )
-        assert "--paddleseg PaddleSeg " in found["command"]
+        assert "--paddleseg ./PaddleSeg " in found["command"]
     concluded = json.loads((ran / "results/smoke/conclusions.json").read_text())
     assert concluded["scope"]["paddleseg"]["files"] == checkout.files
     words = f"develop, {checkout.commit[:8]}; `{checkout.folder}`"
@@ -440,6 +514,74 @@ def test_a_regression_in_its_losses_turns_a_training_red(tmp_path, dataset):
     assert failed["env"]["paddleseg_folder"] == str(checkout)
 
 
+ELSEWHERE = """
+import importlib.machinery, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "paddleseg.blocks":
+            return importlib.machinery.PathFinder.find_spec(name, [{folder!r}])
+sys.meta_path.{where}
+"""
+
+
+def test_a_module_that_it_lacks_comes_from_nowhere_else(tmp_path, dataset):
+    """As with a second checkout that was installed to be edited; also where that is asked first."""
+    checkout, second = checkouts.plain(tmp_path / "seg"), tmp_path / "second"
+    (second / "blocks").mkdir(parents=True)
+    (second / "blocks/__init__.py").write_text("")
+    checkouts.edit(checkout, "import paddle\n", "import paddle\nimport paddleseg.blocks\n")
+    for where, words in (
+        ("append(Finder)", f"No module named 'paddleseg.blocks' in {checkout}"),
+        ("insert(0, Finder)", f"No module named 'paddleseg.blocks' in {checkout}"),
+    ):
+        python = interpreter(tmp_path / f"env{len(where)}", ELSEWHERE.format(folder=str(second), where=where))
+        done = train(tmp_path, dataset, "--paddleseg", checkout, program=python)
+        assert done.returncode == 1 and words in record.read(tmp_path / "train.failed.json")["reason"]
+    checkouts.edit(checkout, "from . import models", f"__path__.append({str(second)!r})\nfrom . import models", INIT)
+    done = train(tmp_path, dataset, "--paddleseg", checkout)
+    assert done.returncode == 1 and words in record.read(tmp_path / "train.failed.json")["reason"]
+
+
+INIT = "paddleseg/__init__.py"
+
+
+def test_what_runs_is_what_the_files_hold_and_not_code_that_was_compiled_from_them_before(tmp_path):
+    """An edit may keep size and time of a file, by which Python takes compiled code for its own."""
+    (tmp_path / ".snakemake").mkdir()
+    folder = other(tmp_path / "seg")
+    init = folder / INIT
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path\n"
+        "from segcert.checkout import pinned; pinned.pin(Path('seg').resolve()); import paddleseg\n"
+        "print(paddleseg.__version__, *pinned.imported())"
+    )
+
+    def version():
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    subprocess.run(
+        [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder], check=True
+    )
+    assert version() == ["0.0.0.dev0", str(folder)]
+    kept = list((tmp_path / ".snakemake/paddleseg").iterdir())
+    assert len(kept) == 1
+    stat = init.stat()
+    init.write_text(init.read_text().replace("dev0", "dev1"))
+    os.utime(init, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert version() == ["0.0.0.dev1", str(folder)] == version()
+    for damage in (b"", b"no code", b"i\x01\0\0\0"):
+        for file in (tmp_path / ".snakemake/paddleseg").iterdir():
+            file.write_bytes(damage)
+        assert version() == ["0.0.0.dev1", str(folder)]
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert version() == ["0.0.0.dev1", str(folder)] and not (tmp_path / ".snakemake").exists()
+    (folder / "paddleseg/spaced").mkdir()
+    (folder / "paddleseg/spaced/x.py").write_text("y = 7\n")
+    code = code.replace("import paddleseg\n", "import paddleseg, paddleseg.spaced.x\n")
+    assert version()[0] == "0.0.0.dev1"
+
+
 def test_one_that_was_imported_before_is_not_taken_for_another(tmp_path, dataset):
     before, asked = checkouts.plain(tmp_path / "before"), checkouts.plain(tmp_path / "asked")
     at_start = (
@@ -466,7 +608,9 @@ if "train.py" in sys.argv[0]:
     import os
     file = Path(os.environ["EDITED"])
     if os.environ.get("SEGCERT_WORKER"):
-        file.write_text(file.read_text() + "# later\\n")
+        before = file.read_text()
+        file.write_text(before + "# later\\n")
+        file.write_text(before)  # there and back: what was imported, nobody knows
 """
 
 
@@ -480,6 +624,21 @@ def test_an_edit_while_a_stage_works_fails_it(tmp_path, dataset, monkeypatch):
         done.returncode == 1
         and reason == f"{checkout}/paddleseg/models/unet.py was edited while it was worked with; run it again"
     )
+
+
+def test_an_edit_between_the_plan_and_a_job_fails_the_job(tmp_path, dataset, monkeypatch):
+    checkout = checkouts.plain(tmp_path / "seg")
+    planned = {"paddleseg_tree": "f" * 16, "hashes": {"pp_humanseg_lite": "0" * 16}}
+    monkeypatch.setenv(tree.HANDED_ON, json.dumps(planned))
+    done = train(tmp_path, dataset, "--paddleseg", checkout)
+    assert done.returncode == 1
+    assert (
+        "was edited since this run was planned; start it again" in record.read(tmp_path / "train.failed.json")["reason"]
+    )
+    for nonsense in ("no JSON", "[]"):
+        monkeypatch.setenv(tree.HANDED_ON, nonsense)
+        done = train(tmp_path, dataset, "--paddleseg", checkout)
+        assert done.returncode == 0, done.stderr
 
 
 def test_versions_are_those_of_the_imported_modules(monkeypatch):

@@ -32,8 +32,13 @@ class Answer:
     why_not: str | None = None
 
 
-def ask(command: Sequence[str], seconds: float) -> Answer:
-    """Run a program and return what it printed, after `seconds` at the latest. Raises nothing."""
+def ask(command: Sequence[str], seconds: float, without: str | None = None) -> Answer:
+    """Run a program and return what it printed, after `seconds` at the latest. Raises nothing.
+
+    Args:
+        without: how the names of variables begin that it does not get.
+    """
+    kept = None if without is None else {key: value for key, value in os.environ.items() if not key.startswith(without)}
     name = command[0]
     if not shutil.which(name):
         found_on = "is not there" if os.sep in name else "is not found on PATH"
@@ -42,7 +47,7 @@ def ask(command: Sequence[str], seconds: float) -> Answer:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         try:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True, env=kept
             )
         except OSError as error:
             return Answer("", f"{name} cannot be started: {error}")

@@ -30,6 +30,7 @@ NOTHING_SAID = {
     "iterations": None,
     "timed_alone": True,
     "paddleseg": None,
+    "replaced_losses": [],
 }
 BAR = "-" * 24
 
@@ -139,7 +140,8 @@ def conclude(table: CellTable, lost: Collection[str] = (), paddleseg: Mapping[st
         )
     ]
     notes = notes_of(table, list(sources.values()), entries)
-    scope = {**scope_of(table), "paddleseg": {**paddleseg} if paddleseg else None}
+    replaced = {loss for entry in entries for loss in (entry.get("metrics") or {}).get("replaced_losses") or ()}
+    scope = {**scope_of(table), "paddleseg": {**paddleseg} if paddleseg else None, "replaced_losses": sorted(replaced)}
     return Conclusions(table.mode, [*broken, *entries], certified, scope, notes)
 
 

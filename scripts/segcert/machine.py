@@ -132,15 +132,15 @@ def _environment_of(python: str) -> dict[str, Any]:
     return found
 
 
-def said_by(python: str, code: str) -> str:
-    """What another interpreter prints, with the packages that a stage in it would import.
+def said_by(python: str, code: str, seconds: float = 60) -> str:
+    """What another interpreter prints, with the packages that a stage in it would import, within so many seconds.
 
     Raises:
         OSError, subprocess.SubprocessError: it does not run.
     """
     before = "import sys; sys.path.insert(0, sys.argv[1]); import segcert; "
     command = [python, "-c", before + code, str(Path(__file__).parents[1])]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True).stdout
 
 
 def why_paddle_has_no_gpu(build: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str | None:

@@ -55,13 +55,17 @@ ENGINES = tuple(dict.fromkeys(script.engine for script in ALL if script.engine))
 
 
 def there(folder: Path) -> dict[str, str]:
-    """File -> first digits of its sha256, of the scripts that a PaddleSeg has; empty for the installed package."""
+    """File -> its `digest`, of the scripts that a PaddleSeg has; empty for the installed package."""
     paths = {file: folder / file for file in FILES}
     return {file: digest(path) for file, path in paths.items() if path.is_file()}
 
 
 def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS]
+    """One hash of a script and of all Python files beside and below it, which it may import by their names."""
+    found = hashlib.sha256(path.read_bytes())
+    for file in sorted(path.parent.rglob("*.py")):
+        found.update(f"\0{file.relative_to(path.parent).as_posix()}\0".encode() + file.read_bytes())
+    return found.hexdigest()[:DIGITS]
 
 
 def wanted(settings: Mapping[str, Any], model: str) -> bool:

@@ -216,7 +216,8 @@ class Run:
         """The PaddleSeg that the stages are told to import: installed, or a folder."""
         if self.paddleseg is None or self.paddleseg.folder == tree.installed_for(self.python):
             return tree.INSTALLED
-        return os.path.relpath(self.paddleseg.folder)
+        path = os.path.relpath(self.paddleseg.folder)
+        return path if path.startswith("..") else os.path.join(".", path)  # noqa: PTH118  (no option, and not the word)
 
     @property
     def _handed_on(self) -> dict[str, Any]:
@@ -357,7 +358,10 @@ def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree |
     if start.in_conda and resolved["paddleseg"] == tree.INSTALLED:
         return None
     try:
-        return tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, python)
+        found = tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, python)
+        if found and start.main and not start.in_conda:
+            tree.require_importable(found, python)
+        return found
     except (OSError, subprocess.SubprocessError):
         return None  # the interpreter does not run: the first job says so
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,13 +27,35 @@ from segcert.errors import ConfigError
 PACKAGE = "paddleseg"
 # The packages whose files are divided by model.
 DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.models.losses", f"{PACKAGE}.datasets")
-# Looks components up by names that a configuration gives, which are known here.
-BUILDERS = (f"{PACKAGE}.cvlibs.",)
+# Look components up by names that a configuration gives, which are known here, and by those that are written there.
+BUILDERS = (f"{PACKAGE}.cvlibs",)
+HARMLESS = ("__version__", "__file__", "__name__")  # of a package, and of no file in it
 DIGITS = 16  # of a hash, as it stands in records
-# Written out after `import paddleseg`; and what finds components by names that are not written there.
-DOTTED = re.compile(r"(?<!from )(?<!import )\b(paddleseg(?:\.\w+)+)")
-LOOKS_UP = re.compile(r"\bmanager\.[A-Z_]+\[|\bcomponents_dict\b|\bimport_module\b|\b__import__\b")
-LEFT_OUT = (".pyc", ".pyo", ".DS_Store", "~", ".swp")  # endings of files that are no part of it
+# What finds components, or code, by names that are not written as an import. A component's own registration
+# does not, and of transforms and optimizers all files count anyway.
+LOOKS_UP = re.compile(
+    r"\bmanager\b(?!\s*\.\s*(?:[A-Z_]+\s*\.\s*add_component|TRANSFORMS|OPTIMIZERS)\b)|\bcvlibs\.manager\s+import\b|\bcomponents_dict\b|\b__import__\b"
+    r"|\bimportlib\b|\brunpy\b|\bpkgutil\b|(?<!\bin )\bsys\s*\.\s*modules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
+)
+IMPORT_LINE = re.compile(r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$", re.M)
+LITERAL = re.compile(r"""["'](\w+)["']""")
+# Calls at the top of a module, or of a class, that make a value and change nothing.
+MAKES = {"Constant", "Normal", "TruncatedNormal", "Uniform", "XavierUniform", "XavierNormal", "KaimingNormal"}
+MAKES |= {
+    "KaimingUniform",
+    "Assign",
+    "ParamAttr",
+    "partial",
+    "namedtuple",
+    "OrderedDict",
+    "dict",
+    "list",
+    "tuple",
+    "set",
+}
+DECORATES = {"property", "staticmethod", "classmethod", "setter", "add_component", "no_grad", "not_to_static", "wraps"}
+DECORATES |= {"lru_cache", "cache", "cached_property", "dataclass", "abstractmethod", "contextmanager"}
+LEFT_OUT = (".DS_Store", "~", ".swp")  # endings of files that are no part of it
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,8 @@ class Source:
         imports: (module, name) of what it imports from the package; the name is None for a whole module.
         plain: whether its import only defines things.
         looks_up: whether it finds components by names that are not written there.
+        only_imports: whether it does nothing but import, under the names that things have, as most `__init__.py`.
+        literals: words that stand in quotes, of a builder: components may be looked up by them.
     """
 
     module: str
@@ -52,6 +77,8 @@ class Source:
     imports: tuple[tuple[str, str | None], ...]
     plain: bool
     looks_up: bool
+    only_imports: bool
+    literals: frozenset[str] = frozenset()
 
     @property
     def divided(self) -> bool:
@@ -78,7 +105,7 @@ def files_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
     """
     sources = _sources(folder)
     counted = {name for name, source in sources.items() if not source.divided or not source.plain}
-    named = types(content)
+    named = types(content).union(*(source.literals for source in sources.values()))
     counted |= {name for name, source in sources.items() if source.divided and source.defines & named}
     waiting = list(counted)
     while waiting:
@@ -100,7 +127,7 @@ def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
     divided = {name: other for name, other in sources.items() if other.divided}
     if source.looks_up and not source.module.startswith(BUILDERS):
         return set(divided)
-    if source.module in (PACKAGE, *DIVIDED):
+    if source.module in (PACKAGE, *DIVIDED) and source.only_imports:
         return set()  # it hands on names; who imports one of those is looked at for it
     found: set[str] = set()
     for module, name in (_as_imported(*pair, sources) for pair in source.imports):
@@ -111,9 +138,11 @@ def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
             found.add(module)
         elif whole in DIVIDED:
             found |= {other for other in divided if other.startswith(f"{whole}.")}
-        elif module in DIVIDED and whole not in sources:
+        elif module in (PACKAGE, *DIVIDED) and whole not in sources and name not in HARMLESS:
             inside = {other for other in divided if other.startswith(f"{module}.")}
-            found |= {other for other in inside if name in divided[other].defines} or inside
+            by_name = {other for other in inside if name in divided[other].defines}
+            handed_on = all(sources[door].only_imports for door in (PACKAGE, *DIVIDED) if door in sources)
+            found |= by_name if by_name and handed_on else inside
     return found
 
 
@@ -130,13 +159,23 @@ def _as_imported(module: str, name: str | None, sources: Mapping[str, Source]) -
 
 
 def paths(folder: Path) -> dict[str, Path]:
-    """Name, from the folder that holds the package, -> path of each of its files; without what Python leaves there."""
-    found = sorted((folder / PACKAGE).rglob("*"))
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in found
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(LEFT_OUT)
-    }
+    """Name, from the folder that holds the package, -> path of each of its files; without what Python leaves there.
+
+    Links are followed, as an import follows them.
+    """
+    found = {}
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder / PACKAGE, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        if (real := os.path.realpath(place)) in seen:
+            folders[:] = []  # a link to what is above it
+            continue
+        seen.add(real)
+        for name in sorted(files):
+            path = Path(place, name)
+            if not name.endswith(LEFT_OUT) and path.is_file():
+                found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -163,15 +202,14 @@ def _read(text: str, module: str, is_package: bool) -> Source:
         warnings.simplefilter("ignore")  # of escapes in others' strings
         body = ast.parse(text, module).body
     package = module if is_package else module.rpartition(".")[0]
-    imports = tuple(_imports(body, package))
-    if any(name is None for _, name in imports):  # `paddleseg.models` may stand anywhere after `import paddleseg`
-        imports += tuple((name, None) for name in DOTTED.findall(text))
     return Source(
         module,
         frozenset(_defined(body)),
-        imports,
+        (*_imports(body, package), *_used_of_root(body)),
         all(map(_only_defines, body)),
-        LOOKS_UP.search(text) is not None,
+        LOOKS_UP.search(IMPORT_LINE.sub("", text)) is not None,
+        all(map(_only_imports, body)),
+        frozenset(LITERAL.findall(text)) if module.startswith(BUILDERS) else frozenset(),
     )
 
 
@@ -197,28 +235,95 @@ def _imports(body: Iterable[ast.AST], package: str) -> Iterator[tuple[str, str |
             yield from ((module, alias.name) for alias in node.names)
 
 
+def _used_of_root(body: list[ast.stmt]) -> Iterator[tuple[str, str | None]]:
+    """What is used of the package after `import paddleseg` (as whatever), as if it were imported by name."""
+    bound = {
+        alias.asname or PACKAGE
+        for node in statements(body)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == PACKAGE or (alias.name.startswith(f"{PACKAGE}.") and not alias.asname)
+    }
+    if not bound:
+        return
+    inner = set()
+    for node in (node for top in body for node in ast.walk(top)):  # outer ones come first
+        if isinstance(node, ast.Attribute):
+            inner.add(id(node.value))
+            if id(node) not in inner and (name := _dotted(node)) and name[0] in bound:
+                yield ".".join([PACKAGE, *name[1:]]), None
+        elif isinstance(node, ast.Name) and node.id in bound and id(node) not in inner:
+            yield PACKAGE, "*"  # handed to somebody: who knows
+
+
+def _dotted(node: ast.expr) -> list[str]:
+    """The parts of a name with dots; nothing where it is none."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    above = _dotted(node.value) if isinstance(node, ast.Attribute) else []
+    return [*above, node.attr] if above and isinstance(node, ast.Attribute) else []
+
+
+def _only_imports(node: ast.stmt) -> bool:
+    """Whether a statement hands on things under the names that they have, or says what the package is."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return not any(alias.asname and alias.asname != alias.name for alias in node.names)
+    if isinstance(node, ast.Assign):
+        return all(isinstance(name, ast.Name) and name.id in ("__all__", "__version__") for name in node.targets)
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
 def _only_defines(node: ast.stmt) -> bool:
-    """Whether a statement at the top of a module changes nothing outside of it, as far as one can see."""
+    """Whether a statement at the top of a module, or of a class, changes nothing outside: it calls nothing that may.
+
+    What a function does, it does when it is called. What stands in its head, and in a class, is done at the import.
+    """
     if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
         return True
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return all(map(_registers, node.decorator_list))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        head = [*node.args.defaults, *(value for value in node.args.kw_defaults if value)]
+        head += [part.annotation for part in ast.walk(node.args) if isinstance(part, ast.arg) and part.annotation]
+        head += [node.returns] if node.returns else []
+        return all(map(_decorates, node.decorator_list)) and all(map(_calls_nothing, head))
+    if isinstance(node, ast.ClassDef):
+        head = [*node.bases, *(keyword.value for keyword in node.keywords)]
+        return (
+            all(map(_decorates, node.decorator_list))
+            and all(map(_calls_nothing, head))
+            and all(map(_only_defines, node.body))
+        )
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return all(isinstance(target, ast.Name) for target in targets)
+        parts = [
+            *targets,
+            *([node.value] if node.value else []),
+            *([node.annotation] if isinstance(node, ast.AnnAssign) else []),
+        ]
+        return all(map(_is_name, targets)) and all(map(_calls_nothing, parts))
     if isinstance(node, ast.If):
-        if ast.unparse(node.test) in ("__name__ == '__main__'",):
+        if ast.unparse(node.test) == "__name__ == '__main__'":
             return True
-        return all(map(_only_defines, [*node.body, *node.orelse]))
+        return _calls_nothing(node.test) and all(map(_only_defines, [*node.body, *node.orelse]))
     if isinstance(node, ast.Try):
         handled = [statement for handler in node.handlers for statement in handler.body]
         return all(map(_only_defines, [*node.body, *handled, *node.orelse, *node.finalbody]))
     return False
 
 
-def _registers(decorator: ast.expr) -> bool:
-    """`@manager.MODELS.add_component`, or a decorator that is no call of unknown effect."""
-    name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
-    return name.endswith(".add_component") or name.split(".")[0] in ("paddle", "functools", "dataclass", "dataclasses")
+def _is_name(target: ast.expr) -> bool:
+    """Whether what is assigned to is a name of the module's own, and no part of something else."""
+    return isinstance(target, ast.Name) or (isinstance(target, ast.Tuple) and all(map(_is_name, target.elts)))
+
+
+def _calls_nothing(node: ast.expr) -> bool:
+    """Whether an expression calls nothing but what makes a value."""
+    called = [part.func for part in ast.walk(node) if isinstance(part, ast.Call)]
+    return all(ast.unparse(function).rpartition(".")[2] in MAKES for function in called)
+
+
+def _decorates(decorator: ast.expr) -> bool:
+    """`@manager.MODELS.add_component`, `@property` and the like; with arguments too."""
+    name = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return ast.unparse(name).rpartition(".")[2] in DECORATES

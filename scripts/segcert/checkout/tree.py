@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import csv
 import hashlib
-import importlib.abc
 import json
 import os
+import re
 import site
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from segcert import machine
 from segcert.asked import ask
 from segcert.checkout import sources
+from segcert.checkout.pinned import KEPT, Finder
 from segcert.errors import ConfigError
 
 AUTO, INSTALLED = "auto", "installed"
+SCRIPTS = ("tools", "deploy")  # of a checkout, beside the package: what may run as it is
+IMPORT_S = 300  # seconds that an import may take
 GIT_S = 20  # seconds that git may take
+SHA256_DIGITS = 64
 COMMIT_DIGITS = 8  # of a commit, where people read it
 TOLD_FILES = 3  # edited files that are named where people read
 # Set by the workflow for its stages: what the plan found, so that not each of them finds it anew.
@@ -57,7 +63,7 @@ class Tree:
     @cached_property
     def commit(self) -> str | None:
         """The commit that its files are of; None where they are in no repository."""
-        tracked = self._git("ls-files", "--error-unmatch", f"{sources.PACKAGE}/__init__.py")
+        tracked = self._git("ls-files", "--error-unmatch", "--", f"{sources.PACKAGE}/__init__.py")
         return self._git("rev-parse", "HEAD") if tracked else None
 
     @cached_property
@@ -69,10 +75,28 @@ class Tree:
     def edited(self) -> list[str] | None:
         """Files that are not as they were committed, or as they came in the wheel; None where nobody can tell."""
         if self.commit:
-            told = self._git("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z", sources.PACKAGE)
-            return None if told is None else sorted(line[3:] for line in told.split("\0") if line[3:])
+            return self._against_commit()
         records = list(self.folder.glob(f"{sources.PACKAGE}-*.dist-info/RECORD"))
         return self._against(records[0]) if len(records) == 1 else None
+
+    def _against_commit(self) -> list[str] | None:
+        """Files that differ from those of the commit by what they hold, whatever the index has been told of them.
+
+        Of the package all, also those that git is told to ignore; of the scripts beside it those that git knows.
+        """
+        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", sources.PACKAGE, *SCRIPTS)
+        if listed is None:
+            return None
+        committed = {}
+        for line in filter(None, listed.split("\0")):
+            kind, _, name = line.partition("\t")
+            committed[name] = kind.split()[2]
+        there = sources.paths(self.folder)
+        beside = {name: self.folder / name for name in committed if not name.startswith(f"{sources.PACKAGE}/")}
+        there |= {name: path for name, path in beside.items() if path.is_file()}
+        of_package = {name for name in committed if not name.endswith(sources.LEFT_OUT)}
+        other = {name for name, path in there.items() if committed.get(name) != _blob(path, committed.get(name, ""))}
+        return sorted(other | (of_package - there.keys()))
 
     def _against(self, record: Path) -> list[str]:
         """Files of the package that differ from a wheel's list of them (PyPA, "Recording installed projects")."""
@@ -118,9 +142,18 @@ class Tree:
 
     def _git(self, *arguments: str) -> str | None:
         """What git says of the folder; None where it says nothing, or is not there."""
-        command = ["git", "--no-optional-locks", "-C", str(self.folder), "-c", "core.fsmonitor=false", *arguments]
-        answer = ask(command, GIT_S)
+        # Whoever owns it: what is in it is about to be imported. GIT_DIR and its like would name another repository.
+        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"]
+        answer = ask(["git", "-C", str(self.folder), *options, *arguments], GIT_S, without="GIT_")
         return None if answer.why_not else answer.text.strip("\n")
+
+
+def _blob(path: Path, like: str) -> str:
+    """The name that git gives a file's content, by the hash that another name was made with ("gitformat-pack")."""
+    content = path.read_bytes()
+    digest = hashlib.new("sha256" if len(like) == SHA256_DIGITS else "sha1", usedforsecurity=False)
+    digest.update(b"blob %d\0" % len(content) + content)
+    return digest.hexdigest()
 
 
 def _urlsafe(path: Path) -> str:
@@ -132,11 +165,40 @@ def said(env: Mapping[str, Any]) -> str:
     commit, edited = env.get("paddleseg_commit"), env.get("paddleseg_edited")
     parts = [env.get("paddleseg_branch") if commit else None, commit[:COMMIT_DIGITS] if commit else None]
     if not commit:
-        parts = [env.get("paddleseg") or "of no version", None if edited else "as installed" if edited == [] else None]
+        parts = [env.get("paddleseg") or "of no version", "as installed" if edited == [] else None]
+    if edited is None:
+        parts.append("edited or not: unknown")
     if edited:
         names = ", ".join(edited[:TOLD_FILES]) + (", ..." if len(edited) > TOLD_FILES else "")
         parts.append(f"edited: {len(edited)} file{'s' if len(edited) > 1 else ''} ({names})")
     return ", ".join(filter(None, parts))
+
+
+def require_importable(found: Tree, python: str) -> None:
+    """Raise ConfigError where a tree cannot be imported: an error in any file of it breaks every model.
+
+    Importing takes seconds, so once for what a tree holds; what is as it was installed is taken to be importable.
+    """
+    mark = KEPT / f"imported-{found.digest}"
+    own = installed_for(python)
+    if mark.is_file() or (own and found.digest == Tree(own).digest and Tree(own).edited == []):
+        return
+    code = (
+        "import sys; from pathlib import Path; from segcert.checkout import pinned; "
+        f"pinned.pin(Path({str(found.folder)!r})); import paddleseg"
+    )
+    try:
+        machine.said_by(python, code, IMPORT_S)
+    except subprocess.CalledProcessError as error:
+        told = (error.stderr or "").strip()
+        places = re.findall(r'^ *File "([^"]+)", line (\d+)', told, re.M)
+        place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+        last = told.rpartition("\n")[2]
+        raise ConfigError(f"paddleseg: {found.folder} cannot be imported: {last}{place}") from None
+    if KEPT.parent.is_dir():
+        with contextlib.suppress(OSError):
+            KEPT.mkdir(exist_ok=True)
+            mark.touch()
 
 
 # -- which one --------------------------------------------------------------------------------
@@ -158,14 +220,25 @@ def installed() -> Path | None:
     to be edited (`pip install -e`), it is the folder that its installer left.
     """
     lasting = {*map(os.path.realpath, [*site.getsitepackages(), site.getusersitepackages()])}
+    lasting |= {os.path.realpath(line) for place in lasting for line in _pth_lines(Path(place))}
     passing = {os.getcwd(), "", *os.environ.get("PYTHONPATH", "").split(os.pathsep)}  # noqa: PTH109
+    passing |= {os.path.realpath(place) for place in passing if place}
     places = [place for place in sys.path if os.path.realpath(place) in lasting or place not in passing]
-    finders = [finder for finder in sys.meta_path if not isinstance(finder, Pinned)]
+    finders = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
     for finder in finders:
         spec = finder.find_spec(sources.PACKAGE, places if finder is PathFinder else None)
         if spec and spec.origin and Path(spec.origin).name == "__init__.py":
             return Path(spec.origin).resolve().parents[1]
     return None
+
+
+def _pth_lines(folder: Path) -> Iterator[Path]:
+    """Folders that the .pth files of a folder of packages add to the path (documentation of Python's module site)."""
+    for file in folder.glob("*.pth"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                if line.strip() and not line.startswith(("#", "import ", "import\t")):
+                    yield folder / line.strip()
 
 
 def installed_for(python: str) -> Path | None:
@@ -182,7 +255,10 @@ def named(value: str, key: str = "paddleseg") -> Tree:
     Raises:
         ConfigError: there is none.
     """
-    folder = Path(value).expanduser()
+    folder = Path(value)
+    if value.startswith("~") and not folder.exists():
+        with contextlib.suppress(RuntimeError):  # of nobody whom the system knows
+            folder = folder.expanduser()
     if folder.name == sources.PACKAGE and (folder / "__init__.py").is_file() and not is_package(folder):
         folder = folder.parent
     if not is_package(folder):
@@ -221,29 +297,3 @@ def chosen(setting: str, root: str | None, files: Sequence[Path], python: str) -
             return Tree(found[0])
     folder = installed_for(python)
     return Tree(folder) if folder else None
-
-
-# -- what is imported --------------------------------------------------------------------------
-
-
-class Pinned(importlib.abc.MetaPathFinder):
-    """Finds the package `paddleseg` in one folder, whatever stands on the path, and nothing else there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def find_spec(self, fullname: str, _path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if fullname != sources.PACKAGE:
-            return None
-        return PathFinder.find_spec(fullname, [str(self.folder)], target)
-
-
-def pin(folder: Path) -> None:
-    """See to it that `import paddleseg` of this process, and of its forks, imports the one in the folder."""
-    sys.meta_path.insert(0, Pinned(folder))
-
-
-def imported() -> Path | None:
-    """The folder of the PaddleSeg that this process did import; None where it did not."""
-    file = getattr(sys.modules.get(sources.PACKAGE), "__file__", None)
-    return Path(file).resolve().parents[1] if file else None

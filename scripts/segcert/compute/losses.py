@@ -88,7 +88,7 @@ class TypedOhemCrossEntropyLoss(OhemCrossEntropyLoss):  # type: ignore[misc]  # 
 
 CORRECTED = {"CrossEntropyLoss": "TypedCrossEntropyLoss", "OhemCrossEntropyLoss": "TypedOhemCrossEntropyLoss"}
 # paddleseg 2.8.0 multiplies float masks with integer ones, which Paddle 3 refuses.
-KNOWN = re.compile("type promotion", re.IGNORECASE)
+KNOWN = re.compile(r"^TypeError: \(InvalidType\) Type promotion only supports? calculations? between")
 CLASSES = 3  # of the logits of a trial, where the loss has no weights of classes
 
 

@@ -31,7 +31,7 @@ from paddleseg.transforms import Compose
 from paddleseg.utils.metrics import mean_iou
 
 from segcert import gpus, modelconfig, own_scripts, proof
-from segcert.checkout import tree
+from segcert.checkout import pinned
 from segcert.compute import components, metrics, training
 from segcert.compute.device import use as use_device
 from segcert.compute.engines import library, onednn_trace, paddle_inference
@@ -143,14 +143,14 @@ def run(request: RunScript, files: Files) -> Result:
     Raises:
         StageError: there is no such script, or it would import another PaddleSeg.
     """
-    checkout = tree.imported() or Path()
+    checkout = Path(next(iter(pinned.imported()), ""))
     script = checkout / request.script
     if not script.is_file():
         raise StageError(f"{script}: is not there; name a checkout that has it, or take it out of paddleseg_scripts")
     use_device(request.device)
     files.made.mkdir(parents=True)
     environment = _environment(checkout)
-    _require_own_package(checkout, environment)
+    _require_own_package(checkout, script, environment)
     kind = KINDS[request.script]
     options, judge = kind(request, files)
     command = [sys.executable, str(script), *options]
@@ -183,14 +183,19 @@ def _environment(checkout: Path) -> dict[str, str]:
     return {**own, "PYTHONPATH": str(checkout), "ONEDNN_VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def _require_own_package(checkout: Path, environment: Mapping[str, str]) -> None:
+def _require_own_package(checkout: Path, script: Path, environment: Mapping[str, str]) -> None:
     """Raise StageError where the script would import another PaddleSeg than that which it belongs to."""
-    asked = "import importlib.util as u; print(u.find_spec('paddleseg').origin)"
+    # The folder of a script is looked at before all others.
+    asked = "import sys; sys.path[0] = sys.argv[1]; import importlib.util as u; print(u.find_spec('paddleseg').origin)"
     answer = subprocess.run(
-        [sys.executable, "-c", asked], env=dict(environment), capture_output=True, text=True, check=False
+        [sys.executable, "-c", asked, str(script.parent)],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     found = answer.stdout.strip()
-    if not found or not Path(found).resolve().is_relative_to(checkout):
+    if not found or not Path(found) != checkout / "paddleseg/__init__.py":
         raise StageError(
             f"{checkout}: with it as PYTHONPATH, {found or 'no paddleseg'} would be imported; take that out of "
             f"the environment of {sys.executable}"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from segcert import modelconfig
-from segcert.checkout import tree
+from segcert.checkout import pinned, sources, tree
 from segcert.checkout.tree import INSTALLED, Tree
 from segcert.errors import ConfigError
 
+Stamp = tuple[int, int, int, int]
 HASH, TREE = "paddleseg_hash", "paddleseg_tree"  # of a record's env
 
 
@@ -27,15 +28,19 @@ class AtHand:
 
     tree: Tree
     hash: str | None
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, Any]:
         return {**self.tree.env, HASH: self.hash}
 
     def changed(self) -> str | None:
-        """In words, what was edited since; None where nothing was."""
-        now = Tree(self.tree.folder).files
-        other = sorted(name for name in self.tree.files.keys() | now if self.tree.files.get(name) != now.get(name))
+        """In words, what was written since; None where nothing was.
+
+        Also what holds now what it held before: nobody knows what it held when it was imported.
+        """
+        now = _stamps(self.tree.folder)
+        other = sorted(name for name in self.stamps.keys() | now if self.stamps.get(name) != now.get(name))
         return f"{self.tree.folder / other[0]} was edited while it was worked with; run it again" if other else None
 
     def differs_from(self, above: Mapping[str, Any], path: str) -> str | None:
@@ -53,7 +58,7 @@ def pin(asked: str | None) -> None:
     """See to it that this process imports the PaddleSeg that it is told to use."""
     folder = tree.installed() if asked == INSTALLED else Path(asked).resolve() if asked else None
     if folder:
-        tree.pin(folder)
+        pinned.pin(folder)
 
 
 def look(asked: str | None, model: str | None, config: str | None, above: Sequence[Mapping[str, Any]]) -> AtHand | None:
@@ -75,14 +80,37 @@ def look(asked: str | None, model: str | None, config: str | None, above: Sequen
         return None
     found = Tree(folder)
     try:
-        return AtHand(found, _hash(found, model, config, above))
+        stamps = _stamps(folder)  # before it is read: what is written meanwhile shows afterwards
+        own = _hash(found, model, config, above)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be read: {error}") from error
+    planned = _planned().get("hashes", {}).get(model)
+    if own and planned and own != planned:
+        raise ConfigError(f"{folder}: was edited since this run was planned; start it again")
+    return AtHand(found, own, stamps)
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """Name -> what changes when a file is written, of each file of the package."""
+    found = {}
+    for name, path in sources.paths(folder).items():
+        stat = path.stat()
+        found[name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return found
+
+
+def _planned() -> dict[str, Any]:
+    """What the plan handed on; nothing where a stage is run by hand."""
+    try:
+        planned = json.loads(os.environ.get(tree.HANDED_ON, "{}"))
+    except ValueError:
+        return {}
+    return planned if isinstance(planned, dict) else {}
 
 
 def _hash(found: Tree, model: str | None, config: str | None, above: Sequence[Mapping[str, Any]]) -> str | None:
     """From the plan or a parent where those saw the same files, because it takes a while."""
-    planned = json.loads(os.environ.get(tree.HANDED_ON, "{}"))
+    planned = _planned()
     if planned.get(TREE) == found.digest and model in planned.get("hashes", {}):
         return str(planned["hashes"][model])
     for env in (record["env"] for record in above if record.get("env")):
@@ -91,10 +119,12 @@ def _hash(found: Tree, model: str | None, config: str | None, above: Sequence[Ma
     return found.hash_of(modelconfig.content(Path(config))) if config else None
 
 
-def not_it(asked: AtHand, imported: str | None) -> str | None:
-    """In words, that another PaddleSeg was imported than was asked for; None where it was not."""
-    if imported is None or Path(imported) == asked.tree.folder:
+def not_it(asked: AtHand, imported: Sequence[str]) -> str | None:
+    """In words, that something of another PaddleSeg was imported than was asked for; None where nothing was."""
+    other = [folder for folder in imported if Path(folder) != asked.tree.folder]
+    if not other:
         return None
     return (
-        f"paddleseg was imported from {imported}, and {asked.tree.folder} was asked for; nothing may import it before"
+        f"paddleseg was imported from {other[0]}, and {asked.tree.folder} was asked for; look what this Python imports "
+        "when it starts (sitecustomize, .pth files)"
     )

@@ -306,7 +306,7 @@ class Supervisor:
         """The outcome; failed where another PaddleSeg was imported than was asked for."""
         with contextlib.suppress(OSError, ValueError):
             self.imported = json.loads(self.staging.imported.read_text(encoding="utf-8"))
-        why = at_hand.not_it(self.paddleseg, self.imported.get("paddleseg")) if self.paddleseg else None
+        why = at_hand.not_it(self.paddleseg, self.imported.get("paddleseg", [])) if self.paddleseg else None
         return replace(outcome, status=statuses.FAILED, reason=why) if why else outcome
 
     def _told(self) -> Told | None:

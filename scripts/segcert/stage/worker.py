@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segcert import gpus, machine
-from segcert.checkout import tree
+from segcert.checkout import pinned
 from segcert.errors import Unverified
 from segcert.files import write_json
 from segcert.masking import masked
@@ -101,8 +101,7 @@ def _observed(work: Callable[[], Result], staging: Staging) -> Result:
         return work()
     finally:
         if _rank() == 0:
-            folder = tree.imported()
-            found = {"paddleseg": str(folder) if folder else None, "versions": machine.imported_versions()}
+            found = {"paddleseg": pinned.imported(), "versions": machine.imported_versions()}
             with contextlib.suppress(OSError):
                 write_json(staging.imported, found)
 
