@@ -552,9 +552,9 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
 
 
 def _engine(request: RunScript, export: Path, ran: Ran, images: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing is told of it."""
+    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing tells of it."""
     if request.device == "gpu":
-        return {"engine": request.engine}, {}
+        return {}, {}
     trace = onednn_trace.parse(ran.trace)
     asked = paddle_inference.program_work(export / deploy_config(export)["model"])
     of_all = {kind: asked[kind] and asked[kind] * images for kind in ("convolutions", "products")}
