@@ -374,6 +374,8 @@ SECTIONS: dict[str, list[Case]] = {
     ],
     "Where the data are": [  # A19
     Case("a folder around", lambda: m.below("set", m.people()), PASSES, same=m.people),
+    Case("a folder around that is called like a Mac's", lambda: m.below("__MACOSX_set", m.people()), PASSES,
+         same=m.people),
     Case("a folder and a README", lambda: m.below("set", m.people()) | {"README.md": b"x", "LICENSE": b"x"}, PASSES,
          same=m.people),
     Case("folders in folders", lambda: m.below("a/b", m.people()) | {"a/notes.txt": b"x"}, PASSES, same=m.people),
