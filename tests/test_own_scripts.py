@@ -188,7 +188,9 @@ def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
 # -- faults, each of which is red ---------------------------------------------------------------
 
 SAVE = 'get_pseudo_color_map(label).save(f"{args.save_dir}/{Path(image).stem}.png")'
-MEMORY = '    print("[2026] INFO: (InvalidArgument) Not find predictor_id 0 and pass_name memory_optimize_pass"); break'
+NOT_FOUND = "(InvalidArgument) Not find predictor_id 0 and pass_name memory_optimize_pass"
+MEMORY = f"""    print("[2026/1/1 1:1:1] INFO: {NOT_FOUND}")
+    print("  [Hint: so]"); print("[2026/1/1 1:1:2] INFO: If the above error is ..."); break"""
 SCORES = 'print(f"[EVAL] #Images: {len(dataset)} mIoU: {mean:.4f} Acc: 0")'
 CLASSES = 'print(f"[EVAL] Class IoU: \\n{np.round(by_class, 4)}")'
 NOT = "(lambda *words, **more: None)("
@@ -202,7 +204,7 @@ infer.inference = lambda *words, **more: (1 - right(*words, **more)[0], None)
 FAULTS = {
     "writes nothing and exits 0": (
         "deploy_infer_onednn", own_scripts.INFER, [("    " + SAVE, MEMORY)],
-        "failed", "0 of 2 label maps were written: exit code 0; it said: [2026] INFO: (InvalidArgument) Not find pred",
+        "failed", f"0 of 2 label maps were written: exit code 0; it said: {NOT_FOUND} [Hint: so]",
     ),
     "runs oneDNN when told not to": (
         "deploy_infer_native", own_scripts.INFER, [(" else config.disable_mkldnn()", " else None")],
