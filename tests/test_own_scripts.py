@@ -18,10 +18,12 @@ import yaml
 from conftest import ROOT, interpreter, snakemake
 from PIL import Image
 
-from segcert import cells, own_scripts, proof, sections, settings, stages
+from segcert import cells, listing, own_scripts, proof, sections, settings, stages
+from segcert.concluded import Concluded
 from segcert.data import layouts
 from segcert.data.images import read_label
 from segcert.machine import Hardware
+from segcert.requests.scripts import RunScript
 
 CELLS = {script.cell: script for script in own_scripts.ALL}
 GATES = ["--max-first-loss", "0.001", "--max-later-loss", "0.02", "--max-history-loss", "0.5"]
@@ -186,7 +188,9 @@ def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
 # -- faults, each of which is red ---------------------------------------------------------------
 
 SAVE = 'get_pseudo_color_map(label).save(f"{args.save_dir}/{Path(image).stem}.png")'
-MEMORY = '    print("[2026] INFO: (InvalidArgument) Not find predictor_id 0 and pass_name memory_optimize_pass"); break'
+NOT_FOUND = "(InvalidArgument) Not find predictor_id 0 and pass_name memory_optimize_pass"
+MEMORY = f"""    print("[2026/1/1 1:1:1] INFO: {NOT_FOUND}")
+    print("  [Hint: so]"); print("[2026/1/1 1:1:2] INFO: If the above error is ..."); break"""
 SCORES = 'print(f"[EVAL] #Images: {len(dataset)} mIoU: {mean:.4f} Acc: 0")'
 CLASSES = 'print(f"[EVAL] Class IoU: \\n{np.round(by_class, 4)}")'
 NOT = "(lambda *words, **more: None)("
@@ -200,7 +204,7 @@ infer.inference = lambda *words, **more: (1 - right(*words, **more)[0], None)
 FAULTS = {
     "writes nothing and exits 0": (
         "deploy_infer_onednn", own_scripts.INFER, [("    " + SAVE, MEMORY)],
-        "failed", "0 of 2 label maps were written: exit code 0; it said: [2026] INFO: (InvalidArgument) Not find pred",
+        "failed", f"0 of 2 label maps were written: exit code 0; it said: {NOT_FOUND} [Hint: so]",
     ),
     "runs oneDNN when told not to": (
         "deploy_infer_native", own_scripts.INFER, [(" else config.disable_mkldnn()", " else None")],
@@ -362,6 +366,27 @@ def test_a_checkout_must_be_named():
     assert done.returncode == 2 and "--paddleseg: name the checkout whose script is to run" in done.stderr
 
 
+def test_on_a_gpu_it_is_the_driver_that_is_asked(dataset, tmp_path, monkeypatch):
+    """The driver alone is played: there is no device here."""
+    from segcert.compute import own_scripts as work
+
+    monkeypatch.setattr(work.gpus, "memory_mb", lambda pid: 612.0)
+    command = [sys.executable, "-c", "print('onednn_verbose,v1,info'); print('so it is')"]
+    ran = work._execute(command, tmp_path, work._environment(tmp_path), on_gpu=True)
+    assert (ran.code, ran.text, ran.trace, ran.gpu_mb) == (0, "so it is\n", "onednn_verbose,v1,info\n", 612.0)
+    assert work._execute(command, tmp_path, work._environment(tmp_path), on_gpu=False).gpu_mb is None
+    made = tmp_path / "made"
+    made.mkdir()
+    request = RunScript(script=own_scripts.INFER, digest="0", device="gpu", engine="native", images=1)
+    nowhere = dict.fromkeys(("checkpoint", "history", "reference", "export"), tmp_path)
+    given = {"config": run_stage.CONFIG, "evaluated": {}, "weights": {}, "left_out": (), "final": "f"}
+    files = work.Files(dataset=dataset, made=made, **nowhere, **given)
+    options, judge = work.KINDS[own_scripts.INFER](request, files)
+    assert options[-6:] == ["--device", "gpu", "--use_trt", "False", "--precision", "fp32"]
+    assert judge(ran).outcome == "0 of 1 label maps were written: exit code 0; it said: so it is"
+    assert work._engine(request, tmp_path, ran, 1) == ({}, {}), "nothing tells what computed there"
+
+
 # -- the plan --------------------------------------------------------------------------------
 
 
@@ -394,6 +419,14 @@ def test_they_are_planned_on_what_is_trained_in_fp32_on_one_device_and_exported(
     assert of_scripts(table(there, infer={"from_precision": "amp"})) == []
     on_gpu = {cell.name: cell for cell in of_scripts(table(there, gpus=2, infer={"from_precision": "fp32"}))}
     assert on_gpu["deploy_infer_gpu"].gpus == 1 and on_gpu["tools_val"].gpus == 1 and not on_gpu["tools_export"].gpus
+
+
+def test_each_is_called_by_its_name():
+    made = table(dict.fromkeys(own_scripts.FILES, "1"))
+    (line,) = (line for line in listing.text(made).splitlines() if "tools_val" in line)
+    assert line.split() == ["pp_humanseg_lite", "scripts", "single_fp32:", "tools_val", "run"]
+    cell = Concluded({"stage": "scripts", "cell": "tools_val", "train_cell": "single_fp32", "requested": {}})
+    assert {cell.label(form) for form in ("short", "full", "engine", "column")} == {"tools_val"}
 
 
 def test_one_that_the_checkout_has_not_is_skipped_with_the_reason():
@@ -456,6 +489,9 @@ def test_a_run_plans_runs_and_concludes_them(project, checkout, tmp_path):
         fields |= {*cell["requested"], *cell["effective"], *cell["metrics"]}
     page = (ROOT / "docs/reference/records.md").read_text(encoding="utf-8")
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+    written = (project / "results/smoke/conclusions.md").read_text(encoding="utf-8")
+    (row,) = (line for line in written.splitlines() if "| tools_val " in line)
+    assert "✓ passed" in row and "miou_difference 0.0" in row
     assert "tools_val" in (project / "results/smoke/conclusions.html").read_text(encoding="utf-8")
     again = snakemake(project, "-n", "--configfile", "mine.yaml")
     assert "Nothing to be done" in again.stdout + again.stderr

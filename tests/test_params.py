@@ -483,6 +483,14 @@ def test_the_users_own_values_win(tmp_path, resolve):
     assert resolve(file, mode="gpu_evidence", params_file=str(other))["models"] == ["ocrnet_hrnetw18"]
 
 
+def test_paddlesegs_own_scripts_are_run_unless_somebody_says_otherwise(tmp_path, resolve):
+    """In each mode: such a file names them."""
+    file = tipc_files.write(tmp_path / "train_infer_python.txt")
+    assert resolve(file)["paddleseg_scripts"] is True and resolve(file, mode="smoke")["paddleseg_scripts"] is True
+    assert resolve(file, mode="smoke", paddleseg_scripts=False)["paddleseg_scripts"] is False
+    assert resolve()["paddleseg_scripts"] is False and resolve(mode="whole_train_whole_infer")["paddleseg_scripts"]
+
+
 def test_settings_of_a_model_without_params_files(resolve):
     mine = {"pp_liteseg_stdc1": {"settings": {"train": {"batch_size": 1}, "seed": 4, "input_size": [64, 32]}}}
     found = table_of(resolve(mode="smoke", model_zoo=mine))

@@ -91,9 +91,12 @@ class Concluded(Mapping[str, Any]):
             form: full: what tells it from all others of its checkpoint: device, engine, precision, threads (T) and
                 batch size. short: the same without device and batch size. engine: with the device alone, where
                 threads and batch size are told apart by other means. column: for the head of a table's column.
-                Of a cell that is no inference its name, in a column the stage and the checkpoint.
+                Of a cell that is no inference its name, in a column the stage and the checkpoint; of one of
+                PaddleSeg's own scripts its name.
         """
         asked = self.requested
+        if self["stage"] == "scripts":
+            return str(self["cell"])
         if self["stage"] != "infer":
             return " ".join(filter(None, (self["stage"], self.get("train_cell")))) if form == "column" else self["cell"]
         what, device, batch = f"{asked.get('engine')} {self.precision}", asked.get("device"), asked.get("batch_size")

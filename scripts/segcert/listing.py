@@ -53,7 +53,7 @@ def _rows(table: CellTable) -> list[tuple[str, str, str, str]]:
     rows = []
     exported = {(cell.model, cell.train_name) for cell in table.cells if cell.stage == "export"}
     for cell in table.cells:
-        name = f"{cell.train_name}: {cell.name}" if cell.stage == "infer" else cell.train_name
+        name = cell.train_name if cell.name == cell.train_name else f"{cell.train_name}: {cell.name}"
         why = cell.reason or ""
         if cell.stage == "train" and not cell.planned:
             why += "; so neither evaluation, export nor inference of it"

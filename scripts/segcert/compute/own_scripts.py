@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import itertools
 import json
 import math
 import os
@@ -61,7 +62,8 @@ ABSENT = (
 LATER = 2  # losses after the first that are compared one by one
 OF_HISTORY = 10  # first losses whose mean is compared with that of history.csv
 # What says why a script went no further: an error of Paddle's, or the last line of a traceback.
-SAID = re.compile(r"^(?:\[[^\]]*\] )?(?:[A-Z]+: )?(?:\([A-Z]\w+\) |(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b)")
+SAID = re.compile(r"\([A-Z]\w+\) |(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b")
+STAMP = re.compile(r"^\[\d[^\]]*\] (?:[A-Z]+: )?")  # before each message of its log
 MOST_SAID = 400  # characters of that line and those after it
 PNG = ".png"
 COMPLETE = RunScript.outcome
@@ -113,10 +115,12 @@ class Ran:
 
     @property
     def why(self) -> str:
-        """In words, how it ended, with what it said from the last line on that tells of an error."""
+        """In words, how it ended, with the last that it said of an error, up to the next message of its log."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        telling = [number for number, line in enumerate(lines) if SAID.match(line)]
-        said = " ".join(lines[telling[-1] :] if telling else lines[-1:]) or "nothing"
+        telling = [number for number, line in enumerate(lines) if SAID.match(STAMP.sub("", line))]
+        first, *others = lines[telling[-1] :] if telling else lines[-1:] or ["nothing"]
+        own = itertools.takewhile(lambda line: not STAMP.match(line), others)
+        said = " ".join([STAMP.sub("", first), *own])
         return f"exit code {self.code}; it said: {said[:MOST_SAID]}{' ...' if len(said) > MOST_SAID else ''}"
 
 
@@ -557,9 +561,9 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
 
 
 def _engine(request: RunScript, export: Path, ran: Ran, images: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing is told of it."""
+    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing tells of it."""
     if request.device == "gpu":
-        return {"engine": request.engine}, {}
+        return {}, {}
     trace = onednn_trace.parse(ran.trace)
     asked = paddle_inference.program_work(export / deploy_config(export)["model"])
     of_all = {kind: asked[kind] and asked[kind] * images for kind in ("convolutions", "products")}

@@ -429,7 +429,7 @@ def _row(cell: Concluded, anchors: Mapping[str, str]) -> dict[str, Any]:
         "reason": logs.plain(cell["reason"] or ""),
         "p50": cell.p50,
         "ips": metrics.get("throughput_ips") or metrics.get("ips"),
-        "result": metrics.get("pixel_agreement") if cell["stage"] == "infer" else metrics.get("miou"),
+        "result": metrics.get("pixel_agreement", metrics.get("miou")),
         "wall": cell.get("wall_s"),
     }
 

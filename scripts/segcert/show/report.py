@@ -138,6 +138,23 @@ def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def scripts_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per cell of PaddleSeg's own scripts that ran, with what its gates were held against."""
+    return pd.DataFrame(
+        [
+            {
+                "model": cell["model"],
+                "script": cell["cell"],
+                "status": f"{cell.status.symbol} {cell.status.name}",
+                "result": ", ".join(f"{gate['name']} {gate['value']}" for gate in cell.gates),
+                "exit code": cell.effective.get("exit_code"),
+            }
+            for cell in conclusions.select(stage="scripts")
+            if cell.status.exercised
+        ]
+    )
+
+
 def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per cell of the matrix, flat: what conclusions.csv holds."""
     rows = []
@@ -220,8 +237,10 @@ def markdown(conclusions: Conclusions) -> str:
         shown = frame.astype(object).where(frame.notna(), None)
         return str(shown.to_markdown(index=False, floatfmt=".4g", missingval="–"))
 
+    scripts = scripts_frame(conclusions)
     return _template("conclusions.md.j2").render(
         conclusions=conclusions,
+        scripts=table(scripts) if len(scripts) else None,
         environments=concluded.environments(conclusions, HEAD),
         statuses=statuses.ALL,
         train=table(train_frame(conclusions)),
