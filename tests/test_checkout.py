@@ -599,6 +599,11 @@ def test_a_folder_that_is_none_fails_a_stage_by_name(tmp_path, dataset):
     done = train(tmp_path, dataset, "--paddleseg", tmp_path / "nowhere")
     assert done.returncode == 1
     assert "there is no paddleseg/__init__.py in it" in record.read(tmp_path / "train.failed.json")["reason"]
+    checkout = checkouts.plain(tmp_path / "seg")
+    (checkout / "paddleseg/models/unet.py").write_text("def (\n")
+    assert train(tmp_path, dataset, "--paddleseg", checkout).returncode == 1
+    reason = record.read(tmp_path / "train.failed.json")["reason"]
+    assert f"{checkout}/paddleseg/models/unet.py: is no Python, so nothing of PaddleSeg can be imported" in reason
 
 
 EDITING = """
