@@ -282,7 +282,11 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Of each kind one is enough for every change.
+LONG = {"does not run oneDNN when told to", "another optimizer"}
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=[pytest.mark.long] * (fault in LONG)) for fault in FAULTS])
 def test_a_fault_is_red(run, planted, fault):
     cell, file, changes, status, reason = FAULTS[fault]
     planted(file, *changes)

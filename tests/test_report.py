@@ -525,7 +525,7 @@ def test_how_much_was_asked_for_is_told_first(tmp_path):
     assert "Generated data, 5-30 iterations of training: this shows that the chain runs" in english
     assert "3 个模型里的 1 个，未包括：n，o。" in chinese and "训练 5-30 次迭代" in chinese
     assert "1 of the 3 models of the configuration was asked for" in report.summary(found, tmp_path)
-    assert found.as_json()["scope"] == scope
+    assert found.as_json()["scope"] == {**scope, "paddleseg": None, "replaced_losses": []}
     assert "these times are for orientation only" in english
     assert "orientation" not in report.markdown(Conclusions("smoke", found.cells))
     real = Conclusions("m", found.cells, scope={**scope, "not_asked_for": [], "generated_data": False})
