@@ -9,9 +9,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import paddleseg
+import psutil
 import pytest
 import stages as run_stage
 import yaml
@@ -360,6 +362,31 @@ def test_a_blank_in_a_path_is_told(run, dataset, tmp_path):
     spaced.symlink_to(dataset)
     told = run("tools_predict", "--dataset", spaced)
     assert told["status"] == "failed" and "lists in which a blank ends a path" in told["reason"]
+
+
+SLEEPS = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+EXECUTES = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from segcert.compute import own_scripts
+own_scripts._execute([sys.executable, "-c", {SLEEPS!r}], Path("."), os.environ, False)
+"""
+
+
+def test_a_script_ends_with_the_process_that_runs_it(tmp_path):
+    worker = subprocess.Popen([sys.executable, "-c", EXECUTES], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    for _ in range(1200):
+        if pid.exists() and pid.read_text():
+            break
+        time.sleep(0.1)
+    script = psutil.Process(int(pid.read_text()))
+    assert script.cmdline()[1:2] == ["-c"] and "time.sleep(600)" in script.cmdline()[2]
+    worker.kill()
+    worker.wait()
+    _, left = psutil.wait_procs([script], timeout=60)
+    assert not left
 
 
 def test_a_checkout_must_be_named():

@@ -44,7 +44,7 @@ from segcert.masking import masked
 from segcert.numbers import finite
 from segcert.requests.scripts import RunScript
 from segcert.stage.progress import say
-from segcert.stage.worker import Result, die_with_parent
+from segcert.stage.worker import Result
 
 # Names in the folder in which a script runs.
 CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
@@ -206,14 +206,21 @@ def _require_own_package(checkout: Path, script: Path, environment: Mapping[str,
         )
 
 
+# Becomes the command, once it is sure to end with this process (prctl(2)). Not between fork and exec, as Popen offers:
+# what libraries do there with their locks and descriptors is not made for it.
+ENDS_WITH_US = (
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
 def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str], on_gpu: bool) -> Ran:
     """Run a script and print what it prints as it does, but for oneDNN's trace, of which there is a lot."""
-    parent = os.getpid()
     text: list[str] = []
     trace: list[str] = []
     memory: list[float] = []
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid()), *command],
         cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -221,7 +228,6 @@ def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        preexec_fn=lambda: die_with_parent(parent),
     )
     for line in child.stdout or ():
         if line.startswith(TRACE):
