@@ -199,7 +199,7 @@ def _require_own_package(checkout: Path, script: Path, environment: Mapping[str,
         check=False,
     )
     found = answer.stdout.strip()
-    if not found or not Path(found) != checkout / "paddleseg/__init__.py":
+    if not found or Path(found) != checkout / "paddleseg/__init__.py":
         raise StageError(
             f"{checkout}: with it as PYTHONPATH, {found or 'no paddleseg'} would be imported; take that out of "
             f"the environment of {sys.executable}"
