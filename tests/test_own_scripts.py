@@ -357,6 +357,18 @@ def test_another_package_than_the_scripts_own_is_refused(run, tmp_path, checkout
     assert f"{INSTALLED}/__init__.py would be imported" in told["reason"]
 
 
+def test_a_package_beside_the_script_is_not_taken_for_the_checkouts(run, checkout):
+    """Python looks first in the folder of the script that it runs."""
+    beside = checkout / "tools/paddleseg"
+    beside.mkdir()
+    try:
+        (beside / "__init__.py").write_text("raise SystemExit(0)\n")
+        told = run("tools_val")
+    finally:
+        shutil.rmtree(beside)
+    assert told["status"] == "failed" and f"{beside}/__init__.py would be imported" in told["reason"]
+
+
 def test_a_blank_in_a_path_is_told(run, dataset, tmp_path):
     spaced = tmp_path / "with blank"
     spaced.symlink_to(dataset)
@@ -466,6 +478,18 @@ def test_one_that_the_checkout_has_not_is_skipped_with_the_reason():
     assert told.pop("tools_val") == (None, None)
     assert told["tools_train"] == ("skipped", "the PaddleSeg at hand has no tools/train.py")
     assert {status for status, _ in told.values()} == {"skipped"}
+
+
+def test_what_lies_beside_a_script_is_part_of_it(tmp_path):
+    (tmp_path / "tools").mkdir()
+    script = tmp_path / "tools/val.py"
+    script.write_text("import helper\n")
+    digests = [own_scripts.digest(script)]
+    (tmp_path / "tools/helper.py").write_text("")
+    digests.append(own_scripts.digest(script))
+    (tmp_path / "tools/helper.py").write_text("x = 1\n")
+    digests.append(own_scripts.digest(script))
+    assert len(set(digests)) == 3
 
 
 def test_an_edit_of_a_script_makes_its_cell_another():
