@@ -42,7 +42,7 @@ def test_memory_that_does_not_suffice_is_told_of(dataset, tmp_path):
     limited = tmp_path / "limited.py"
     limited.write_text(
         "import resource, runpy, sys\n"
-        f"resource.setrlimit(resource.RLIMIT_AS, ({1400 * 2**20},) * 2)\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({1800 * 2**20},) * 2)\n"
         f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"import train\nsys.exit(train.main())\n"
     )

@@ -9,6 +9,7 @@ import pytest
 import stages
 import yaml
 from conftest import ROOT
+from paddleseg.cvlibs import manager
 
 from segcert import modelconfig, record
 from segcert.compute import components, pretrained
@@ -198,7 +199,7 @@ def test_a_head_for_other_classes_is_told_and_holds_the_gate(tmp_path, lite):
 
 def test_what_a_class_gives_up_again_is_not_loaded(tmp_path, lite, monkeypatch):
     """A class that draws its weights anew after it has loaded them."""
-    cls = components.manager.MODELS["PPHumanSegLite"]
+    cls = manager.MODELS["PPHumanSegLite"]
     before = cls.init_weight if hasattr(cls, "init_weight") else cls.init_weights
 
     def twice(self):

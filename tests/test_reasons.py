@@ -144,7 +144,8 @@ NEVER_FIXED = """
 import sys
 sys.path.insert(0, {scripts!r})
 from segcert.compute import exporting
-exporting.FIXED = None
+exported = exporting._exported
+exporting._exported = lambda model, folder, fed, batch: exported(model, folder, fed, None)
 import export
 if __name__ == "__main__":
     sys.exit(export.main())

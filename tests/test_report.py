@@ -572,6 +572,8 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
     rendered(tmp_path, Conclusions("smoke", [one], scope=scope, notes=[{"data": "d", "note": "n", "models": ["m"]}]))
     rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None, "timed_alone": False}))
+    seg = {"paddleseg": "2.8.0", "paddleseg_folder": "seg", "paddleseg_edited": []}
+    rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "paddleseg": seg, "replaced_losses": ["Loss"]}))
     monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
     rendered(tmp_path, Conclusions("smoke", predicted[::-1]))
     monkeypatch.setattr(pictures, "MOST_BYTES", 1)
