@@ -326,6 +326,10 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run):
     ):
         plan_run({**PLAN, "paddleseg": "two"}, Start())
     assert plan_run({**PLAN, "paddleseg": "two"}, Start(main=False)).paddleseg.folder == two, "asked once a run"
+    (two / "paddleseg/models/unet.py").unlink()
+    (two / "paddleseg/weights.bin").symlink_to("/proc/self/mem")  # a file that is there and gives an error
+    with pytest.raises(ConfigError, match=r"two/paddleseg/weights\.bin: cannot be read: Input/output error"):
+        plan_run({**PLAN, "paddleseg": "two"}, Start())
     one.rename(tmp_path / "installed")
     assert plan_run({**PLAN, "paddleseg": "./installed"}, Start()).stage_paddleseg == "./installed"
     (tmp_path / "installed").rename(one)
@@ -604,6 +608,21 @@ def test_a_folder_that_is_none_fails_a_stage_by_name(tmp_path, dataset):
     assert train(tmp_path, dataset, "--paddleseg", checkout).returncode == 1
     reason = record.read(tmp_path / "train.failed.json")["reason"]
     assert f"{checkout}/paddleseg/models/unet.py: is no Python, so nothing of PaddleSeg can be imported" in reason
+
+
+def test_where_none_is_installed_a_stage_fails_by_name(tmp_path, dataset):
+    """An environment with all that is in this one, but for PaddleSeg."""
+    python = interpreter(tmp_path / "env", "")
+    own = next((tmp_path / "env/lib").glob("python*/site-packages"))
+    lines = (own / "at_start.pth").read_text().replace(str(tree.installed()), "")
+    (own / "at_start.pth").write_text(lines)
+    for path in tree.installed().iterdir():
+        if not path.name.startswith("paddleseg") and not (own / path.name).exists():
+            (own / path.name).symlink_to(path)
+    done = train(tmp_path, dataset, "--paddleseg", "installed", program=python)
+    assert (
+        done.returncode == 1 and "No module named 'paddleseg'" in record.read(tmp_path / "train.failed.json")["reason"]
+    )
 
 
 EDITING = """

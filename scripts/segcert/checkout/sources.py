@@ -101,7 +101,7 @@ def files_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
         content: the model's configuration, with what it inherits.
 
     Raises:
-        ConfigError, OSError: a file is no Python, or cannot be read.
+        ConfigError: a file is no Python, or cannot be read.
     """
     sources = _sources(folder)
     counted = {name for name, source in sources.items() if not source.divided or not source.plain}
@@ -180,7 +180,15 @@ def paths(folder: Path) -> dict[str, Path]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Name -> first digits of its sha256, of each file of the package."""
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS] for name, path in paths(folder).items()}
+    return {name: hashlib.sha256(content_of(path)).hexdigest()[:DIGITS] for name, path in paths(folder).items()}
+
+
+def content_of(path: Path) -> bytes:
+    """What a file holds; ConfigError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _sources(folder: Path) -> dict[str, Source]:
@@ -190,7 +198,7 @@ def _sources(folder: Path) -> dict[str, Source]:
         if path.suffix == ".py":
             module = ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
             try:
-                found[module] = _read(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+                found[module] = _read(content_of(path).decode("utf-8"), module, path.name == "__init__.py")
             except (SyntaxError, ValueError) as error:
                 raise ConfigError(f"{path}: is no Python, so nothing of PaddleSeg can be imported: {error}") from None
     return found

@@ -124,7 +124,7 @@ class Tree:
             content: the model's configuration, with what it inherits.
 
         Raises:
-            ConfigError, OSError: a file is no Python, or cannot be read.
+            ConfigError: a file is no Python, or cannot be read.
         """
         return sources.digest(sources.files_of(self.folder, content))
 
@@ -150,14 +150,14 @@ class Tree:
 
 def _blob(path: Path, like: str) -> str:
     """The name that git gives a file's content, by the hash that another name was made with ("gitformat-pack")."""
-    content = path.read_bytes()
+    content = sources.content_of(path)
     digest = hashlib.new("sha256" if len(like) == SHA256_DIGITS else "sha1", usedforsecurity=False)
     digest.update(b"blob %d\0" % len(content) + content)
     return digest.hexdigest()
 
 
 def _urlsafe(path: Path) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(hashlib.sha256(sources.content_of(path)).digest()).rstrip(b"=").decode()
 
 
 def said(env: Mapping[str, Any]) -> str:

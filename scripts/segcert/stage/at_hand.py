@@ -79,11 +79,8 @@ def look(asked: str | None, model: str | None, config: str | None, above: Sequen
     if folder is None:
         return None
     found = Tree(folder)
-    try:
-        stamps = _stamps(folder)  # before it is read: what is written meanwhile shows afterwards
-        own = _hash(found, model, config, above)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be read: {error}") from error
+    stamps = _stamps(folder)  # before it is read: what is written meanwhile shows afterwards
+    own = _hash(found, model, config, above)
     planned = _planned().get("hashes", {}).get(model)
     if own and planned and own != planned:
         raise ConfigError(f"{folder}: was edited since this run was planned; start it again")
