@@ -276,6 +276,9 @@ def test_the_index_and_the_surroundings_of_git_are_not_asked_whether_it_is_edite
     commit = tree.Tree(folder).commit
     monkeypatch.setenv("GIT_DIR", str(other_one / ".git"))
     assert (tree.Tree(folder).commit, tree.Tree(folder).edited) == (commit, edited)
+    for part in (folder / ".git/objects").iterdir():
+        shutil.rmtree(part)
+    assert (tree.Tree(folder).commit, tree.Tree(folder).edited) == (commit, None), "what it holds is not there"
     monkeypatch.setenv("PATH", "")
     assert tree.Tree(folder).commit is None and "edited or not: unknown" in tree.said(tree.Tree(folder).env)
 
@@ -304,7 +307,7 @@ def test_links_are_followed_as_an_import_follows_them(tmp_path):
 PLAN = {"mode": "smoke", "hardware": "cpu", "models": ["pp_humanseg_lite"]}
 
 
-def test_the_key_and_what_is_refused(tmp_path, plan_run):
+def test_the_key_and_what_is_refused(tmp_path, plan_run, monkeypatch):
     one, two = checkouts.plain(tmp_path / "one"), checkouts.plain(tmp_path / "two")
     assert plan_run(PLAN, Start()).paddleseg.folder == tree.installed()
     named = plan_run({**PLAN, "paddleseg": "one"}, Start())
@@ -312,7 +315,9 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run):
     assert plan_run({**PLAN, "paddleseg": "one/paddleseg"}, Start()).paddleseg.folder == one
     assert plan_run({**PLAN, "paddleseg": "installed"}, Start()).stage_paddleseg == "installed"
     assert plan_run({**PLAN, "paddleseg_root": "two"}, Start()).paddleseg.folder == two
-    for wrong in ("nowhere", str(tmp_path)):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert plan_run({**PLAN, "paddleseg": "~/one"}, Start()).paddleseg.folder == one
+    for wrong in ("nowhere", str(tmp_path), "~nobody/seg"):
         with pytest.raises(ConfigError, match=rf'^paddleseg: "{wrong}" is refused: there is no paddleseg/__init__\.py'):
             plan_run({**PLAN, "paddleseg": wrong}, Start())
     (two / "paddleseg/models/unet.py").write_text("def (\n")
