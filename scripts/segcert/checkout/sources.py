@@ -38,6 +38,10 @@ LOOKS_UP = re.compile(
     r"|\bimportlib\b|\brunpy\b|\bpkgutil\b|(?<!\bin )\bsys\s*\.\s*modules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
 )
 IMPORT_LINE = re.compile(r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$", re.M)
+# Names of registries, where what is done with them is written out; and the packages that register there.
+REGISTRIES = ("MODELS", "BACKBONES", "LOSSES", "DATASETS")
+REGISTRY = re.compile(rf"\bmanager\s*\.\s*({'|'.join(REGISTRIES)})\b")
+REGISTERS = re.compile(r"\bmanager\s*\.\s*([A-Z_]+)\s*\.\s*add_component\b")
 LITERAL = re.compile(r"""["'](\w+)["']""")
 # Calls at the top of a module, or of a class, that make a value and change nothing.
 MAKES = {"Constant", "Normal", "TruncatedNormal", "Uniform", "XavierUniform", "XavierNormal", "KaimingNormal"}
@@ -68,6 +72,8 @@ class Source:
         imports: (module, name) of what it imports from the package; the name is None for a whole module.
         plain: whether its import only defines things.
         looks_up: whether it finds components by names that are not written there.
+        only_in: the registries in which it looks, where those are written out; nothing: anywhere.
+        registers: the registries in which it registers components; all, where it does not write out which.
         only_imports: whether it does nothing but import, under the names that things have, as most `__init__.py`.
         literals: words that stand in quotes, of a builder: components may be looked up by them.
     """
@@ -79,6 +85,8 @@ class Source:
     looks_up: bool
     only_imports: bool
     literals: frozenset[str] = frozenset()
+    only_in: frozenset[str] = frozenset()
+    registers: frozenset[str] = frozenset()
 
     @property
     def divided(self) -> bool:
@@ -125,11 +133,14 @@ def digest(files: Mapping[str, str]) -> str:
 def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
     """The divided modules that a module imports, or may look up."""
     divided = {name: other for name, other in sources.items() if other.divided}
+    looked_up: set[str] = set()
     if source.looks_up and not source.module.startswith(BUILDERS):
-        return set(divided)
+        looked_up = {name for name, other in divided.items() if not source.only_in or other.registers & source.only_in}
+        if not source.only_in:
+            return looked_up
     if source.module in (PACKAGE, *DIVIDED) and source.only_imports:
         return set()  # it hands on names; who imports one of those is looked at for it
-    found: set[str] = set()
+    found = looked_up
     for module, name in (_as_imported(*pair, sources) for pair in source.imports):
         whole = f"{module}.{name}" if name else module
         if whole in divided:
@@ -141,7 +152,8 @@ def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
         elif module in (PACKAGE, *DIVIDED) and whole not in sources and name not in HARMLESS:
             inside = {other for other in divided if other.startswith(f"{module}.")}
             by_name = {other for other in inside if name in divided[other].defines}
-            handed_on = all(sources[door].only_imports for door in (PACKAGE, *DIVIDED) if door in sources)
+            doors = [door for door in (PACKAGE, *DIVIDED) if door in sources and f"{door}.".startswith(f"{module}.")]
+            handed_on = all(sources[door].only_imports for door in doors)
             found |= by_name if by_name and handed_on else inside
     return found
 
@@ -210,14 +222,19 @@ def _read(text: str, module: str, is_package: bool) -> Source:
         warnings.simplefilter("ignore")  # of escapes in others' strings
         body = ast.parse(text, module).body
     package = module if is_package else module.rpartition(".")[0]
+    rest = IMPORT_LINE.sub("", text)
+    registers = REGISTERS.findall(text)
+    written_out = LOOKS_UP.search(REGISTRY.sub("", rest)) is None  # all that it looks in has a name
     return Source(
         module,
         frozenset(_defined(body)),
         (*_imports(body, package), *_used_of_root(body)),
         all(map(_only_defines, body)),
-        LOOKS_UP.search(IMPORT_LINE.sub("", text)) is not None,
+        LOOKS_UP.search(rest) is not None,
         all(map(_only_imports, body)),
         frozenset(LITERAL.findall(text)) if module.startswith(BUILDERS) else frozenset(),
+        frozenset(REGISTRY.findall(rest)) if written_out else frozenset(),
+        frozenset(registers if len(registers) == text.count("add_component") else REGISTRIES),
     )
 
 
