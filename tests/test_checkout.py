@@ -611,6 +611,13 @@ def test_one_that_was_imported_before_is_not_taken_for_another(tmp_path, dataset
     assert done.returncode == 1 and f"paddleseg was imported from {before}, and {asked} was asked for" in reason
 
 
+def test_the_package_itself_may_be_named_as_well(tmp_path, dataset):
+    checkout = checkouts.plain(tmp_path / "seg")
+    done = train(tmp_path, dataset, "--paddleseg", checkout / "paddleseg")
+    assert done.returncode == 0, done.stderr
+    assert record.read(tmp_path / "train.json")["env"]["paddleseg_folder"] == str(checkout)
+
+
 def test_a_folder_that_is_none_fails_a_stage_by_name(tmp_path, dataset):
     done = train(tmp_path, dataset, "--paddleseg", tmp_path / "nowhere")
     assert done.returncode == 1

@@ -21,10 +21,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segcert.checkout.pinned import PACKAGE
 from segcert.code import statements
 from segcert.errors import ConfigError
 
-PACKAGE = "paddleseg"
 # The packages whose files are divided by model.
 DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.models.losses", f"{PACKAGE}.datasets")
 # Look components up by names that a configuration gives, which are known here, and by those that are written there.

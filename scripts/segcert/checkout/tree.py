@@ -28,7 +28,7 @@ from typing import Any
 from segcert import machine
 from segcert.asked import ask
 from segcert.checkout import sources
-from segcert.checkout.pinned import KEPT, Finder
+from segcert.checkout.pinned import KEPT, PACKAGE, Finder
 from segcert.errors import ConfigError
 
 AUTO, INSTALLED = "auto", "installed"
@@ -52,7 +52,7 @@ class Tree:
     def version(self) -> str | None:
         """What the package calls itself."""
         try:
-            body = ast.parse((self.folder / sources.PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+            body = ast.parse((self.folder / PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
         except (OSError, SyntaxError, ValueError):
             return None
         for node in body:
@@ -63,7 +63,7 @@ class Tree:
     @cached_property
     def commit(self) -> str | None:
         """The commit that its files are of; None where they are in no repository."""
-        tracked = self._git("ls-files", "--error-unmatch", "--", f"{sources.PACKAGE}/__init__.py")
+        tracked = self._git("ls-files", "--error-unmatch", "--", f"{PACKAGE}/__init__.py")
         return self._git("rev-parse", "HEAD") if tracked else None
 
     @cached_property
@@ -76,7 +76,7 @@ class Tree:
         """Files that are not as they were committed, or as they came in the wheel; None where nobody can tell."""
         if self.commit:
             return self._against_commit()
-        records = list(self.folder.glob(f"{sources.PACKAGE}-*.dist-info/RECORD"))
+        records = list(self.folder.glob(f"{PACKAGE}-*.dist-info/RECORD"))
         return self._against(records[0]) if len(records) == 1 else None
 
     def _against_commit(self) -> list[str] | None:
@@ -84,7 +84,7 @@ class Tree:
 
         Of the package all, also those that git is told to ignore; of the scripts beside it those that git knows.
         """
-        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", sources.PACKAGE, *SCRIPTS)
+        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", PACKAGE, *SCRIPTS)
         if listed is None:
             return None
         committed = {}
@@ -92,7 +92,7 @@ class Tree:
             kind, _, name = line.partition("\t")
             committed[name] = kind.split()[2]
         there = sources.paths(self.folder)
-        beside = {name: self.folder / name for name in committed if not name.startswith(f"{sources.PACKAGE}/")}
+        beside = {name: self.folder / name for name in committed if not name.startswith(f"{PACKAGE}/")}
         there |= {name: path for name, path in beside.items() if path.is_file()}
         of_package = {name for name in committed if not name.endswith(sources.LEFT_OUT)}
         other = {name for name, path in there.items() if committed.get(name) != _blob(path, committed.get(name, ""))}
@@ -101,7 +101,7 @@ class Tree:
     def _against(self, record: Path) -> list[str]:
         """Files of the package that differ from a wheel's list of them (PyPA, "Recording installed projects")."""
         with record.open(encoding="utf-8", newline="") as stream:
-            listed = {row[0]: row[1] for row in csv.reader(stream) if row and row[0].startswith(f"{sources.PACKAGE}/")}
+            listed = {row[0]: row[1] for row in csv.reader(stream) if row and row[0].startswith(f"{PACKAGE}/")}
         known = {name: digest for name, digest in listed.items() if digest.startswith("sha256=")}
         there = sources.paths(self.folder)
         other = [name for name, path in there.items() if known.get(name) != f"sha256={_urlsafe(path)}"]
@@ -180,8 +180,11 @@ def require_importable(found: Tree, python: str) -> None:
     Importing takes seconds, so once for what a tree holds; what is as it was installed is taken to be importable.
     """
     mark = KEPT / f"imported-{found.digest}"
-    own = installed_for(python)
-    if mark.is_file() or (own and found.digest == Tree(own).digest and Tree(own).edited == []):
+    if mark.is_file():
+        return
+    installed_folder = installed_for(python)
+    own = Tree(installed_folder) if installed_folder else None
+    if own and found.digest == own.digest and own.edited == []:
         return
     code = (
         "import sys; from pathlib import Path; from segcert.checkout import pinned; "
@@ -205,7 +208,7 @@ def require_importable(found: Tree, python: str) -> None:
 
 
 def is_package(folder: Path) -> bool:
-    return (folder / sources.PACKAGE / "__init__.py").is_file()
+    return (folder / PACKAGE / "__init__.py").is_file()
 
 
 def above(file: Path) -> Path | None:
@@ -226,7 +229,7 @@ def installed() -> Path | None:
     places = [place for place in sys.path if os.path.realpath(place) in lasting or place not in passing]
     finders = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
     for finder in finders:
-        spec = finder.find_spec(sources.PACKAGE, places if finder is PathFinder else None)
+        spec = finder.find_spec(PACKAGE, places if finder is PathFinder else None)
         if spec and spec.origin and Path(spec.origin).name == "__init__.py":
             return Path(spec.origin).resolve().parents[1]
     return None
@@ -259,11 +262,11 @@ def named(value: str, key: str = "paddleseg") -> Tree:
     if value.startswith("~") and not folder.exists():
         with contextlib.suppress(RuntimeError):  # of nobody whom the system knows
             folder = folder.expanduser()
-    if folder.name == sources.PACKAGE and (folder / "__init__.py").is_file() and not is_package(folder):
+    if folder.name == PACKAGE and (folder / "__init__.py").is_file() and not is_package(folder):
         folder = folder.parent
     if not is_package(folder):
         raise ConfigError(
-            f"{key}: {json.dumps(value)} is refused: there is no {sources.PACKAGE}/__init__.py in it; allowed: auto, "
+            f"{key}: {json.dumps(value)} is refused: there is no {PACKAGE}/__init__.py in it; allowed: auto, "
             "installed, or a folder that holds PaddleSeg's package (a checkout of it)"
         )
     return Tree(folder.resolve())

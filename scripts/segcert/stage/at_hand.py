@@ -56,9 +56,16 @@ class AtHand:
 
 def pin(asked: str | None) -> None:
     """See to it that this process imports the PaddleSeg that it is told to use."""
-    folder = tree.installed() if asked == INSTALLED else Path(asked).resolve() if asked else None
+    folder = _folder(asked)
     if folder:
         pinned.pin(folder)
+
+
+def _folder(asked: str | None) -> Path | None:
+    """The folder that holds it; None where none is asked for, or none is installed."""
+    if asked is None:
+        return None
+    return tree.installed() if asked == INSTALLED else tree.named(asked, "--paddleseg").folder
 
 
 def look(asked: str | None, model: str | None, config: str | None, above: Sequence[Mapping[str, Any]]) -> AtHand | None:
@@ -73,9 +80,7 @@ def look(asked: str | None, model: str | None, config: str | None, above: Sequen
     Raises:
         ConfigError: it cannot be had, or read.
     """
-    if asked is None:
-        return None
-    folder = tree.installed() if asked == INSTALLED else tree.named(asked, "--paddleseg").folder
+    folder = _folder(asked)
     if folder is None:
         return None
     found = Tree(folder)
