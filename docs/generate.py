@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from segcert import engines, layouts, own_scripts, sections, settings, statuses  # noqa: E402
+from segcert.checkout import tree  # noqa: E402
 
 CONFIG = ROOT / "config" / "config.yaml"
 SCHEMA = "config/schema/config.schema.json"
@@ -301,7 +302,8 @@ def graph() -> str:
     drawn: set[tuple[str, str]] = set()
     with tempfile.TemporaryDirectory() as folder:
         # As of a checkout of PaddleSeg: its scripts are there, and nothing is in them.
-        for file in ("paddleseg/__init__.py", *own_scripts.FILES):
+        package = [f"{name.replace('.', '/')}.py" for name in tree.IMPORTED if name != tree.PACKAGE]
+        for file in ("paddleseg/__init__.py", *package, *own_scripts.FILES):
             (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / file).touch()
         given = ["hardware=cpu", f"paddleseg={folder}", "paddleseg_scripts=true"]

@@ -32,6 +32,7 @@ rule evaluate:
         python=SETTINGS["python"],
         options=of_cell("eval", "options"),
         software=of_cell("eval", "software"),  # not for the command: so that another version runs anew
+        configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"

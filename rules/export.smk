@@ -31,6 +31,7 @@ rule export:
         python=SETTINGS["python"],
         options=of_cell("export", "options"),
         software=of_cell("export", "software"),  # not for the command: so that another version runs anew
+        configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"

@@ -46,6 +46,11 @@ def model_config_bases(wildcards):
     return RUN.model_config_bases(wildcards.model)
 
 
+def configuration(wildcards):
+    """What the files of the model's configuration hold."""
+    return list(RUN.configurations[wildcards.model].values())
+
+
 @signed
 def model_dataset(wildcards):
     return f"results/data/{TABLE.dataset(wildcards.model)}"

@@ -38,6 +38,7 @@ rule run_paddleseg:
         python=SETTINGS["python"],
         options=of_cell("scripts", "options"),
         software=of_cell("scripts", "software"),  # not for the command: so that another version runs anew
+        configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
         weights=starting_options,
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.weights:q}'

@@ -38,6 +38,7 @@ rule train:
         python=SETTINGS["python"],
         options=of_cell("train", "options"),
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
+        configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
         weights=starting_options,
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.weights:q}'

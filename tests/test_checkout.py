@@ -159,12 +159,28 @@ ALL = DIVIDED
           "models/a.py": "from paddleseg.models import D\nclass A: pass\n"}, ALL - {"datasets/d.py"}),
         ({"models/b.py": "try:\n    import x\nexcept ImportError:\n    x = None\nclass B: pass\n"}, {"models/a.py"}),
         ({"models/b.py": "class B: pass\nif __name__ == '__main__':\n    print(B())\n"}, {"models/a.py"}),
+        ({"models/b.py": "ON = 'npu' in paddle.get_device()\nclass B: pass\n"}, {"models/a.py"}),
+        # What hears of each class that is made, or asks for all.
+        ({"utils.py": "class Base:\n    def __init_subclass__(cls): pass\n"}, ALL),
+        ({"utils.py": "class Base(metaclass=Meta): pass\n"}, ALL),
+        ({"utils.py": "class Base(metaclass=abc.ABCMeta): pass\n"}, {"models/a.py"}),
+        ({"models/a.py": "class A:\n    def f(self): return object.__subclasses__()\n"}, ALL),
+        ({"models/a.py": "from sys import path, modules\nclass A: pass\n"}, ALL),
+        # In an encoding of its own, as Python reads it; and no Python, which nothing may import.
+        ({"models/a.py": b"\xef\xbb\xbffrom .b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/a.py": b"# -*- coding: latin-1 -*-\nfrom .b import B  # \xe9\nclass A: pass\n"},
+         {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "def (\n"}, ALL),
+        ({"models/b.py": b"\xff\n"}, ALL),
+        # Editors' files, and git's.
+        ({"models/.b.py.swo": "x", "models/#b.py#": "x", "models/.ipynb_checkpoints/b.py": "x", "b.py~": "x"},
+         {"models/a.py"}),
     ],
 )  # fmt: skip
 def test_an_import_that_may_mean_several_means_all(tmp_path, changes, counted):
     for name, text in {**TREE, **changes}.items():
         (tmp_path / "paddleseg" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "paddleseg" / name).write_text(text)
+        (tmp_path / "paddleseg" / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     (tmp_path / "paddleseg/__pycache__").mkdir()
     (tmp_path / "paddleseg/__pycache__/a.pyc").write_text("x")
     found = {name.removeprefix("paddleseg/") for name in sources.files_of(tmp_path, {"model": {"type": "A"}})}
@@ -229,6 +245,93 @@ def test_one_that_was_installed_to_be_edited_is_the_installed_one(tmp_path):
     assert said_by(python) == (tree.installed(), "2.8.0"), "the wheel is what is imported"
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """An interpreter with what this one has, but with a PaddleSeg of a few lines; where its packages are."""
+    folder = tmp_path_factory.mktemp("bare")
+    python = interpreter(folder / "env", "")
+    own = next((folder / "env/lib").glob("python*/site-packages"))
+    (own / "at_start.pth").write_text("import at_start\n")
+    for path in tree.installed().iterdir():
+        if not path.name.startswith("paddleseg") and not (own / path.name).exists():
+            (own / path.name).symlink_to(path)
+    other(own, "2.8.0")
+    return str(python), own
+
+
+# How the six came to be, and that none of them says what is not so (row: what is asked, which one runs, the note).
+WAYS = {
+    "a. PYTHONPATH": ({}, "wheel", "PYTHONPATH lies in the PaddleSeg"),
+    "a. PYTHONPATH, and it is named": ({"paddleseg": "seg"}, "checkout", None),
+    "b1. installed to be edited, and no wheel": ({}, "checkout", None),
+    "b2. a .pth before the wheel": ({}, "checkout", None),
+    "b3. installed to be edited beside a wheel": ({}, "wheel", None),
+    "c. paddleseg_root": ({"paddleseg_root": "seg"}, "checkout", None),
+    "c. paddleseg_root, and the installed one": (
+        {"paddleseg_root": "seg", "paddleseg": "installed"}, "wheel", "paddleseg_root lies in the PaddleSeg",
+    ),
+    "c. paddleseg_root without one": ({"paddleseg_root": "."}, "wheel", "paddleseg_root: there is no PaddleSeg in ."),
+    "d. started inside the checkout": ({}, "wheel", "the folder of this run lies in the PaddleSeg"),
+}  # fmt: skip
+AS_A_STAGE = f"""
+import json, sys
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from segcert.checkout import pinned
+from segcert.stage import at_hand
+found = at_hand.look(sys.argv[1], "pp_humanseg_lite", sys.argv[2], [])
+at_hand.pin(sys.argv[1])
+import paddleseg
+print(json.dumps([pinned.imported(), paddleseg.__version__, found.env, at_hand.not_it(found, pinned.imported())]))
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_to_bring_a_checkout_is_right(tmp_path, bare, plan_run, monkeypatch, way):
+    """What is imported, what records say and what the plan follows are one; an edit of that alone counts."""
+    asked, which, note = WAYS[way]
+    (python, packages), checkout = bare, other(tmp_path / "seg")
+    finder = "import importlib.machinery as m, sys\nclass E:\n    def find_spec(n, path=None, target=None):\n"
+    finder += f"        return m.PathFinder.find_spec(n, [{str(checkout)!r}]) if n == 'paddleseg' else None\n"
+    planted = {}
+    if way.startswith("a"):
+        monkeypatch.setenv("PYTHONPATH", str(checkout))
+    elif way.startswith("b1"):
+        planted[packages / "checkout.pth"] = f"{checkout}\n"
+        (packages / "paddleseg").rename(packages / "moved")
+    elif way.startswith("b2"):
+        planted[packages / "at_start.pth"] = f"import sys; sys.path.insert(0, {str(checkout)!r})\n{checkout}\n"
+    elif way.startswith("b3"):
+        planted[packages / "at_start.py"] = f"{finder}sys.meta_path.append(E)\n"
+    elif way.startswith("d"):
+        monkeypatch.chdir(checkout)
+    before = {path: path.read_text() if path.exists() else None for path in planted}
+    try:
+        for path, text in planted.items():
+            path.write_text(text)
+        run = plan_run({**PLAN, "python": python, **asked}, Start(main=False))
+        expected = {"wheel": packages, "checkout": checkout}[which]
+        assert run.paddleseg.folder == expected
+        notes = list(run.paddleseg_notes)
+        assert len(notes) == bool(note) and all(text.startswith(note) for text in notes), notes
+        config = ROOT / "config/models/pp_humanseg_lite.yml"
+        done = subprocess.run(
+            [python, "-c", AS_A_STAGE, run.stage_paddleseg, config], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        imported, version, env, wrong = json.loads(done.stdout)
+        assert (imported, env["paddleseg_folder"], wrong) == ([str(expected)], str(expected), None)
+        assert version == env["paddleseg"] == {"wheel": "2.8.0", "checkout": "0.0.0.dev0"}[which]
+        assert env["paddleseg_hash"] == run.paddleseg_hashes["pp_humanseg_lite"]
+        (checkout / "paddleseg/new.py").write_text("x = 1\n")
+        again = plan_run({**PLAN, "python": python, **asked}, Start(main=False))
+        assert (again.paddleseg_hashes != run.paddleseg_hashes) == (which == "checkout")
+    finally:
+        for path, text in before.items():
+            path.write_text(text) if text is not None else path.unlink()
+        if (packages / "moved").is_dir():
+            (packages / "moved").rename(packages / "paddleseg")
+
+
 def test_what_it_is(tmp_path):
     wheel = tree.Tree(tree.installed())
     assert (wheel.version, wheel.commit, wheel.branch, wheel.edited) == ("2.8.0", None, None, [])
@@ -263,6 +366,8 @@ def test_an_edited_wheel_is_edited_and_what_lies_in_a_strangers_repository_has_n
     assert tree.said(found.env).startswith("2.8.0, edited: 2 files")
     shutil.rmtree(folder / "paddleseg-2.8.0.dist-info")
     assert tree.Tree(folder).edited is None and tree.said(tree.Tree(folder).env) == "2.8.0, edited or not: unknown"
+    (folder / "paddleseg/__init__.py").write_bytes(b"\xef\xbb\xbf__version__ = '3'\n")
+    assert tree.Tree(folder).version == "3"
     (folder / "paddleseg/__init__.py").write_text("from . import models\n")
     assert tree.Tree(folder).version is None and tree.said(tree.Tree(folder).env).startswith("of no version, ")
     (folder / "paddleseg/__init__.py").write_text("def (\n")
@@ -300,6 +405,66 @@ def test_scripts_beside_the_package_are_part_of_a_checkout(tmp_path):
     assert tree.Tree(folder).edited == []
     (folder / "tools/val.py").write_text("x = 1\n")
     assert tree.Tree(folder).edited == ["tools/val.py"]
+
+
+def test_code_that_a_script_may_import_is_part_of_a_checkout(tmp_path):
+    """It lies beside the script, or at the checkout's root, which is the script's PYTHONPATH."""
+    folder = checkouts.plain(tmp_path / "seg")
+    (folder / "tools").mkdir()
+    for name in ("tools/val.py", "tools/train.py", "tools/README.md", "setup.py"):
+        (folder / name).write_text("")
+    repository(folder)
+    (folder / "tools/.#val.py").symlink_to("somebody@a.host:1")  # an editor's mark
+    (folder / "docs").mkdir()
+    (folder / "docs/conf.py").write_text("of no package")
+    assert tree.Tree(folder).edited == []
+    (folder / "yaml").mkdir()
+    for name in ("tools/numpy.py", "yaml.py", "yaml/__init__.py"):
+        (folder / name).write_text("")
+    (folder / "tools/train.py").unlink()
+    assert tree.Tree(folder).edited == ["tools/numpy.py", "tools/train.py", "yaml.py", "yaml/__init__.py"]
+    for name in ("tools/numpy.py", "yaml.py", "yaml/__init__.py"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "tools")
+    assert tree.Tree(folder).edited == [], "as with a sparse checkout: they are not there to be run"
+
+
+def test_links_and_ends_of_lines_are_no_edits_where_git_made_them(tmp_path):
+    folder = checkouts.plain(tmp_path / "seg")
+    (folder / "paddleseg/models/again.py").symlink_to("unet.py")
+    (folder / "paddleseg/models/losses_again").symlink_to("losses")
+    (folder / ".gitattributes").write_text("*.py text eol=crlf\n")
+    for file in folder.rglob("*.py"):
+        file.write_bytes(file.read_bytes().replace(b"\r\n", b"\n"))
+    (folder / "paddleseg/outside.py").symlink_to(tmp_path / "outside.py")
+    repository(folder)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", folder, clone], check=True)
+    unet = clone / "paddleseg/models/unet.py"
+    assert b"\r\n" in unet.read_bytes()
+    outside = ["paddleseg/outside.py"]
+    assert tree.Tree(clone).edited == outside, "what it leads to, no commit holds"
+    unet.write_bytes(unet.read_bytes() + b"x = 1\r\n")
+    assert tree.Tree(clone).edited == ["paddleseg/models/unet.py", *outside]
+    checkouts.git(clone, "checkout", "-q", ".")
+    (clone / "paddleseg/models/again.py").unlink()
+    (clone / "paddleseg/models/again.py").symlink_to("enet.py")
+    (clone / ".gitattributes").write_text("")
+    found = tree.Tree(clone).edited
+    assert "paddleseg/models/again.py" in found and len(found) > 100, "git would write them otherwise now"
+
+
+def repository(folder):
+    checkouts.git(folder, "init", "-q")
+    checkouts.git(folder, "add", "-A")
+    checkouts.git(folder, "commit", "-q", "-m", "all")
+
+
+def test_a_name_that_is_no_text_is_told_of_all_the_same(tmp_path):
+    folder = checkouts.make(tmp_path / "seg")
+    Path(os.fsdecode(os.fsencode(folder / "paddleseg") + b"/\xff.txt")).write_text("")
+    found = tree.Tree(folder)
+    assert found.edited == ["paddleseg/\\xff.txt"] and found.digest != tree.Tree(tree.installed()).digest
 
 
 def test_links_are_followed_as_an_import_follows_them(tmp_path):
@@ -348,6 +513,59 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run, monkeypatch):
     in_conda = plan_run({**PLAN, "paddleseg": "installed"}, Start(in_conda=True))
     assert in_conda.paddleseg is None and in_conda.stage_paddleseg == "installed" and in_conda.config["paddleseg"] == {}
     assert plan_run({**PLAN, "paddleseg": "one"}, Start(in_conda=True)).paddleseg.folder == one
+
+
+def test_another_is_never_run_in_the_place_of_one_that_was_named(tmp_path, plan_run, monkeypatch):
+    """Whatever goes wrong with it: an import that takes for ever, a folder that nobody may look at."""
+    seg, empty = checkouts.plain(tmp_path / "seg"), other(tmp_path / "empty")
+    with pytest.raises(
+        ConfigError, match=r'^paddleseg: "x{300}" is refused: it cannot be looked at: File name too long'
+    ):
+        plan_run({**PLAN, "paddleseg": "x" * 300}, Start())
+    with pytest.raises(
+        ConfigError, match=rf"^paddleseg: {empty} cannot be imported: .*No module named 'paddleseg\.core'"
+    ):
+        plan_run({**PLAN, "paddleseg": "empty"}, Start())
+    fails = tmp_path / "fails"
+    fails.write_text("#!/bin/sh\nexit 3\n")
+    fails.chmod(0o755)
+    run = plan_run({**PLAN, "paddleseg": "seg", "python": str(fails)}, Start())
+    assert (run.paddleseg.folder, run.stage_paddleseg) == (seg, "./seg"), "the first job says what is wrong with it"
+    run = plan_run({**PLAN, "python": str(fails)}, Start())
+    assert (run.paddleseg, run.stage_paddleseg) == (None, "installed")
+    checkouts.edit(seg, "from . import models", "import time; time.sleep(60)\nfrom . import models", INIT)
+    fails.write_text(f'#!/bin/sh\ncase "$2" in *installed*) exec {sys.executable} "$@";; esac\nexit 3\n')
+    with pytest.raises(ConfigError, match=rf"seg cannot be imported: {fails} ended with exit code 3"):
+        plan_run({**PLAN, "paddleseg": "seg", "python": str(fails)}, Start())
+    monkeypatch.setattr(tree, "IMPORT_S", 0.5)
+    with pytest.raises(
+        ConfigError, match=r"seg cannot be imported: not within 0\.5 s; look what it does at its import"
+    ):
+        plan_run({**PLAN, "paddleseg": "seg"}, Start())
+
+
+def test_a_folder_that_nobody_may_look_at_holds_none(tmp_path, monkeypatch):
+    """Root may look everywhere, so here it is the system's answer that is made."""
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    other(tmp_path)
+    assert tree.is_package(tmp_path)
+    monkeypatch.setattr(Path, "stat", refused)
+    assert not tree.is_package(tmp_path) and tree.above(tmp_path / "x") is None
+    with pytest.raises(ConfigError, match="is refused: it cannot be looked at: Permission denied"):
+        tree.named(str(tmp_path))
+
+
+def test_in_an_environment_that_is_not_made_yet_nobody_knows_what_is_installed(tmp_path, plan_run, monkeypatch):
+    """And another Python on the path says nothing of it."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for asked in ("auto", "installed"):
+        run = plan_run({**PLAN, "paddleseg": asked}, Start(in_conda=True))
+        assert (run.paddleseg, run.stage_paddleseg, run.paddleseg_hashes) == (None, "installed", {})
+        (note,) = run.paddleseg_notes
+        assert note.startswith("paddleseg: installed: which one that is, records say once Snakemake has made")
 
 
 def test_auto_takes_the_checkout_that_a_params_file_lies_in(tmp_path):
@@ -464,6 +682,15 @@ def test_an_edit_makes_its_models_chain_stale_and_no_others(ran):
     os.utime(ran / "PaddleSeg/paddleseg/models/unet.py")
     (ran / "PaddleSeg/README.md").write_text("text")
     assert planned(ran)[0] == jobs, "of a model that is not asked for"
+    config = ran / "config/models/pp_humanseg_lite.yml"
+    text, stat = config.read_text(), config.stat()
+    config.write_text(text.replace("learning_rate: 0.0075", "learning_rate: 0.0076"))
+    os.utime(config, (1, 1))  # as a copy that keeps the time it was edited at
+    assert text != config.read_text()
+    found, told = planned(ran)
+    assert found == STALE and "pp_liteseg" not in told
+    config.write_text(text)
+    os.utime(config, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     checkouts.edit(ran / "PaddleSeg", "def resize", "def  resize", "paddleseg/transforms/functional.py")
     assert planned(ran)[0] == {key: 2 * (key not in jobs) or 1 for key in STALE}, "what all models run"
     checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
@@ -598,6 +825,17 @@ def test_what_runs_is_what_the_files_hold_and_not_code_that_was_compiled_from_th
     assert version()[0] == "0.0.0.dev1"
 
 
+def test_conclusions_name_the_one_that_records_name_where_the_plan_knew_none():
+    from segcert import conclusions
+
+    env = {"paddleseg": "2.8.0", "paddleseg_folder": "/env", "paddleseg_edited": [], "paddle": "3"}
+    entries = [{"env": {**env, "paddleseg_hash": "1"}}, {"env": {**env, "paddleseg_hash": "2"}}, {}, {"env": {}}]
+    found = conclusions._observed_paddleseg(entries)
+    assert found == {"paddleseg": "2.8.0", "paddleseg_folder": "/env", "paddleseg_edited": []}
+    assert tree.said(found) == "2.8.0, as installed"
+    assert conclusions._observed_paddleseg([*entries, {"env": {**env, "paddleseg_edited": ["x.py"]}}]) is None
+
+
 def test_one_that_was_imported_before_is_not_taken_for_another(tmp_path, dataset):
     before, asked = checkouts.plain(tmp_path / "before"), checkouts.plain(tmp_path / "asked")
     at_start = (
@@ -626,7 +864,7 @@ def test_a_folder_that_is_none_fails_a_stage_by_name(tmp_path, dataset):
     (checkout / "paddleseg/models/unet.py").write_text("def (\n")
     assert train(tmp_path, dataset, "--paddleseg", checkout).returncode == 1
     reason = record.read(tmp_path / "train.failed.json")["reason"]
-    assert f"{checkout}/paddleseg/models/unet.py: is no Python, so nothing of PaddleSeg can be imported" in reason
+    assert reason.startswith("SyntaxError: invalid syntax (unet.py, line 1)")
 
 
 def test_where_none_is_installed_a_stage_fails_by_name(tmp_path, dataset):
@@ -659,14 +897,55 @@ if "train.py" in sys.argv[0]:
 
 def test_an_edit_while_a_stage_works_fails_it(tmp_path, dataset, monkeypatch):
     checkout = checkouts.plain(tmp_path / "seg")
-    monkeypatch.setenv("EDITED", str(checkout / "paddleseg/models/unet.py"))
+    monkeypatch.setenv("EDITED", str(checkout / checkouts.MODEL_FILE))
     python = interpreter(tmp_path / "env", EDITING)
     done = train(tmp_path, dataset, "--paddleseg", checkout, program=python)
     reason = record.read(tmp_path / "train.failed.json")["reason"]
     assert (
         done.returncode == 1
-        and reason == f"{checkout}/paddleseg/models/unet.py was edited while it was worked with; run it again"
+        and reason == f"{checkout}/{checkouts.MODEL_FILE} was edited while it was worked with; run it again"
     )
+
+
+def test_an_edit_of_another_models_file_while_a_stage_works_does_it_no_harm(tmp_path):
+    from segcert.stage import at_hand
+
+    seg, config = checkouts.make(tmp_path / "seg"), ROOT / "config/models/pp_humanseg_lite.yml"
+    found = at_hand.look(str(seg), None, str(config), [])
+    unet = seg / "paddleseg/models/unet.py"
+    checkouts.edit(seg, "import paddle\n", "import  paddle\n", "paddleseg/models/unet.py")
+    assert found.changed() is None and found.env["paddleseg_edited"] == [], "as it was when the work began"
+    unet.write_text("def (\n")
+    assert found.changed() == f"{unet} was edited while it was worked with; run it again", "it counts for all now"
+    checkouts.git(seg, "checkout", "-q", ".")
+    found = at_hand.look(str(seg), None, str(config), [])
+    assert found.changed() is None
+    os.utime(seg / checkouts.MODEL_FILE)
+    assert f"{checkouts.MODEL_FILE} was edited while" in found.changed()
+    unet.touch()
+    for unknown in (None, str(tmp_path / "none.yml")):
+        assert "was edited while" in at_hand.AtHand(found.tree, found.hash, {}, unknown).changed()
+
+
+def test_a_stage_without_a_configuration_is_held_to_the_code_of_its_parents_all_the_same(tmp_path, monkeypatch):
+    """An inference has none: the hash is that of the plan or its parents, or of what the plan names."""
+    from segcert.stage import at_hand
+
+    seg, config = other(tmp_path / "seg"), str(ROOT / "config/models/pp_humanseg_lite.yml")
+    above = at_hand.look(str(seg), "m", config, [])
+    record_of = [{"env": above.env}]
+    assert at_hand.look(str(seg), "m", None, record_of).hash == above.hash
+    (seg / "paddleseg/core.py").write_text("x = 1\n")
+    found = at_hand.look(str(seg), "m", None, record_of)
+    assert found.hash is None
+    told = found.differs_from(record_of[0], "train.json")
+    hashes = rf"hash {above.env['paddleseg_tree']}\) than .*; hash {found.tree.digest}\)"
+    assert re.match(rf"train\.json: was made by other code of PaddleSeg .*; {hashes}", told)
+    assert found.differs_from({"env": {"paddleseg": "2.8.0"}}, "train.json") is None, "of an earlier version"
+    handed_on = {"paddleseg_tree": above.env["paddleseg_tree"], "hashes": {"m": above.hash}, "configs": {"m": config}}
+    monkeypatch.setenv(tree.HANDED_ON, json.dumps(handed_on))
+    with pytest.raises(ConfigError, match="was edited since this run was planned; start it again"):
+        at_hand.look(str(seg), "m", None, record_of)
 
 
 def test_an_edit_between_the_plan_and_a_job_fails_the_job(tmp_path, dataset, monkeypatch):

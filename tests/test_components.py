@@ -1,5 +1,10 @@
 """PaddleSeg's parts as they are used here: configurations, corrected losses, transforms, metrics."""
 
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import paddle
@@ -207,6 +212,34 @@ def test_a_loss_that_fails_otherwise_is_a_finding_and_not_replaced(monkeypatch):
 
     monkeypatch.setitem(manager.LOSSES.components_dict, "CrossEntropyLoss", Broken)
     assert losses.corrected(CROSS) == (CROSS, {})
+
+
+LOSS = "        loss = loss * valid_mask\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "replaced"), [("        # as it was\n" + LOSS, True), ("        loss = 2 * loss * valid_mask\n", False)]
+)
+def test_a_loss_is_replaced_by_the_correction_of_its_own_code_alone(tmp_path, monkeypatch, capsys, line, replaced):
+    """An edit of code that is replaced would never run: such a loss fails where it is trained with."""
+    from paddleseg.cvlibs import manager
+
+    own = Path(inspect.getfile(manager.LOSSES["OhemCrossEntropyLoss"])).read_text(encoding="utf-8")
+    assert own.count(LOSS) == 1
+    file = tmp_path / f"edited_{replaced}.py"
+    file.write_text(own.replace(LOSS, line).replace("@manager.LOSSES.add_component\n", ""))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, file.stem, module)  # where its source is looked for
+    monkeypatch.setitem(manager.LOSSES.components_dict, "OhemCrossEntropyLoss", module.OhemCrossEntropyLoss)
+    made, told = losses.corrected(OHEM)
+    assert made == ({**OHEM, "type": "TypedOhemCrossEntropyLoss"} if replaced else OHEM)
+    assert bool(told) == replaced
+    said = "is not that of a release which the correction is of. Mend it: TypeError: (InvalidType)"
+    assert (said in capsys.readouterr().err) == (not replaced)
+    monkeypatch.setattr(module.OhemCrossEntropyLoss, "forward", print)
+    assert not losses._is_known("OhemCrossEntropyLoss"), "code that nobody can read"
 
 
 @pytest.mark.parametrize(("thresh", "min_kept"), [(0.7, 5), (0.05, 20), (0.7, 1000)])

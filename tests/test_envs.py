@@ -64,6 +64,11 @@ def test_gpu_environment_is_the_cpu_one_with_other_builds_of_paddle_and_onnxrunt
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_what_a_checkout_of_paddleseg_imports_beyond_the_released_one_is_there(kind):
+    assert "scikit-image" in pins((ENVS / f"{kind}.txt").read_text())
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_conda_environments_install_the_same_pins(kind):
     env = yaml.safe_load((ENVS / f"{kind}.yaml").read_text())
     assert [d for d in env["dependencies"] if isinstance(d, str) and d.startswith("python")] == ["python=3.11"]

@@ -455,13 +455,16 @@ def test_a_record_that_does_not_say_what_it_was_made_from_is_not_believed(stage,
     found = {"model": "model", "mode": "m", "stage": stage, "cell": "c", "requested": {}, "status": "passed"}
     found["command"] = " ".join(["python", *cell.options])
 
-    def stale(inputs, **other):
-        return conclusions._stale(cell, {**found, **other, "inputs": inputs}, above)
+    def stale(inputs, configuration=None, **other):
+        return conclusions._stale(cell, {**found, **other, "inputs": inputs}, above, configuration or {})
 
     assert stale({made: "1" * 64}) is None
     assert stale({made: "2" * 64}) == f"made from another {made}"
     assert stale({}) == (f"it does not say from which {made} it was made" if read else None)
     assert stale({}, status="failed") is None, "it may have failed because that was not there"
+    told = {made: "1" * 64, "m.yml": "3" * 64}
+    assert stale(told, {"m.yml": "3" * 64}) is None
+    assert stale(told, {"m.yml": "4" * 64}) == "made from another m.yml"
 
 
 def test_operators_tell_what_a_paddle_predictor_ran(exported, dataset):

@@ -4,7 +4,10 @@ The checkout is a copy of the installed package in a repository, with scripts th
 (tests/checkout/): they take the command lines of PaddleSeg's.
 """
 
+import importlib.util
 import json
+import os
+import py_compile
 import shlex
 import shutil
 import subprocess
@@ -21,9 +24,11 @@ from conftest import ROOT, interpreter, snakemake
 from PIL import Image
 
 from segcert import cells, listing, own_scripts, proof, sections, settings, stages
+from segcert.checkout import beside
 from segcert.concluded import Concluded
 from segcert.data import layouts
 from segcert.data.images import read_label
+from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.requests.scripts import RunScript
 
@@ -93,7 +98,7 @@ def run(checkout, exported, history, dataset, tmp_path):
         script = CELLS[cell]
         out = tmp_path / "scripts"
         options = ["--cell", cell, "--own-script", script.file, "--paddleseg", checkout]
-        options += ["--digest", digest or own_scripts.digest(checkout / script.file)]
+        options += ["--digest", digest or beside.digest(checkout, script.file)]
         options += ["--device", "cpu", *(["--engine", script.engine] if script.engine else []), *run_stage.SIZE]
         if script.file == own_scripts.TRAIN:
             options += ["--iters", "5", "--batch-size", "4", "--seed", "100"]
@@ -482,14 +487,78 @@ def test_one_that_the_checkout_has_not_is_skipped_with_the_reason():
 
 def test_what_lies_beside_a_script_is_part_of_it(tmp_path):
     (tmp_path / "tools").mkdir()
-    script = tmp_path / "tools/val.py"
-    script.write_text("import helper\n")
-    digests = [own_scripts.digest(script)]
-    (tmp_path / "tools/helper.py").write_text("")
-    digests.append(own_scripts.digest(script))
-    (tmp_path / "tools/helper.py").write_text("x = 1\n")
-    digests.append(own_scripts.digest(script))
-    assert len(set(digests)) == 3
+    (tmp_path / "paddleseg/models").mkdir(parents=True)
+    texts = {"tools/val.py": "import helper\n", "paddleseg/models/unet.py": "class UNet: pass\n"}
+    texts |= {"paddleseg/models/a.py": "class A: pass\n", "deploy.py": ""}
+    changes = {"tools/helper.py": "", "yaml.py": "", "tools/deep/er.py": "", "deploy.py": "x = 1\n"}
+    changes |= {"tools/unet.py": "from paddleseg.models.unet import UNet\n"}
+    changes |= {"paddleseg/models/unet.py": "class UNet: x = 1\n"}
+    digests = []
+    for name, text in (*texts.items(), *changes.items()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        digests.append(beside.digest(tmp_path, own_scripts.VAL))
+    digests = digests[len(texts) - 1 :]
+    assert len(set(digests)) == len(digests) == 7
+    # Neither what it does not import, nor what an editor leaves, nor what is no file.
+    (tmp_path / "paddleseg/models/a.py").write_text("class A: x = 1\n")
+    (tmp_path / "tools/.#val.py").symlink_to("somebody@a.host:1")
+    (tmp_path / "tools/folder.py").mkdir()
+    assert beside.there(tmp_path) == {own_scripts.VAL: digests[-1]}
+
+
+def test_what_a_script_runs_is_what_the_files_hold_and_not_code_that_was_compiled_before(tmp_path, run, checkout):
+    """Edits that keep a file's size and time, by which Python takes compiled code for a file's own."""
+    init, tool = checkout / "paddleseg/utils/__init__.py", checkout / "tools/other.py"
+    tool.write_text("x = 1\n")
+    kept = {}
+    for file, other in ((init, "raise RuntimeError"), (tool, "x = 2\n")):
+        text, stat = file.read_bytes(), file.stat()
+        file.write_bytes(other.encode().ljust(len(text), b"\n"))
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        kept[file] = Path(py_compile.compile(str(file), doraise=True))
+        file.write_bytes(text)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    unlooked = checkout / "tools/predict.py"
+    kept[unlooked] = Path(
+        py_compile.compile(str(tool), cfile=importlib.util.cache_from_source(str(unlooked)),
+                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    )  # fmt: skip
+    right = Path(py_compile.compile(str(checkout / own_scripts.VAL)))
+    Path(importlib.util.cache_from_source(str(checkout / own_scripts.TRAIN))).write_bytes(b"of another Python")
+    try:
+        told = run("tools_val")
+        assert told["status"] == "passed", told["reason"]
+        log = (tmp_path / "scripts/tools_val.log").read_text(encoding="utf-8")
+        for compiled in kept.values():
+            assert f"{compiled}: held other code than its file does, so it was taken away" in log
+        assert log.count("held other code") == 3 and right.is_file()
+        right.write_bytes(importlib.util.MAGIC_NUMBER + b"damaged")
+        assert beside.drop_other_code(checkout, own_scripts.VAL) == [right]
+    finally:
+        tool.unlink()
+
+
+def test_compiled_code_that_cannot_be_taken_away_is_refused(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "tools").mkdir()
+    (tmp_path / own_scripts.VAL).write_text("x = 1\n")
+    compiled = Path(py_compile.compile(str(tmp_path / own_scripts.VAL)))
+    (tmp_path / own_scripts.VAL).write_text("x = 2\n")
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(ConfigError, match=f"^{compiled}: holds other code than .*Permission denied; remove it"):
+        beside.drop_other_code(tmp_path, own_scripts.VAL)
+
+
+def test_an_edit_while_a_script_runs_fails_its_cell(run, planted, checkout):
+    planted(own_scripts.VAL, (SCORES, f"open({str(checkout / 'tools/more.py')!r}, 'w').close()\n{SCORES}"))
+    try:
+        told = run("tools_val")
+    finally:
+        (checkout / "tools/more.py").unlink()
+    assert told["reason"] == f"{checkout / own_scripts.VAL}, or code beside it, was edited while it ran; run it again"
 
 
 def test_an_edit_of_a_script_makes_its_cell_another():

@@ -184,7 +184,8 @@ class CellTable:
         settings: as `segcert.settings.resolve` returns them.
         hardware: what the jobs' machines have.
         paddleseg: model -> a hash of those files of PaddleSeg that its results follow from, as far as they are known.
-        scripts: those of PaddleSeg's own that there are, as `own_scripts.there` returns them.
+        scripts: those of PaddleSeg's own that there are, as `checkout.beside.there` returns them.
+        configurations: model -> {file of its PaddleSeg configuration: sha256}, as far as they are there.
     """
 
     def __init__(
@@ -193,11 +194,13 @@ class CellTable:
         hardware: Hardware,
         paddleseg: Mapping[str, str] = MappingProxyType({}),
         scripts: Mapping[str, str] = MappingProxyType({}),
+        configurations: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
         self.settings = settings
         self.hardware = hardware
         self.paddleseg = paddleseg
         self.scripts = scripts
+        self.configurations = configurations
         self.mode: str = settings["mode"]
         self._sections = {
             (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
@@ -208,7 +211,7 @@ class CellTable:
         """The table of a run that was planned, from what its run_config.yaml holds."""
         paddleseg = run.get("paddleseg", {})
         hashes, scripts = paddleseg.get("hashes", {}), paddleseg.get("scripts", {})
-        return cls(run["settings"], Hardware(**run["hardware"]), hashes, scripts)
+        return cls(run["settings"], Hardware(**run["hardware"]), hashes, scripts, run.get("configurations", {}))
 
     def section(self, model: str, name: str) -> Any:
         """A section of the settings as it is for one model."""

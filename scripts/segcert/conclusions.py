@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, stages, statuses
@@ -128,7 +129,8 @@ def conclude(table: CellTable, lost: Collection[str] = (), paddleseg: Mapping[st
         for path in table.source_records(cell):
             sources.setdefault(path, _source(path, path in lost))
             parents.append(sources[path])
-        known[cell.record] = _entry(cell, parents, cell.record in lost)
+        configuration = table.configurations.get(cell.model, {})
+        known[cell.record] = _entry(cell, parents, cell.record in lost, configuration)
     # Data and weights are not in the matrix: they are told of where they keep cells of it from running.
     broken = [source for source in sources.values() if statuses.by_name(source["status"]).red]
     entries = list(known.values())
@@ -141,8 +143,19 @@ def conclude(table: CellTable, lost: Collection[str] = (), paddleseg: Mapping[st
     ]
     notes = notes_of(table, list(sources.values()), entries)
     replaced = {loss for entry in entries for loss in (entry.get("metrics") or {}).get("replaced_losses") or ()}
-    scope = {**scope_of(table), "paddleseg": {**paddleseg} if paddleseg else None, "replaced_losses": sorted(replaced)}
+    seg = {**paddleseg} if paddleseg else _observed_paddleseg(entries)
+    scope = {**scope_of(table), "paddleseg": seg, "replaced_losses": sorted(replaced)}
     return Conclusions(table.mode, [*broken, *entries], certified, scope, notes)
+
+
+def _observed_paddleseg(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The PaddleSeg that all records name, where the plan knew none; None where they name none, or several."""
+    found: list[dict[str, Any]] = []
+    for env in (entry.get("env") or {} for entry in entries):
+        told = {key: value for key, value in env.items() if key.startswith("paddleseg") and key != "paddleseg_hash"}
+        if env.get("paddleseg_folder") and told not in found:
+            found.append(told)
+    return found[0] if len(found) == 1 else None
 
 
 def notes_of(
@@ -204,7 +217,7 @@ def _source(path: str, lost: bool) -> dict[str, Any]:
     return {**base, **kept}
 
 
-def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, Any]:
+def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool, configuration: Mapping[str, str]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "model": cell.model,
@@ -219,7 +232,7 @@ def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, A
         "requested": dict(cell.requested),
         "record": cell.record,
     }
-    status, reason, found = _status_of(cell, parents, lost)
+    status, reason, found = _status_of(cell, parents, lost, configuration)
     entry |= {"status": status.name, "reason": reason}
     if found:
         entry |= {key: found[key] for key in RUN_FIELDS if key in found}
@@ -227,7 +240,7 @@ def _entry(cell: Cell, parents: list[dict[str, Any]], lost: bool) -> dict[str, A
 
 
 def _status_of(
-    cell: Cell, parents: list[dict[str, Any]], lost: bool
+    cell: Cell, parents: list[dict[str, Any]], lost: bool, configuration: Mapping[str, str]
 ) -> tuple[statuses.Status, str | None, dict[str, Any] | None]:
     if not cell.planned:
         return statuses.by_name(str(cell.status)), cell.reason, None
@@ -251,7 +264,7 @@ def _status_of(
         return statuses.FAILED, str(error), {"log": cell.log, "record_file": _file(cell.record)}
     if found is None:
         return statuses.NOT_RUN, "not asked for in this run", None
-    stale = _stale(cell, found, parents)
+    stale = _stale(cell, found, parents, configuration)
     if stale:
         reason = f"the record on disk is of another run: {stale}"
         return statuses.NOT_RUN, reason, {"record_file": found["record_file"]}
@@ -276,7 +289,12 @@ def _file(path: str) -> str | None:
     return next((file for file in (record.failure(path), path) if Path(file).exists()), None)
 
 
-def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) -> str | None:
+def _stale(
+    cell: Cell,
+    found: Mapping[str, Any],
+    parents: list[dict[str, Any]],
+    configuration: Mapping[str, str] = MappingProxyType({}),
+) -> str | None:
     """In words, why a record does not belong to this cell as it is asked for now."""
     identity = {"model": cell.model, "mode": cell.mode, "stage": cell.stage, "cell": cell.name}
     for key, value in identity.items():
@@ -294,6 +312,9 @@ def _stale(cell: Cell, found: Mapping[str, Any], parents: list[dict[str, Any]]) 
         return "its command is none"
     if not _has_piece(command, [masked(option) for option in cell.options]):
         return "its command had other options"
+    for path, digest in configuration.items():
+        if found["inputs"].get(path, digest) != digest:
+            return f"made from another {path}"
     proves = not statuses.by_name(found["status"]).red  # one that failed may have failed for want of its inputs
     for parent in parents:
         for path, digest in parent.get("outputs", {}).items():

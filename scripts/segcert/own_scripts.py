@@ -5,14 +5,11 @@ The installed package has none of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 CPU, GPU = "cpu", "gpu"  # not those of engines.py: a new engine makes no training anew
-DIGITS = 16  # of a script's sha256, as it stands in a request
 TRAIN = "tools/train.py"
 VAL = "tools/val.py"
 EXPORT = "tools/export.py"
@@ -51,20 +48,6 @@ ALL = (
 FILES = tuple(dict.fromkeys(script.file for script in ALL))
 GATES = {script.file: script.gate for script in ALL}
 ENGINES = tuple(dict.fromkeys(script.engine for script in ALL if script.engine))
-
-
-def there(folder: Path) -> dict[str, str]:
-    """File -> its `digest`, of the scripts that a PaddleSeg has; empty for the installed package."""
-    paths = {file: folder / file for file in FILES}
-    return {file: digest(path) for file, path in paths.items() if path.is_file()}
-
-
-def digest(path: Path) -> str:
-    """One hash of a script and of all Python files beside and below it, which it may import by their names."""
-    found = hashlib.sha256(path.read_bytes())
-    for file in sorted(path.parent.rglob("*.py")):
-        found.update(f"\0{file.relative_to(path.parent).as_posix()}\0".encode() + file.read_bytes())
-    return found.hexdigest()[:DIGITS]
 
 
 def wanted(settings: Mapping[str, Any], model: str) -> bool:

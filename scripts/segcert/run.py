@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any
 
 from segcert import code, files, gpus, machine, modelconfig, modelkeys, own_scripts, processes, record, settings
 from segcert.cells import Cell, CellTable
-from segcert.checkout import tree
+from segcert.checkout import beside, tree
 from segcert.checkout.tree import Tree
 from segcert.data import classes, sources
 from segcert.errors import ConfigError
@@ -107,12 +106,12 @@ class Run:
 
     @cached_property
     def table(self) -> CellTable:
-        return CellTable(self.settings, self.hardware, self.paddleseg_hashes, self.own_scripts)
+        return CellTable(self.settings, self.hardware, self.paddleseg_hashes, self.own_scripts, self.configurations)
 
     @cached_property
     def own_scripts(self) -> dict[str, str]:
-        """PaddleSeg's own scripts that the one at hand has, as `own_scripts.there` returns them."""
-        return own_scripts.there(self.paddleseg.folder) if self.paddleseg else {}
+        """PaddleSeg's own scripts that the one at hand has, as `checkout.beside.there` returns them."""
+        return beside.there(self.paddleseg.folder) if self.paddleseg else {}
 
     @cached_property
     def paddleseg_hashes(self) -> dict[str, str]:
@@ -123,12 +122,21 @@ class Run:
         """
         if self.paddleseg is None:
             return {}
-        files = {model: self.model_config(model) for model in self.settings["models"]}
-        return {
-            model: self.paddleseg.hash_of(modelconfig.content(file))
-            for model, file in files.items()
-            if file.is_file()  # a params file may have named none, and then nothing of it runs
-        }
+        return {model: self.paddleseg.hash_of(modelconfig.content(file)) for model, file in self._configs.items()}
+
+    @cached_property
+    def configurations(self) -> dict[str, dict[str, str]]:
+        """Model -> {file of its configuration: sha256}, with those that it inherits from.
+
+        A file's time does not tell an edit of it: it may have been edited elsewhere, and brought here with its time.
+        """
+        return {model: files.hashes(modelconfig.config_chain(file)) for model, file in self._configs.items()}
+
+    @property
+    def _configs(self) -> dict[str, Path]:
+        """Model -> file of its configuration, of those that are there: a params file may have named none."""
+        found = {model: self.model_config(model) for model in self.settings["models"]}
+        return {model: file for model, file in found.items() if file.is_file()}
 
     @cached_property
     def planned(self) -> list[Cell]:
@@ -190,13 +198,22 @@ class Run:
 
     @property
     def paddleseg_notes(self) -> Iterator[str]:
-        """Of checkouts that somebody may take for what is run, and that are not."""
+        """Of checkouts that somebody may take for what is run, and that are not; and of what nobody can know yet."""
+        if self.paddleseg is None and self.start.in_conda:
+            yield (
+                "paddleseg: installed: which one that is, records say once Snakemake has made the environment; an edit "
+                "in there makes nothing stale"
+            )
         used = self.paddleseg and self.paddleseg.folder
-        beside = {tree.above(Path.cwd() / "x"): "the folder of this run"}
+        lying = {tree.above(Path.cwd() / "x"): "the folder of this run"}
         for place in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-            beside |= {Path(place).resolve(): "PYTHONPATH"} if tree.is_package(Path(place)) else {}
-        beside |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
-        for folder, what in beside.items():
+            lying |= {Path(place).resolve(): "PYTHONPATH"} if tree.is_package(Path(place)) else {}
+        lying |= {tree.above(file): f"the configuration of {model}" for model, file in self.models.items()}
+        if (root := self.settings["paddleseg_root"]) and used:
+            lying |= {tree.package_in(root): "paddleseg_root"}
+            if not tree.package_in(root):
+                yield f"paddleseg_root: there is no PaddleSeg in {root}; the stages import {used}"
+        for folder, what in lying.items():
             if folder and used and folder != used:
                 yield f"{what} lies in the PaddleSeg {folder}, which is not used but for it: the stages import {used}"
 
@@ -211,7 +228,7 @@ class Run:
     @property
     def stage_paddleseg(self) -> str:
         """The PaddleSeg that the stages are told to import: installed, or a folder."""
-        if self.paddleseg is None or self.paddleseg.folder == tree.installed_for(self.python):
+        if self.paddleseg is None or self.paddleseg.installed:
             return tree.INSTALLED
         path = os.path.relpath(self.paddleseg.folder)
         return path if path.startswith("..") else os.path.join(".", path)  # noqa: PTH118  (no option, and not the word)
@@ -221,7 +238,8 @@ class Run:
         """What the plan knows of PaddleSeg, for stages that find it as it is."""
         if self.paddleseg is None:
             return {}
-        return {at_hand.TREE: self.paddleseg.digest, "hashes": self.paddleseg_hashes}
+        configs = {model: str(file) for model, file in self._configs.items()}
+        return {at_hand.TREE: self.paddleseg.digest, "hashes": self.paddleseg_hashes, "configs": configs}
 
     @property
     def gpu_limit(self) -> int | None:
@@ -240,6 +258,7 @@ class Run:
             "settings": masked_tree(self.settings),
             "hardware": vars(self.hardware),
             "paddleseg": self._paddleseg,
+            "configurations": self.configurations,
             "versions": {name: machine.package_version(name) for name in machine.WORKFLOW},
         }
 
@@ -352,15 +371,10 @@ class Run:
 def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree | None:
     """The PaddleSeg of the stages; None where their environment is not there yet, or has none."""
     files = [Path(file) for file in resolved.get("params", {}).get("files", [])]
-    if start.in_conda and resolved["paddleseg"] == tree.INSTALLED:
-        return None
-    try:
-        found = tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, python)
-        if found and start.main and not start.in_conda:
-            tree.require_importable(found, python)
-        return found
-    except (OSError, subprocess.SubprocessError):
-        return None  # the interpreter does not run: the first job says so
+    found = tree.chosen(resolved["paddleseg"], resolved["paddleseg_root"], files, None if start.in_conda else python)
+    if found and start.main and not start.in_conda:
+        tree.require_importable(found, python)
+    return found
 
 
 def _interpreter(wanted: str, start: Start) -> str:

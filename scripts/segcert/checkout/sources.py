@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,13 +32,23 @@ DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.model
 BUILDERS = (f"{PACKAGE}.cvlibs",)
 HARMLESS = ("__version__", "__file__", "__name__")  # of a package, and of no file in it
 DIGITS = 16  # of a hash, as it stands in records
-# What finds components, or code, by names that are not written as an import. A component's own registration
-# does not, and of transforms and optimizers all files count anyway.
+# What finds components, or code, by names that are not written as an import, or hears of each class that is made.
+# A component's own registration does not, and of transforms and optimizers all files count anyway.
 LOOKS_UP = re.compile(
-    r"\bmanager\b(?!\s*\.\s*(?:[A-Z_]+\s*\.\s*add_component|TRANSFORMS|OPTIMIZERS)\b)|\bcvlibs\.manager\s+import\b|\bcomponents_dict\b|\b__import__\b"
-    r"|\bimportlib\b|\brunpy\b|\bpkgutil\b|(?<!\bin )\bsys\s*\.\s*modules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
+    r"\bmanager\b|\bcomponents_dict\b|\b__import__\b|\bimportlib\b|\brunpy\b|\bpkgutil\b"
+    r"|(?<!\bin )\bsys\s*\.\s*modules\b|\bsys\s+import\b.*\bmodules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
+    r"|\b__init_subclass__\b|\b__subclasses__\b|\bmetaclass\b(?!\s*=\s*(?:abc\s*\.\s*)?ABCMeta\b)"
 )
-IMPORT_LINE = re.compile(r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$", re.M)
+# As words, which are found faster.
+LOOKING_UP = (
+    *("manager", "components_dict", "__import__", "importlib", "runpy", "pkgutil", "modules", "__path__"),
+    *("exec", "compile", "subclass", "metaclass"),
+)
+HARMLESS_LINE = re.compile(
+    r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$"
+    r"|\bmanager\s*\.\s*(?:[A-Z_]+\s*\.\s*add_component|TRANSFORMS|OPTIMIZERS)\b",
+    re.M,
+)
 # Names of registries, where what is done with them is written out; and the packages that register there.
 REGISTRIES = ("MODELS", "BACKBONES", "LOSSES", "DATASETS")
 REGISTRY = re.compile(rf"\bmanager\s*\.\s*({'|'.join(REGISTRIES)})\b")
@@ -49,6 +60,7 @@ MAKES |= {
     "KaimingUniform",
     "Assign",
     "ParamAttr",
+    "get_device",
     "partial",
     "namedtuple",
     "OrderedDict",
@@ -59,7 +71,8 @@ MAKES |= {
 }
 DECORATES = {"property", "staticmethod", "classmethod", "setter", "add_component", "no_grad", "not_to_static", "wraps"}
 DECORATES |= {"lru_cache", "cache", "cached_property", "dataclass", "abstractmethod", "contextmanager"}
-LEFT_OUT = (".DS_Store", "~", ".swp")  # endings of files that are no part of it
+# Of files and folders that are no part of it: how their names begin, and how they end.
+LEFT_OUT_BEFORE, LEFT_OUT = (".", "#"), "~"
 
 
 @dataclass(frozen=True)
@@ -109,19 +122,34 @@ def files_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
         content: the model's configuration, with what it inherits.
 
     Raises:
-        ConfigError: a file is no Python, or cannot be read.
+        ConfigError: a file cannot be read.
     """
     sources = _sources(folder)
     counted = {name for name, source in sources.items() if not source.divided or not source.plain}
     named = types(content).union(*(source.literals for source in sources.values()))
     counted |= {name for name, source in sources.items() if source.divided and source.defines & named}
-    waiting = list(counted)
-    while waiting:
-        for name in _needed(sources[waiting.pop()], sources) - counted:
-            counted.add(name)
-            waiting.append(name)
+    counted |= _followed([sources[name] for name in counted], sources)
     left = {f"{name.replace('.', '/')}.py" for name, source in sources.items() if name not in counted}
     return {name: digest for name, digest in digests(folder).items() if name not in left}
+
+
+def needed_by(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Those of the files divided by model that code beside the package imports, or may look up; as `files_of`."""
+    sources = _sources(folder)
+    found = _followed([_read(content_of(file), "", is_package=False) for file in files], sources)
+    names = {f"{name.replace('.', '/')}.py" for name in found}
+    return {name: digest for name, digest in digests(folder).items() if name in names}
+
+
+def _followed(roots: Sequence[Source], sources: Mapping[str, Source]) -> set[str]:
+    """The divided modules that these import, or may look up, and those that these do, and so on."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        for name in _needed(waiting.pop(), sources) - found:
+            found.add(name)
+            waiting.append(sources[name])
+    return found
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -173,21 +201,46 @@ def _as_imported(module: str, name: str | None, sources: Mapping[str, Source]) -
 def paths(folder: Path) -> dict[str, Path]:
     """Name, from the folder that holds the package, -> path of each of its files; without what Python leaves there.
 
-    Links are followed, as an import follows them.
+    Links are followed, as an import follows them. Hidden files, and those that editors leave, are no part of it.
     """
     found = {}
     seen: set[str] = set()
     for place, folders, files in os.walk(folder / PACKAGE, followlinks=True):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not is_left_out(name))
         if (real := os.path.realpath(place)) in seen:
             folders[:] = []  # a link to what is above it
             continue
         seen.add(real)
         for name in sorted(files):
             path = Path(place, name)
-            if not name.endswith(LEFT_OUT) and path.is_file():
-                found[path.relative_to(folder).as_posix()] = path
+            if not is_left_out(name) and path.is_file():
+                found[_text(path.relative_to(folder).as_posix())] = path
     return dict(sorted(found.items()))
+
+
+def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
+    """Name -> path of the Python files beside the package that its scripts may import by their names.
+
+    With the folder on the path those are its modules and its packages, and what lies in the scripts' own folders.
+
+    Args:
+        places: the scripts' folders, from the folder that holds the package.
+    """
+    packages = (init.parent for init in sorted(folder.glob("*/__init__.py")) if init.parent.name != PACKAGE)
+    files = [*folder.glob("*.py"), *(file for place in packages for file in place.rglob("*.py"))]
+    files += [file for place in places for file in (folder / place).rglob("*.py")]
+    names = {_text(file.relative_to(folder).as_posix()): file for file in files if file.is_file()}
+    return {name: file for name, file in sorted(names.items()) if not any(map(is_left_out, name.split("/")))}
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder is an editor's, a system's or git's own, by the last part of its path."""
+    return name.startswith(LEFT_OUT_BEFORE) or name.endswith(LEFT_OUT)
+
+
+def _text(name: str) -> str:
+    """A file's name as text, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -209,28 +262,34 @@ def _sources(folder: Path) -> dict[str, Source]:
     for name, path in paths(folder).items():
         if path.suffix == ".py":
             module = ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
-            try:
-                found[module] = _read(content_of(path).decode("utf-8"), module, path.name == "__init__.py")
-            except (SyntaxError, ValueError) as error:
-                raise ConfigError(f"{path}: is no Python, so nothing of PaddleSeg can be imported: {error}") from None
+            found[module] = _read(content_of(path), module, path.name == "__init__.py")
     return found
 
 
 @cache
-def _read(text: str, module: str, is_package: bool) -> Source:
+def _read(content: bytes, module: str, is_package: bool) -> Source:
+    """What a file says of itself, in the encoding that it names, as Python reads it.
+
+    One that is no Python may lie there for no import of the package; what it is for, nobody knows.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in others' strings
-        body = ast.parse(text, module).body
+        try:
+            body = ast.parse(content, module).body
+            text = importlib.util.decode_source(content)
+        except (SyntaxError, ValueError):
+            return Source(module, frozenset(), (), plain=False, looks_up=True, only_imports=False)
     package = module if is_package else module.rpartition(".")[0]
-    rest = IMPORT_LINE.sub("", text)
+    rest = HARMLESS_LINE.sub("", text)
     registers = REGISTERS.findall(text)
-    written_out = LOOKS_UP.search(REGISTRY.sub("", rest)) is None  # all that it looks in has a name
+    looks_up = any(word in rest for word in LOOKING_UP) and LOOKS_UP.search(rest) is not None
+    written_out = looks_up and LOOKS_UP.search(REGISTRY.sub("", rest)) is None  # all that it looks in has a name
     return Source(
         module,
         frozenset(_defined(body)),
         (*_imports(body, package), *_used_of_root(body)),
         all(map(_only_defines, body)),
-        LOOKS_UP.search(rest) is not None,
+        looks_up,
         all(map(_only_imports, body)),
         frozenset(LITERAL.findall(text)) if module.startswith(BUILDERS) else frozenset(),
         frozenset(REGISTRY.findall(rest)) if written_out else frozenset(),

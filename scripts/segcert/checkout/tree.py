@@ -18,7 +18,7 @@ import re
 import site
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import PathFinder
@@ -32,8 +32,12 @@ from segcert.checkout.pinned import KEPT, PACKAGE, Finder
 from segcert.errors import ConfigError
 
 AUTO, INSTALLED = "auto", "installed"
-SCRIPTS = ("tools", "deploy")  # of a checkout, beside the package: what may run as it is
+SCRIPTS = ("tools", "deploy/python")  # of a checkout, beside the package: what may run as it is
+LINK = "120000"  # mode of a link in a commit (documentation of git, "git-fast-import")
 IMPORT_S = 300  # seconds that an import may take
+# What stages import of it.
+STAGES_IMPORT = ("core.infer", "core.train", "datasets", "deploy.export", "models", "optimizers", "transforms")
+IMPORTED = (PACKAGE, *(f"{PACKAGE}.{name}" for name in STAGES_IMPORT))
 GIT_S = 20  # seconds that git may take
 SHA256_DIGITS = 64
 COMMIT_DIGITS = 8  # of a commit, where people read it
@@ -44,15 +48,20 @@ HANDED_ON = "SEGCERT_PADDLESEG"
 
 @dataclass(frozen=True)
 class Tree:
-    """A PaddleSeg: the folder that holds the package `paddleseg`."""
+    """A PaddleSeg: the folder that holds the package `paddleseg`.
+
+    Attributes:
+        installed: whether it is that because an interpreter has it installed, and not because somebody named it.
+    """
 
     folder: Path
+    installed: bool = False
 
     @cached_property
     def version(self) -> str | None:
         """What the package calls itself."""
         try:
-            body = ast.parse((self.folder / PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+            body = ast.parse((self.folder / PACKAGE / "__init__.py").read_bytes()).body
         except (OSError, SyntaxError, ValueError):
             return None
         for node in body:
@@ -82,26 +91,54 @@ class Tree:
     def _against_commit(self) -> list[str] | None:
         """Files that differ from those of the commit by what they hold, whatever the index has been told of them.
 
-        Of the package all, also those that git is told to ignore; of the scripts beside it those that git knows.
+        Of the package all, also those that git is told to ignore; beside it those of the scripts that git knows, and
+        all code that a script may import by its name.
         """
-        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", PACKAGE, *SCRIPTS)
+        beside = sources.beside(self.folder, SCRIPTS)
+        places = dict.fromkeys([PACKAGE, *SCRIPTS, *(name.partition("/")[0] for name in beside)])
+        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", *places)
         if listed is None:
             return None
-        committed = {}
+        committed: dict[str, str] = {}
+        links: dict[str, str] = {}
         for line in filter(None, listed.split("\0")):
             kind, _, name = line.partition("\t")
-            committed[name] = kind.split()[2]
-        there = sources.paths(self.folder)
-        beside = {name: self.folder / name for name in committed if not name.startswith(f"{PACKAGE}/")}
-        there |= {name: path for name, path in beside.items() if path.is_file()}
-        of_package = {name for name in committed if not name.endswith(sources.LEFT_OUT)}
+            if not any(map(sources.is_left_out, name.split("/"))):
+                (links if kind.startswith(LINK) else committed)[name] = kind.split()[2]
+        there = {**sources.paths(self.folder), **beside}
+        there |= {name: self.folder / name for name in committed if (self.folder / name).is_file()}
+        same_links = [name for name, blob in links.items() if self._is_link(name, blob)]
+        there = {name: path for name, path in there.items() if not _is_below(name, same_links)}
         other = {name for name, path in there.items() if committed.get(name) != _blob(path, committed.get(name, ""))}
-        return sorted(other | (of_package - there.keys()))
+        lacking = {name for name in committed.keys() - there.keys() if self._is_lacking(name)}
+        return sorted((other - self._of_other_line_ends(other, committed)) | lacking | (links.keys() - same_links))
+
+    def _is_link(self, name: str, blob: str) -> bool:
+        """Whether a link is as it was committed, to a place in this folder: what is elsewhere, no commit holds."""
+        path = self.folder / name
+        if not path.is_symlink() or self.folder not in path.resolve().parents:
+            return False
+        return _hashed(os.fsencode(path.readlink()), blob) == blob
+
+    def _is_lacking(self, name: str) -> bool:
+        """Whether a file was taken away; not, with all of the scripts in its folder, left out (a sparse checkout)."""
+        return name.startswith(f"{PACKAGE}/") or (self.folder / name).parent.is_dir()
+
+    def _of_other_line_ends(self, names: Iterable[str], committed: Mapping[str, str]) -> set[str]:
+        """Those of the files that are as committed but for the ends of their lines, as git was told to write these."""
+        found = []
+        for name in sorted(names):
+            lines = (self.folder / name).read_bytes().replace(b"\r\n", b"\n") if name in committed else b""
+            if name in committed and _hashed(lines, committed[name]) == committed[name]:
+                found.append(name)
+        told = (self._git("hash-object", "--", *found) or "").splitlines() if found else []
+        return {name for name, blob in zip(found, told, strict=False) if blob == committed[name]}
 
     def _against(self, record: Path) -> list[str]:
         """Files of the package that differ from a wheel's list of them (PyPA, "Recording installed projects")."""
         with record.open(encoding="utf-8", newline="") as stream:
             listed = {row[0]: row[1] for row in csv.reader(stream) if row and row[0].startswith(f"{PACKAGE}/")}
+        listed = {name: digest for name, digest in listed.items() if not any(map(sources.is_left_out, name.split("/")))}
         known = {name: digest for name, digest in listed.items() if digest.startswith("sha256=")}
         there = sources.paths(self.folder)
         other = [name for name, path in there.items() if known.get(name) != f"sha256={_urlsafe(path)}"]
@@ -124,7 +161,7 @@ class Tree:
             content: the model's configuration, with what it inherits.
 
         Raises:
-            ConfigError: a file is no Python, or cannot be read.
+            ConfigError: a file cannot be read.
         """
         return sources.digest(sources.files_of(self.folder, content))
 
@@ -150,10 +187,17 @@ class Tree:
 
 def _blob(path: Path, like: str) -> str:
     """The name that git gives a file's content, by the hash that another name was made with ("gitformat-pack")."""
-    content = sources.content_of(path)
+    return _hashed(sources.content_of(path), like)
+
+
+def _hashed(content: bytes, like: str) -> str:
     digest = hashlib.new("sha256" if len(like) == SHA256_DIGITS else "sha1", usedforsecurity=False)
     digest.update(b"blob %d\0" % len(content) + content)
     return digest.hexdigest()
+
+
+def _is_below(name: str, places: Iterable[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}/") for place in places)
 
 
 def _urlsafe(path: Path) -> str:
@@ -178,25 +222,33 @@ def require_importable(found: Tree, python: str) -> None:
     """Raise ConfigError where a tree cannot be imported: an error in any file of it breaks every model.
 
     Importing takes seconds, so once for what a tree holds; what is as it was installed is taken to be importable.
+    Where the interpreter does not run at all, the first job says so.
     """
     mark = KEPT / f"imported-{found.digest}"
     if mark.is_file():
         return
-    installed_folder = installed_for(python)
+    try:
+        installed_folder = installed_for(python)
+    except (OSError, subprocess.SubprocessError):
+        return
     own = Tree(installed_folder) if installed_folder else None
     if own and found.digest == own.digest and own.edited == []:
         return
     code = (
         "import sys; from pathlib import Path; from segcert.checkout import pinned; "
-        f"pinned.pin(Path({str(found.folder)!r})); import paddleseg"
+        f"pinned.pin(Path({str(found.folder)!r})); import {', '.join(IMPORTED)}"
     )
     try:
         machine.said_by(python, code, IMPORT_S)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"paddleseg: {found.folder} cannot be imported: not within {IMPORT_S:g} s; look what it does at its import"
+        ) from None
     except subprocess.CalledProcessError as error:
         told = (error.stderr or "").strip()
-        places = re.findall(r'^ *File "([^"]+)", line (\d+)', told, re.M)
+        places = re.findall(rf'^ *File "({re.escape(str(found.folder))}/[^"]+)", line (\d+)', told, re.M)
         place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
-        last = told.rpartition("\n")[2]
+        last = told.rpartition("\n")[2] or f"{python} ended with exit code {error.returncode}"
         raise ConfigError(f"paddleseg: {found.folder} cannot be imported: {last}{place}") from None
     if KEPT.parent.is_dir():
         with contextlib.suppress(OSError):
@@ -208,7 +260,10 @@ def require_importable(found: Tree, python: str) -> None:
 
 
 def is_package(folder: Path) -> bool:
-    return (folder / PACKAGE / "__init__.py").is_file()
+    """Whether a folder holds the package, as far as it can be looked at."""
+    with contextlib.suppress(OSError):
+        return (folder / PACKAGE / "__init__.py").is_file()
+    return False
 
 
 def above(file: Path) -> Path | None:
@@ -258,38 +313,56 @@ def named(value: str, key: str = "paddleseg") -> Tree:
     Raises:
         ConfigError: there is none.
     """
-    folder = Path(value)
-    if value.startswith("~") and not folder.exists():
-        with contextlib.suppress(RuntimeError):  # of nobody whom the system knows
-            folder = folder.expanduser()
-    if folder.name == PACKAGE and (folder / "__init__.py").is_file() and not is_package(folder):
-        folder = folder.parent
-    if not is_package(folder):
+    folder = package_in(value)
+    if folder is None:
         raise ConfigError(
-            f"{key}: {json.dumps(value)} is refused: there is no {PACKAGE}/__init__.py in it; allowed: auto, "
-            "installed, or a folder that holds PaddleSeg's package (a checkout of it)"
+            f"{key}: {json.dumps(value)} is refused: {_why_none(Path(value))}; allowed: auto, installed, or a folder "
+            "that holds PaddleSeg's package (a checkout of it)"
         )
-    return Tree(folder.resolve())
+    return Tree(folder)
 
 
-def chosen(setting: str, root: str | None, files: Sequence[Path], python: str) -> Tree | None:
-    """The PaddleSeg of a run; None where it is the installed one, and none is installed.
+def package_in(value: str) -> Path | None:
+    """The folder that holds the package, by its own name or that of the package; None where there is none."""
+    folder = Path(value)
+    with contextlib.suppress(RuntimeError, OSError):  # of nobody whom the system knows
+        if value.startswith("~") and not folder.exists():
+            folder = folder.expanduser()
+    if folder.name == PACKAGE and is_package(folder.parent) and not is_package(folder):
+        folder = folder.parent
+    return folder.resolve() if is_package(folder) else None
+
+
+def _why_none(folder: Path) -> str:
+    """In words, why a folder is taken for one without the package."""
+    try:
+        (folder / PACKAGE / "__init__.py").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        return f"it cannot be looked at: {error.strerror}"
+    return f"there is no {PACKAGE}/__init__.py in it"
+
+
+def chosen(setting: str, root: str | None, files: Sequence[Path], python: str | None) -> Tree | None:
+    """The PaddleSeg of a run; None where it is the installed one, and none is installed, or nobody can tell yet.
 
     Args:
         setting: auto | installed | a folder.
         root: the folder that params files start from, if one is named.
         files: the params files.
-        python: the interpreter of the stages.
+        python: the interpreter of the stages; None: it is not there yet.
 
     Raises:
         ConfigError: it cannot be had, or the params files lie in several.
-        OSError, subprocess.SubprocessError: the interpreter does not run.
     """
     if setting not in (AUTO, INSTALLED):
         return named(setting)
     if setting == AUTO:
-        if root and is_package(Path(root)):
-            return named(root, "paddleseg_root")
+        if root and not Path(root).is_dir():
+            raise ConfigError(f"paddleseg_root: {json.dumps(root)} is refused: there is no such folder")
+        if root and (folder := package_in(root)):
+            return Tree(folder)
         found = list(dict.fromkeys(folder for folder in map(above, files) if folder))
         if len(found) > 1:
             raise ConfigError(
@@ -298,5 +371,8 @@ def chosen(setting: str, root: str | None, files: Sequence[Path], python: str) -
             )
         if found:
             return Tree(found[0])
-    folder = installed_for(python)
-    return Tree(folder) if folder else None
+    try:
+        own = installed_for(python) if python else None
+    except (OSError, subprocess.SubprocessError):
+        return None  # the interpreter does not run: the first job says so
+    return Tree(own, installed=True) if own else None

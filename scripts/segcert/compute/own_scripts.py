@@ -32,7 +32,7 @@ from paddleseg.transforms import Compose
 from paddleseg.utils.metrics import mean_iou
 
 from segcert import gpus, modelconfig, own_scripts, proof
-from segcert.checkout import pinned
+from segcert.checkout import beside, pinned
 from segcert.compute import components, metrics, training
 from segcert.compute.device import use as use_device
 from segcert.compute.engines import library, onednn_trace, paddle_inference
@@ -155,6 +155,9 @@ def run(request: RunScript, files: Files) -> Result:
     files.made.mkdir(parents=True)
     environment = _environment(checkout)
     _require_own_package(checkout, script, environment)
+    digest = beside.digest(checkout, request.script)
+    for compiled in beside.drop_other_code(checkout, request.script):
+        say(f"{compiled}: held other code than its file does, so it was taken away")
     kind = KINDS[request.script]
     options, judge = kind(request, files)
     command = [sys.executable, str(script), *options]
@@ -162,11 +165,13 @@ def run(request: RunScript, files: Files) -> Result:
     say(f"$ {masked(shown)}")
     ran = _execute(command, files.made, environment, on_gpu=request.device == "gpu")
     written = _written(files.made)
+    if beside.digest(checkout, request.script) != digest:
+        raise StageError(f"{script}, or code beside it, was edited while it ran; run it again")
     found = judge(ran) if ran.code == 0 else Found(f"ended with {ran.why}", {}, {})
     _clear(files.made)
     effective = {
         "script": request.script,
-        "digest": own_scripts.digest(script),
+        "digest": digest,
         "device": "gpu" if ran.gpu_mb else "cpu",
         "outcome": masked(found.outcome),
         "exit_code": ran.code,

@@ -24,33 +24,50 @@ class AtHand:
 
     Attributes:
         hash: of those of its files that the model's results follow from; None where that cannot be told.
+        stamps: of all its files.
+        config: the model's configuration, which tells which files those are; None where that is not known.
     """
 
     tree: Tree
     hash: str | None
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    config: str | None = None
 
     @property
     def env(self) -> dict[str, Any]:
         return {**self.tree.env, HASH: self.hash}
 
     def changed(self) -> str | None:
-        """In words, what was written since; None where nothing was.
+        """In words, what was written since of that which the results follow from; None where nothing of it was.
 
         Also what holds now what it held before: nobody knows what it held when it was imported.
         """
         now = _stamps(self.tree.folder)
         other = sorted(name for name in self.stamps.keys() | now if self.stamps.get(name) != now.get(name))
+        followed = self._followed() if other else None
+        if followed is not None and sources.digest(followed) == self.hash:
+            other = [name for name in other if name in followed]  # of another model's files nothing follows
         return f"{self.tree.folder / other[0]} was edited while it was worked with; run it again" if other else None
+
+    def _followed(self) -> Mapping[str, str] | None:
+        """The files that the results follow from, as they are now; None where nobody can tell."""
+        if self.config is None:
+            return None
+        try:
+            return sources.files_of(self.tree.folder, modelconfig.content(Path(self.config)))
+        except ConfigError:
+            return None
 
     def differs_from(self, above: Mapping[str, Any], path: str) -> str | None:
         """In words, why what a record tells of was made by other code; None where it was not, or does not say."""
         env = above.get("env") or {}
-        if self.hash is None or env.get(HASH) in (None, self.hash):
+        # Where nobody knows what the model follows from, that is the whole tree.
+        key, own = (HASH, self.hash) if self.hash else (TREE, self.tree.digest)
+        if env.get(key) in (None, own):
             return None
         return (
-            f"{path}: was made by other code of PaddleSeg ({tree.said(env)}; hash {env[HASH]}) than is at hand now "
-            f"({tree.said(self.env)}; hash {self.hash}); make it again first: snakemake makes what is stale by itself"
+            f"{path}: was made by other code of PaddleSeg ({tree.said(env)}; hash {env[key]}) than is at hand now "
+            f"({tree.said(self.env)}; hash {own}); make it again first: snakemake makes what is stale by itself"
         )
 
 
@@ -85,11 +102,13 @@ def look(asked: str | None, model: str | None, config: str | None, above: Sequen
         return None
     found = Tree(folder)
     stamps = _stamps(folder)  # before it is read: what is written meanwhile shows afterwards
+    config = config or _planned().get("configs", {}).get(model)
     own = _hash(found, model, config, above)
     planned = _planned().get("hashes", {}).get(model)
     if own and planned and own != planned:
         raise ConfigError(f"{folder}: was edited since this run was planned; start it again")
-    return AtHand(found, own, stamps)
+    found.env  # noqa: B018  (now: what is edited during the work is not what ran)
+    return AtHand(found, own, stamps, config)
 
 
 def _stamps(folder: Path) -> dict[str, Stamp]:
