@@ -128,6 +128,9 @@ def test_bf16_needs_a_cpu_that_has_it(table):
 def test_whole_infer_needs_no_training(table):
     whole = table(CPU, mode="whole_infer")
     assert {cell.train_name for cell in whole.cells} == {"released"}
+    assert {cell.model for cell in whole.planned("train")} == set(EIGHT)
+    models = {model: {"released_weights": None} for model in ("fcn_hrnet_w18", "ocrnet_hrnetw48")}
+    whole = table(CPU, mode="whole_infer", model_zoo=models)
     without = [cell for cell in whole.cells if not cell.planned and cell.stage == "train"]
     assert {cell.model for cell in without} == {"fcn_hrnet_w18", "ocrnet_hrnetw48"}
     assert {cell.reason for cell in without} == {"no released weights"}

@@ -569,6 +569,9 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))
     other = {**one, "train_cell": "other", "record": "r", "reason": "passes although listed"}
     rendered(tmp_path, Conclusions("smoke", [one, other]))
+    told = {"miou": 0.7, "weights": "w", "tolerance": 0.005, "from": "f"}
+    held = pages.cell(tmp_path, "m", "eval", "released", "accuracy-failed", published=told)
+    rendered(tmp_path, Conclusions("smoke", [held]))
     scope = {"models": ["m"], "not_asked_for": ["n", "o"], "generated_data": True, "iterations": [5, 30]}
     rendered(tmp_path, Conclusions("smoke", [one], scope=scope, notes=[{"data": "d", "note": "n", "models": ["m"]}]))
     rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None, "timed_alone": False}))

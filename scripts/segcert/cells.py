@@ -14,7 +14,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from segcert import engines, modelkeys, offers, own_scripts, record, stages, statuses
+from segcert import engines, modelkeys, offers, own_scripts, published, record, stages, statuses
 from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
@@ -24,7 +24,7 @@ from segcert.requests.request import Request
 from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
-from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
+from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model, released
 
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
@@ -457,8 +457,17 @@ class CellTable:
             images=evaluate["images"],
             reference_images=self.section(model, "infer")["images"],
             input_size=self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model),
+            published=self._published(model) if row.released else None,
         )
         return self._cell(model, row, stages.EVAL, request)
+
+    def _published(self, model: str) -> str | None:
+        """The accuracy that is published of the model's released weights, as the evaluation is told of it."""
+        weights = released(self.settings, model)
+        if not weights.get("published"):
+            return None
+        tolerance = self.section(model, "gates")["published_miou"]
+        return published.asked(str(self.weights(model, "released_weights")), weights, tolerance)
 
     def _export(self, model: str, row: TrainCell) -> Cell:
         export = self.section(model, "export")

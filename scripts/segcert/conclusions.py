@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from segcert import SCHEMA_VERSION, attempts, certificates, proof, record, schedulers, stages, statuses
+from segcert import SCHEMA_VERSION, accuracy, attempts, certificates, proof, record, schedulers, stages, statuses
 from segcert.cells import Cell, CellTable
 from segcert.concluded import Concluded
 from segcert.masking import masked
@@ -88,6 +88,11 @@ class Conclusions:
         return [item for item in self.certificates if item["verdict"] == statuses.ACCURACY_FAILED.name]
 
     @property
+    def published(self) -> list[dict[str, Any]]:
+        """What released weights come to against the accuracy that is published of them: see `accuracy.verdicts`."""
+        return accuracy.verdicts(self.cells)
+
+    @property
     def red(self) -> bool:
         return bool(self.broken_certificates) or statuses.is_red([cell["status"] for cell in self.cells])
 
@@ -100,6 +105,7 @@ class Conclusions:
             "notes": self.notes,
             "counts": self.counts,
             "certificates": self.certificates,
+            "published": self.published,
             "cells": [dict(cell) for cell in self.cells],
         }
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from segcert import own_scripts, stages
+from segcert import own_scripts, published, stages
 from segcert.numbers import is_number
 
 OUTCOME = "outcome"  # says itself, in words, what was not done
@@ -80,6 +80,7 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
         problems += _unlike_samples(content.get("samples_ms"), metrics)
     if content["stage"] == stages.EVAL.name:
         problems += _not_evaluated(content["requested"], metrics)
+        problems += published.unproven(content["requested"], metrics)
     return problems
 
 

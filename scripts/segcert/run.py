@@ -25,6 +25,7 @@ from segcert.data import classes, sources
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.masking import masked_tree
+from segcert.sections import released
 from segcert.stage import at_hand, supervisor, surroundings
 
 
@@ -314,8 +315,9 @@ class Run:
         return Path(path) if Path(path).exists() else Path(os.path.relpath(self.root / path))
 
     def model_config(self, model: str) -> Path:
-        """The model's PaddleSeg configuration."""
-        return self.file(self.settings["model_zoo"][model]["config"])
+        """The model's PaddleSeg configuration; that of its released weights, where these are of another network."""
+        own: str = self.settings["model_zoo"][model]["config"]
+        return self.file(released(self.settings, model).get("config") or own)
 
     def model_config_bases(self, model: str) -> list[str]:
         """The files that the model's configuration inherits from."""

@@ -38,6 +38,15 @@ def of_model(settings: Mapping[str, Any], model: str, section: str) -> Any:
     return merge(settings[section], own[section])
 
 
+def released(settings: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    """The entry of `weights` that is the model's checkpoint; empty where that is trained, or nothing was released."""
+    name = settings["model_zoo"][model].get("released_weights")
+    if not name or of_model(settings, model, "train")["checkpoints"] != RELEASED:
+        return {}
+    entry: Mapping[str, Any] = settings["weights"][name]
+    return entry
+
+
 def per_model(value: Any, model: str) -> Any:
     """A setting that is one value, or a mapping of values by model with `default`."""
     return value.get(model, value["default"]) if isinstance(value, Mapping) else value

@@ -286,6 +286,10 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, M
         for key in ("backbone_weights", "pretrained_weights", "released_weights"):
             if entry.get(key) is not None:
                 yield ["model_zoo", name, key], entry[key], settings["weights"], "weights"
+            published = settings["weights"].get(entry.get(key), {}).get("published")
+            if published:
+                place = ["weights", entry[key], "published", "dataset"]
+                yield place, published["dataset"], settings["datasets"], "datasets"
     asked = settings["paddleseg_scripts"]
     for number, name in enumerate(asked if isinstance(asked, list) else ()):
         yield ["paddleseg_scripts", str(number)], name, settings["model_zoo"], "model_zoo"
@@ -326,6 +330,7 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
             if name not in stages.OF_CELLS:
                 yield ["known_failures", number, "match", "stage"], name, f"one of {', '.join(stages.OF_CELLS)}"
     paths = [(["model_zoo", name, "config"], entry["config"]) for name, entry in settings["model_zoo"].items()]
+    paths += [(["weights", name, "config"], entry.get("config") or "") for name, entry in settings["weights"].items()]
     for section in ("datasets", "weights"):
         paths += [([section, name, "path"], entry.get("path") or "") for name, entry in settings[section].items()]
     for key, path in paths:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import paddleseg.datasets
 import paddleseg.models
 import paddleseg.optimizers
 import paddleseg.transforms  # noqa: F401  (registers its components)
-from paddleseg.cvlibs import Config
+from paddleseg.cvlibs import Config, manager
 
 from segcert import modelconfig, modelkeys, transforms
 from segcert.compute import losses, pretrained
@@ -202,6 +202,39 @@ def load_model(config: Config, checkpoint: str) -> Any:
     model.set_state_dict(state)
     model.eval()
     return model
+
+
+def left_out(model: Any, checkpoint: str) -> list[str]:
+    """Names of the variables that a checkpoint of a model holds and the model has not."""
+    own = model.state_dict()
+    return [key for key in paddle.load(checkpoint) if key not in own]
+
+
+def described(built: Iterable[Any]) -> list[dict[str, Any]]:
+    """PaddleSeg's transforms as they were built: `type`, and their settings by name, defaults among them."""
+    return [
+        {"type": type(item).__name__} | {key: _plain(value) for key, value in sorted(vars(item).items())}
+        for item in built
+    ]
+
+
+def described_as_configured(listed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]] | str:
+    """The same of transforms as a configuration has them; in words, why they cannot be built."""
+    try:
+        return described(
+            manager.TRANSFORMS[item["type"]](**{k: v for k, v in item.items() if k != "type"}) for item in listed
+        )
+    except Exception as error:
+        return f"what this PaddleSeg has ({type(error).__name__}: {error})"
+
+
+def _plain(value: Any) -> Any:
+    """A setting in the form of JSON."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 # -- data -------------------------------------------------------------------------------------

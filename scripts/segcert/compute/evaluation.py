@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import aug_inference, inference
 
+from segcert import proof, published
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
@@ -37,6 +38,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     as_exported = request.transforms == "export"
     config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
     model = components.load_model(config, checkpoint)
+    left_out = components.left_out(model, checkpoint) if request.published else []
     asked = {} if as_exported else components.test_config(config)
     probe = DtypeProbe(model)
     validation = components.builder(config).val_dataset
@@ -90,7 +92,41 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
         effective["test_config"] = asked
     if as_exported and len(sizes) == 1:
         effective["input_size"] = list(next(iter(sizes)))
-    return Result(effective, {**metrics, **written})
+    if not request.published:
+        return Result(effective, {**metrics, **written})
+    told = request.requested["published"]
+    observed = {
+        "dataset": Path(dataset).name,
+        "split": "val",  # whose pairs these are: they were held to the manifest
+        "sizes": sorted(map(list, sizes)),
+        "transforms": components.described(validation.transforms.transforms),
+        "test_config": asked,
+        "left_out": left_out,
+    }
+    gates, held = held_to_published(told, observed, metrics)
+    return Result(effective, {**metrics, **written, published.METRIC: held}, gates)
+
+
+def held_to_published(
+    told: Mapping[str, Any], observed: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The gate on what is published of the checkpoint, where all is as it was published; and what the record tells.
+
+    Args:
+        told: what is published, as it was asked for.
+        observed: as `published.unmet` takes it, but for what is counted in the metrics and `published_transforms`.
+    """
+    observed = {**observed, "published_transforms": components.described_as_configured(told["transforms"])}
+    unmet = published.unmet(told, {**observed, "images": metrics["images"], "val_images": metrics["val_images"]})
+    apart = published.difference(told, metrics["miou"])
+    held = {**observed, "difference": apart, "unmet": unmet}
+    if unmet:
+        say(f"published mIoU {told['miou']}: unverified: {'; '.join(unmet)}")
+        return [], held
+    words = published.in_words(told, metrics["miou"], metrics["images"])
+    sentence = f"{words}; they may be {told['tolerance']} apart at most ({told['from']})"
+    value = None if apart is None else abs(apart)
+    return [proof.gate(published.GATE, value, "at most", told["tolerance"], sentence)], held
 
 
 def _predicted(model: Any, tensor: Any, trans_info: Any, asked: Mapping[str, Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from segcert.requests.request import DEVICES, Option, Request, Size
 
@@ -20,6 +21,7 @@ class Evaluate(Request):
         "reference_images",
         "input_size",
         "threads",
+        "published",
     )
 
     precision: ClassVar[str] = "fp32"
@@ -30,3 +32,10 @@ class Evaluate(Request):
     images: Annotated[int | None, Option("at most so many validation images")] = None
     reference_images: Annotated[int | None, Option("at most so many images of the inference list")] = None
     input_size: Size = None
+    published: Annotated[str | None, Option("accuracy that is published of the checkpoint, as JSON")] = None
+
+    @property
+    def requested(self) -> dict[str, Any]:
+        """The same in the form of JSON; `published` as an object."""
+        told = json.loads(self.published) if self.published else None
+        return {**super().requested, "published": told}

@@ -132,6 +132,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         weak=concluded.weak_models(conclusions),
         topologies=_topologies(conclusions),
         training=_training(conclusions, anchors),
+        published=_published(conclusions, anchors),
         inference=_inference(conclusions, anchors),
         certificates=[_certificate(item, conclusions, anchors) for item in conclusions.certificates],
         amp_ran=any(
@@ -261,6 +262,15 @@ def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict
             places[topology] = entries
         rows.append({"algorithm": algorithm, "model": model, "places": places})
     return rows
+
+
+def _published(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What released weights come to against what is published of them, with the place of the evaluation."""
+    return [
+        {**item, "status": statuses.by_name(item["verdict"]), "anchor": anchors[item["record"]],
+         "reason": logs.plain(item["reason"])}
+        for item in conclusions.published
+    ]  # fmt: skip
 
 
 def _inference(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:

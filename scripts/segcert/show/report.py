@@ -250,7 +250,12 @@ def markdown(conclusions: Conclusions) -> str:
         **_certificates(conclusions),
         **concluded.findings(conclusions),
         weak=concluded.weak_models(conclusions),
+        published=_published(conclusions),
     )
+
+
+def _published(conclusions: Conclusions) -> list[dict[str, Any]]:
+    return [{**item, "status": statuses.by_name(item["verdict"])} for item in conclusions.published]
 
 
 def chinese(conclusions: Conclusions) -> str:
@@ -286,6 +291,7 @@ def chinese(conclusions: Conclusions) -> str:
         topologies=TOPOLOGIES_ZH,
         **concluded.findings(conclusions),
         weak=concluded.weak_models(conclusions),
+        published=_published(conclusions),
     )
 
 
@@ -350,6 +356,8 @@ def summary(conclusions: Conclusions, folder: Path) -> str:
     ]
     if weak := sum(concluded.weak_models(conclusions).values()):
         others.append([f"  {WEAK} {weak} of those passed rest on weak evidence, see the conclusions"])
+    if unheld := sum(item["verdict"] == statuses.UNVERIFIED.name for item in conclusions.published):
+        others.append([f"  {statuses.UNVERIFIED.symbol} published accuracy unverified: {unheld}, see the conclusions"])
     # What is red comes first; what else there is to say keeps a few rows where there is much of it.
     kept, left_out = _fitting(red, room - min(4, len(others)))
     more, others_left_out = _fitting(others, room - _rows(kept))
