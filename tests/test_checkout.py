@@ -983,7 +983,9 @@ def test_the_other_commands_of_the_page_run_and_say_what_it_says(ran):
     printed, _ = typed(ran, LOOK)
     assert planned_jobs(printed) == STALE and "pp_liteseg" not in printed
     printed, _ = typed(ran, AGAIN)
-    assert f"`{checkouts.MODEL_FILE}`" in printed.partition("What differs between the runs")[2]
+    differs = printed.partition("What differs between the runs")[2]
+    assert f"`{checkouts.MODEL_FILE}`" in differs and checkouts.git(ran / "PaddleSeg", "rev-parse", "HEAD") in differs
+    assert re.search(rf"^\| paddleseg_edited +\| none +\| {checkouts.MODEL_FILE}, none +\|$", differs, re.M)
     for model in ("pp_humanseg_lite", "pp_liteseg_stdc1"):
         found = record.read(ran / f"results/smoke/{model}/single_fp32/export.json")
         edited = [checkouts.MODEL_FILE] if model == "pp_humanseg_lite" else []

@@ -394,15 +394,17 @@ def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Fields of `env` whose values differ; a run on several machines has several."""
+    """Fields of `env` whose values differ; a run on several machines has several.
+
+    Where one of PaddleSeg does, its commit is told also if it is the same: what was edited was edited on that.
+    """
     values = [_env_values(conclusions) for conclusions in (baseline, candidate)]
     keys = dict.fromkeys((*values[0], *values[1]))
     sides = [{key: ", ".join(found.get(key, {"": None})) for key in keys} for found in values]
-    return [
-        {"field": key, "baseline": sides[0][key], "candidate": sides[1][key]}
-        for key in keys
-        if sides[0][key] != sides[1][key]
-    ]
+    differ = {key for key in keys if sides[0][key] != sides[1][key]}
+    if any(key.startswith("paddleseg") for key in differ):
+        differ.add("paddleseg_commit")
+    return [{"field": key, "baseline": sides[0][key], "candidate": sides[1][key]} for key in keys if key in differ]
 
 
 # Of `env`: of each model another one. Which files it comes from is among the files that both read.
@@ -414,7 +416,7 @@ def _env_values(conclusions: Mapping[str, Any]) -> dict[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}
     for cell in map(Concluded, conclusions["cells"]):
         for key, value in ((key, value) for key, value in cell.env.items() if key not in LEFT_OUT):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
             found.setdefault(key, {})[text] = None
     return found
 
