@@ -8,7 +8,7 @@ import pytest
 import ways
 import yaml
 
-from segcert import cells, conclusions, machine, sections, settings
+from segcert import cells, conclusions, machine, offers, sections, settings
 from segcert.machine import Hardware
 
 CPU = Hardware(0, "auto", bf16=True)
@@ -58,11 +58,53 @@ def test_seed_matrix_on_gpus(table):
 
 def test_smoke_matrix_without_a_gpu(table):
     smoke = table(CPU, mode="smoke")
-    assert count(smoke) == {"train": 16, "eval": 16, "export": 8, "infer": 8 * len(ways.CPU)}
+    assert count(smoke) == {"train": 18, "eval": 18, "export": 8, "infer": 8 * len(ways.CPU)}
+    static = [cell.model for cell in smoke.planned("train") if cell.requested["graph"] == "to_static"]
+    assert static == ["pp_liteseg_stdc1", "pp_humanseg_lite"], "those whose programs are built fastest"
     left_out = [cell for cell in smoke.cells if not cell.planned]
     assert {cell.status for cell in left_out} == {"unverified"}
     assert Counter(cell.stage for cell in left_out) == {"train": 16, "infer": 8 * len(ways.GPU)}
     assert all("GPU" in cell.reason for cell in left_out)
+
+
+STATIC = {"precision": "fp32", "graph": "to_static"}
+
+
+def test_static_graphs_stand_beside_their_dynamic_twins(table):
+    """For the models of the entry, or for all; evaluated, and not exported unless that is asked for."""
+    asked = {"precisions": [{"precision": "fp32"}, {**STATIC, "models": [EIGHT[2]]}], "topologies": ["single"]}
+    one = table(CPU, mode="smoke", train=asked)
+    assert [cell.model for cell in one.planned("train") if cell.name == "single_fp32_static"] == [EIGHT[2]]
+    every = table(CPU, mode="smoke", train={**asked, "precisions": [{"precision": "fp32"}, STATIC]})
+    assert count(every) == {"train": 16, "eval": 16, "export": 8, "infer": 8 * len(ways.CPU)}
+    static, plain = (every.find("train", EIGHT[0], f"single_fp32{end}") for end in ("_static", ""))
+    assert {**static.requested, "graph": "dynamic"} == plain.requested
+    assert "--graph to_static" in " ".join(static.options)
+    exported = table(CPU, mode="smoke", train=asked, infer={"from_graphs": ["dynamic", "to_static"]})
+    assert {cell.train_name for cell in exported.planned("export")} == {"single_fp32", "single_fp32_static"}
+
+
+def test_static_graphs_are_trained_in_fp32_on_one_device(table):
+    low = {"precision": "amp", "level": "O1", "dtype": "float16", "graph": "to_static"}
+    made = table(GPU, train={"precisions": [{"precision": "fp32"}, STATIC, low]}, infer={"from_precision": "fp32"})
+    found = {cell.name: cell for cell in made.cells if cell.stage == "train" and cell.model == EIGHT[0]}
+    assert found["single_fp32_static"].planned and found["single_fp32_static"].gpus == 1
+    left_out = {name: cell.reason for name, cell in found.items() if not cell.planned}
+    assert left_out == {
+        "multi_fp32_static": f"T1: {offers.OF_GRAPHS['T1']}",
+        "multi_amp_O1_float16_static": f"T1: {offers.OF_GRAPHS['T1']}",
+        "single_amp_O1_float16_static": f"T2: {offers.OF_GRAPHS['T2']}",
+    }
+    assert {found[name].status for name in left_out} == {"skipped"}
+
+
+def test_the_table_of_a_run_of_before_knows_no_graphs(table):
+    """Its run_config.yaml holds neither keys nor gates of them."""
+    old = table(CPU, mode="smoke", train={"precisions": [{"precision": "fp32"}]})
+    before = dict(old.settings)
+    before["infer"] = {key: value for key, value in before["infer"].items() if key != "from_graphs"}
+    before["gates"] = {key: value for key, value in before["gates"].items() if key != "to_static"}
+    assert cells.CellTable(before, CPU).cells == old.cells
 
 
 def test_one_gpu_leaves_multi_unverified(table):

@@ -36,6 +36,7 @@ CONFIG = {
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
 }
 CELLS, PASSED = len(ways.CPU), len(ways.HERE)  # inference cells per model
+TRAINED = len(MODELS) + 1  # mode smoke trains the first as a static graph too, evaluates it and exports it not
 
 
 @pytest.fixture(scope="session")
@@ -81,14 +82,28 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
         stage: [cell for cell in ran if cell["stage"] == stage] for stage in ("train", "eval", "export", "infer")
     }
     assert {stage: len(cells) for stage, cells in by_stage.items()} == {
-        "train": 2,
-        "eval": 2,
+        "train": TRAINED,
+        "eval": TRAINED,
         "export": 2,
         "infer": 2 * PASSED,
     }
     for cell in ran:
         assert cell["command"] and cell["effective"] and cell["inputs"]
         assert proof.differences(cell["requested"], cell["effective"]) == []
+
+
+def test_a_static_graph_ran_and_was_held_against_its_twin(found, chain):
+    (made,) = [item for item in found["certificates"] if item["kind"] == "to_static"]
+    assert (made["cell"], made["twin"], made["verdict"]) == ("single_fp32_static", "single_fp32", "passed")
+    assert made["first_loss_difference"] < 1e-6 and len(made["loss"]["cell"]) == CONFIG["train"]["iters"]
+    assert made["miou"] is not None and made["miou_twin"] is not None
+    trained = record.read(chain / "results/smoke/pp_humanseg_lite/single_fp32_static/train.json")
+    assert trained["requested"]["graph"] == trained["effective"]["graph"] == "to_static"
+    seen = trained["metrics"]["graph"]
+    assert seen["programs"] == 1 and seen["convolutions"] == seen["convolution_layers"] > 40
+    assert seen["steps"] == seen["steps_as_program"] == CONFIG["train"]["iters"]
+    text = (chain / "results/smoke/conclusions.md").read_text(encoding="utf-8")
+    assert "## Static graphs against their dynamic twins" in text and "fp32 as static graph: passed" in text
 
 
 def test_the_conclusions_say_how_much_was_asked_for(found):
@@ -176,7 +191,7 @@ def test_paddlesegs_own_reader_takes_the_export(chain):
 
 def test_status_lines(chain):
     lines = tipc_logs.status_lines((chain / "results/smoke/results_python.log").read_text())
-    assert len(lines) == 2 * (3 + CELLS) and all(line["ok"] for line in lines)
+    assert len(lines) == 2 * (TRAINED + 1 + CELLS) and all(line["ok"] for line in lines)
     assert {line["model"] for line in lines} == set(MODELS)
 
 
@@ -291,7 +306,7 @@ def test_other_batch_sizes_make_inference_cells_only(chain):
 
 def test_another_learning_rate_makes_that_models_chain_only(chain):
     with changed(chain / "config/models/pp_humanseg_lite.yml", lambda text: text.replace("0.0075", "0.005")):
-        assert plan(chain) == {"train": 1, "evaluate": 1, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
+        assert plan(chain) == {"train": 2, "evaluate": 2, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
 
 
 @pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/compute/stats.py"])
@@ -368,7 +383,7 @@ def test_paddle_upgraded_in_place_makes_everything_again_that_runs_on_it(chain, 
     (tmp_path / "paddle/version").mkdir(parents=True)
     (tmp_path / "paddle/__init__.py").touch()
     (tmp_path / "paddle/version/__init__.py").write_text('full_version = "99.0"\ncommit = "other"\n')
-    chains = {"train": 2, "evaluate": 2, "export": 2, "infer": 2 * CELLS}
+    chains = {"train": TRAINED, "evaluate": TRAINED, "export": 2, "infer": 2 * CELLS}
     assert plan_with_installed(chain, tmp_path) == {**chains, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
@@ -437,7 +452,7 @@ def test_a_record_of_another_version_is_not_believed(chain, monkeypatch):
     ]
     assert {c["status"] for c in of_engine} == {"not-run"} and len(of_engine) == 2
     assert f"onnxruntime was {installed}, now 99.0" in of_engine[0]["reason"]
-    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (3 + PASSED - 1)
+    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (TRAINED + 1 + PASSED - 1)
     result = judged(chain, monkeypatch, software={"paddle": "99.0"})
     assert not [c for c in result.cells if c["status"] == "passed"]
 

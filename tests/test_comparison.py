@@ -143,7 +143,8 @@ def test_new_cells_are_no_regression():
 
 def certified(verdict, reason="loss curves 3.0% apart"):
     """The content of a conclusions.json with a certificate."""
-    found = {"model": "pp_humanseg_lite", "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32"}
+    found = {"model": "pp_humanseg_lite", "topology": "single", "kind": "amp", "twin": "single_fp32"}
+    found["cell"] = "single_amp_O1_float16"
     return run(*WHOLE) | {"certificates": [{**found, "verdict": verdict, "reason": reason}]}
 
 
@@ -170,6 +171,14 @@ def test_certificates_get_worse_and_better_as_cells_do(before, after, kind):
     pooled = comparison.compare(comparison.pool([certified(before)] * 2), one_of_two, tolerances())
     assert pooled.regressed == (kind == "worse" and after != "unverified")  # of those, what was exercised counts
     assert pooled.candidate["counts"] == {"passed": 4}
+
+
+def test_a_certificate_of_before_is_that_of_the_same_cell():
+    """There were those of mixed precision alone."""
+    old = certified("passed")
+    old["certificates"][0]["amp"] = old["certificates"][0].pop("cell")
+    assert comparison.compare(old, certified("passed"), tolerances()).changes == []
+    assert only(comparison.compare(old, certified("accuracy-failed"), tolerances())).kind == "worse"
 
 
 def test_certificates_appear_and_vanish_as_cells_do():

@@ -251,7 +251,7 @@ RUN = {
     "hardware": "cpu",
     "models": ["pp_humanseg_lite"],
     "input_size": {"default": [64, 64]},
-    "train": {"iters": 3, "topologies": ["single"]},
+    "train": {"iters": 3, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
     "infer": {"images": 2, "min_samples": 6, "warmup": 1, "cpu": [{"engine": "twin", "precision": "fp32"}], "gpu": []},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
 }

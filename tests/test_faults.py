@@ -274,7 +274,7 @@ def test_a_killed_predictor_and_a_training_without_memory_stop_nothing_else(proj
         "hardware": "cpu",
         "models": list(MODELS),
         "input_size": {"default": [64, 64]},
-        "train": {"iters": 2, "topologies": ["single"]},
+        "train": {"iters": 2, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
         "evaluate": {"images": 2},
         "infer": {
             "images": 2,

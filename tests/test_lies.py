@@ -587,14 +587,22 @@ def test_operators_of_a_gpu_are_judged_by_what_most_convolutions_did():
 
 @pytest.fixture
 def pair(tmp_path):
-    """An AMP training, its twin and their evaluations, as conclusions hold them."""
+    """An AMP training, or another, its twin and their evaluations, as conclusions hold them."""
 
-    def cell(name, precision, loss, miou):
+    def cell(name, loss, miou, precision="fp32", graph="dynamic"):
         folder = tmp_path / name
         folder.mkdir()
         rows = "".join(f"{number},{value}\n" for number, value in enumerate(loss, 1))
         (folder / "history.csv").write_text("iter,loss\n" + rows)
-        asked = {"precision": precision, "device": "gpu", "devices": 1, "iters": len(loss), "batch_size": 2, "seed": 1}
+        asked = {
+            "precision": precision,
+            "graph": graph,
+            "device": "gpu",
+            "devices": 1,
+            "iters": len(loss),
+            "batch_size": 2,
+            "seed": 1,
+        }
         base = {
             "model": "m",
             "train_cell": name,
@@ -610,10 +618,16 @@ def pair(tmp_path):
         evaluated = {**base, "stage": "eval", "requested": {}, "metrics": {"miou": miou}}
         return [{**train, "record": str(folder / "train.json")}, {**evaluated, "record": str(folder / "eval.json")}]
 
-    return lambda amp, fp32: cell("amp", "amp", *amp) + cell("fp32", "fp32", *fp32)
+    def made(one, fp32, **what):
+        return cell("one", *one, **(what or {"precision": "amp"})) + cell("fp32", *fp32)
+
+    return made
 
 
-GATES = {"loss_distance": 0.1, "miou_drop": 0.02}
+GATES = {
+    "amp": {"loss_distance": 0.1, "miou_drop": 0.02},
+    "to_static": {"first_loss": 1e-5, "loss_distance": 0.1, "miou": 0.02},
+}
 
 
 @pytest.mark.parametrize(
@@ -667,7 +681,7 @@ def test_a_twin_that_cannot_be_held_against_certifies_nothing(pair):
 def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
     """It is what the record names, and holds no losses."""
     cells = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8))
-    path = tmp_path / "amp/history.csv"
+    path = tmp_path / "one/history.csv"
     path.write_text(text)
     cells[0]["outputs"] = {path.as_posix(): sha256(path)}
     (found,) = certificates.certify(cells, GATES)
@@ -676,7 +690,7 @@ def test_a_history_that_is_none_certifies_nothing(pair, tmp_path, text):
 
 def test_a_history_that_is_not_the_records_certifies_nothing(pair, tmp_path):
     cells = pair(([1, 0.9, 0.8], 0.8), ([1, 0.5, 0.25], 0.8))
-    (tmp_path / "amp/history.csv").write_text((tmp_path / "fp32/history.csv").read_text())
+    (tmp_path / "one/history.csv").write_text((tmp_path / "fp32/history.csv").read_text())
     (found,) = certificates.certify(cells, GATES)
     assert found["verdict"] == "unverified" and "not what its record names" in found["reason"]
     assert found["loss_distance"] is None and found["nonfinite"] is None
@@ -695,6 +709,47 @@ def test_mixed_precision_that_did_not_run_is_certified_by_nothing(pair):
     assert found["verdict"] == "unverified" and "needs a GPU" in found["reason"]
     assert "fp32 twin" in found["reason"] and "0.5" in found["reason"]
     assert found["loss_distance"] is None and found["ips_ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("static", "dynamic", "verdict", "words"),
+    [
+        (([1, 0.5], 0.8), ([1, 0.5], 0.8), "passed", "first losses equal; loss curves 0.0% apart; mIoU 0.8000 against"),
+        (([1.000001, 0.5], 0.8), ([1, 0.5], 0.8), "passed", "first losses 1.0e-06 apart"),
+        (([1.0001, 0.5], 0.8), ([1, 0.5], 0.8), "accuracy-failed", "at most 1.0e-05 is allowed"),
+        (([1, 0.8], 0.8), ([1, 0.5], 0.8), "accuracy-failed", "at most 10.0% is allowed"),
+        (([1, 0.5], 0.7), ([1, 0.5], 0.8), "accuracy-failed", "a difference of at most 0.02 is allowed"),
+        (([1, 0.5], 0.9), ([1, 0.5], 0.8), "accuracy-failed", "a difference of at most 0.02 is allowed"),
+    ],
+)
+def test_a_static_graph_is_held_against_its_dynamic_twin(pair, static, dynamic, verdict, words):
+    (found,) = certificates.certify(pair(static, dynamic, graph="to_static"), GATES)
+    assert (found["kind"], found["cell"], found["twin"]) == ("to_static", "one", "fp32")
+    assert found["verdict"] == verdict and words in found["reason"], found["reason"]
+    assert found["bf16_inference"] == [] and found["skipped_steps"] is None
+
+
+def test_what_is_no_twin_of_a_static_graph(pair, tmp_path):
+    """Another seed, mixed precision, another static graph; nor is a static graph the twin of mixed precision."""
+    made = pair(([1, 0.5], 0.8), ([1, 0.5], 0.8), graph="to_static")
+
+    def certified(**asked):
+        cells = copy.deepcopy(made)
+        cells[2]["requested"] |= asked
+        return [(item["cell"], item["reason"]) for item in certificates.certify(cells, GATES)]
+
+    none = "no dynamic twin to hold it against: none is in the matrix"
+    assert certified(seed=2) == [("one", "its dynamic twin was trained with another seed")]
+    assert certified(precision="amp")[0] == ("one", none)
+    assert certified(graph="to_static") == [("one", none), ("fp32", none)]
+    cells = [{**cell, "requested": {**cell["requested"], "precision": "amp"}} for cell in made[:2]]
+    static = [{**cell, "requested": {**cell["requested"], "graph": "to_static"}} for cell in made[2:]]
+    cells[0]["requested"]["graph"] = "dynamic"
+    assert certificates.certify(cells + static, GATES)[0]["reason"] == (
+        "no fp32 twin to hold it against: none is in the matrix"
+    )
+    skipped = [{**made[0], "status": "skipped", "reason": "T1: on several devices"}]
+    assert certificates.certify(skipped, GATES) == []
 
 
 def test_a_class_that_there_is_not_is_no_prediction():

@@ -44,7 +44,12 @@ REFUSED = {
     "a seed": ("seed", 7, "seed: 7 is refused", "`seed` in the run's configuration"),
     "a checkpoint to go on from": ("resume_model", "out/iter_5", "resume_model: ", "model.pretrained: a file"),
     "averaged weights": ("use_ema", True, "use_ema: True", "not kept here"),
-    "a graph": ("to_static_training", True, "to_static_training: true is refused", "allowed: false"),
+    "a graph": (
+        "to_static_training",
+        True,
+        "to_static_training: true is refused",
+        "graph: to_static in train.precisions",
+    ),
     "another layout of memory": ("model.data_format", "NHWC", "model.data_format: 'NHWC'", "NCHW"),
     "the same of a loss": ("loss.types.0.data_format", "NHWC", "loss.types.0.data_format: 'NHWC'", "NCHW"),
     "grey images": ("train_dataset.img_channels", 1, "train_dataset.img_channels: 1", "allowed: 3"),

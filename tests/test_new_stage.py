@@ -241,7 +241,7 @@ ONE_CELL = {
     "hardware": "cpu",
     "models": ["pp_humanseg_lite"],
     "input_size": [64, 64],
-    "train": {"iters": 2, "topologies": ["single"]},
+    "train": {"iters": 2, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
     "infer": {"cpu": [{"engine": "onnxruntime", "precision": "fp32"}], "images": 2, "min_samples": 4, "warmup": 1},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
 }  # fmt: skip

@@ -596,7 +596,7 @@ def test_a_run_plans_runs_and_concludes_them(project, checkout, tmp_path):
         "paddleseg": str(checkout),
         "models": ["pp_humanseg_lite"],
         "input_size": [128, 64],
-        "train": {"iters": 3, "topologies": ["single"]},
+        "train": {"iters": 3, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
         "infer": {"cpu": [{"engine": "native", "precision": "fp32"}], "images": 2, "min_samples": 4, "warmup": 1},
         "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
     }

@@ -593,7 +593,34 @@ def test_what_is_not_done_is_called_what_the_file_calls_it(tmp_path, resolve):
 def test_to_static_is_a_trainer_of_the_tail(tmp_path, resolve):
     file = tmp_path / "train_infer_python.txt"
     file.write_text(tipc_files.text(tipc_files.TAIL, trainer="norm_train|to_static_train"))
-    assert "training of a graph" in skipped(resolve(file))["single_to_static_train"].reason
+    found = {cell.name: cell for cell in table_of(resolve(file), CPU).cells if cell.stage == "train"}
+    static, plain = found["single_fp32_static"], found["single_fp32"]
+    assert static.planned and {**static.requested, "graph": "dynamic"} == plain.requested
+    assert not skipped(resolve(file))
+
+
+@pytest.mark.parametrize("option", ["--to_static_training", "--opts to_static_training=True"])
+def test_a_static_graph_may_be_an_option_of_any_trainer(tmp_path, resolve, option):
+    """Its checkpoint is the one that the file exports, and there is no twin that the file asks for."""
+    command = f"tools/train.py --config {{config}} --seed 100 {option}"
+    resolved = resolve(tipc_files.write(tmp_path / "train_infer_python.txt", norm_trainer=command))
+    assert {cell.train_name for cell in table_of(resolved, CPU).planned("train", "export", "infer")} == {
+        "single_fp32_static"
+    }
+
+
+def test_a_static_graph_in_mixed_precision_is_left_out_by_a_rule(tmp_path, resolve):
+    file = tmp_path / "train_infer_python.txt"
+    file.write_text(tipc_files.text(tipc_files.TAIL, trainer="norm_train|to_static_train", autocast="null|amp"))
+    found = {cell.name: cell for cell in table_of(resolve(file), GPU).cells if cell.stage == "train"}
+    assert found["single_amp_O1_float16_static"].reason.startswith("T2: ")
+    assert found["single_fp32_static"].planned
+
+
+def test_what_sets_other_options_of_a_training_is_not_taken(tmp_path, resolve):
+    command = "tools/train.py --config {config} --opts to_static_training=True batch_size=3"
+    reason = skipped(resolve(tipc_files.write(tmp_path / "t.txt", norm_trainer=command)))["single_norm_train"].reason
+    assert "--opts to_static_training=True batch_size=3 of tools/train.py is not done here yet" in reason
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def rendered(folder, conclusions, certificates=()):
 
 
 def test_text_of_records_and_logs_stays_text(tmp_path):
-    certificate = {"model": pages.EVIL, "topology": pages.EVIL, "amp": pages.EVIL, "twin": None, "verdict": "failed",
-                   "reason": pages.EVIL,
+    certificate = {"model": pages.EVIL, "topology": pages.EVIL, "kind": "amp", "cell": pages.EVIL, "twin": None,
+                   "verdict": "failed", "reason": pages.EVIL,
                    "bf16_inference": [{"cell": pages.EVIL, "status": "failed", pages.EVIL: pages.EVIL}]}  # fmt: skip
     conclusions = pages.every_status(tmp_path, pages.EVIL)
     conclusions.certificates = [certificate]
@@ -221,11 +221,12 @@ def test_certificates_are_shown_where_there_are_some(tmp_path):
     conclusions = pages.every_status(tmp_path)
     assert "Certificates" not in rendered(tmp_path, conclusions)
     certificate = {
-        "model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32",
-        "verdict": "passed", "reason": "follows its twin", "loss": {"iter": [1], "amp": [1.0], "fp32": [1.0]},
+        "model": pages.MODEL, "topology": "single", "kind": "amp", "cell": "single_amp_O1_float16",
+        "twin": "single_fp32",
+        "verdict": "passed", "reason": "follows its twin", "loss": {"iter": [1], "cell": [1.0], "twin": [1.0]},
         "loss_distance": 0.0123, "nonfinite": 0, "loss_scale": {"first": 32768.0, "last": 65536.0, "min": 16384.0,
-        "decreases": 1}, "skipped_steps": 2, "ips_ratio": 1.75, "memory_ratio": 0.61, "miou_amp": 0.71,
-        "miou_fp32": 0.72, "miou_difference": -0.01, "bf16_inference": [{
+        "decreases": 1}, "skipped_steps": 2, "ips_ratio": 1.75, "memory_ratio": 0.61, "miou": 0.71,
+        "miou_twin": 0.72, "miou_difference": -0.01, "bf16_inference": [{
         "cell": "cpu_onednn_fp32_1", "train_cell": "single_fp32", "status": "passed",
         "pixel_agreement": 0.99, "miou_drop": None, "speedup": 1.5}],
     }  # fmt: skip
@@ -272,8 +273,38 @@ def test_other_load_is_told_where_it_counts(tmp_path, noticed):
     assert ("1.25" in report.markdown(Conclusions("smoke", [cell]))) == noticed
 
 
+def test_a_static_graph_is_told_apart_from_its_twin_everywhere(tmp_path):
+    """In the table, in a section of its own, on the page; and it is no better than its certificate."""
+    asked = {"device": "cpu", "precision": "fp32", "graph": "to_static"}
+    cells = [
+        pages.cell(tmp_path, "m", "train", name, "passed", train_cell=name, **more)
+        for name, more in (("single_fp32", {**asked, "graph": "dynamic"}), ("single_fp32_static", asked))
+    ]
+    certificate = {"model": "m", "topology": "single", "kind": "to_static", "cell": "single_fp32_static",
+                   "twin": "single_fp32", "verdict": "accuracy-failed",
+                   "reason": "first losses 2.0e-03 apart", "first_loss_difference": 0.002}  # fmt: skip
+    conclusions = Conclusions("smoke", cells, [certificate])
+    assert conclusions.red
+    (entry,) = report.train_frame(conclusions)["single"]
+    assert "✓ fp32: passed" in entry and "≠ fp32 as static graph: accuracy-failed" in entry
+    english, chinese = report.markdown(conclusions), report.chinese(conclusions)
+    assert "## Static graphs against their dynamic twins\n\n- ≠ **m** single `single_fp32_static`: " in english
+    assert "Mixed precision against" not in english
+    assert "动转静训练与动态图训练对比" in chinese and "fp32 动转静：" in chinese
+    shown = "".join(Reader(rendered(tmp_path, conclusions, [certificate])).text)
+    for part in (
+        "Red: a training does not follow its twin",
+        "Static graph",
+        "Dynamic twin",
+        "First losses apart",
+        "0.002",
+    ):
+        assert part in shown, part
+
+
 def test_certificates_that_nothing_proves_stand_apart(tmp_path):
-    certificate = {"model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": None,
+    certificate = {"model": pages.MODEL, "topology": "single", "kind": "amp", "cell": "single_amp_O1_float16",
+                   "twin": None,
                    "verdict": "unverified", "reason": "needs a GPU", "loss_distance": None}  # fmt: skip
     text = rendered(tmp_path, pages.every_status(tmp_path), [certificate])
     assert "Certificates" in text and 'class="card certificate' not in text
@@ -284,12 +315,13 @@ def test_a_certificate_that_does_not_hold_is_told_of_everywhere(tmp_path):
     train = {"device": "gpu", "precision": "amp", "level": "O1", "dtype": "float16"}
     amp = pages.cell(tmp_path, "m", "train", "single_amp_O1_float16", "passed", train_cell="single_amp_O1_float16",
                      **train)  # fmt: skip
-    certificate = {"model": "m", "topology": "single", "amp": "single_amp_O1_float16", "twin": "single_fp32",
+    certificate = {"model": "m", "topology": "single", "kind": "amp", "cell": "single_amp_O1_float16",
+                   "twin": "single_fp32",
                    "verdict": "accuracy-failed", "reason": "loss curves 30.0% apart"}  # fmt: skip
     conclusions = Conclusions("smoke", [amp], [certificate])
     assert conclusions.red
     found = "".join(Reader(rendered(tmp_path, conclusions, [certificate])).text)
-    assert "Red: mixed precision does not follow fp32" in found and "Certificates that do not hold" in found
+    assert "Red: a training does not follow its twin" in found and "Certificates that do not hold" in found
     report.write(conclusions, tmp_path)
     (_, case) = next(iter(JUnitXml.fromfile(str(tmp_path / "junit.xml"))))
     assert isinstance(case.result[0], Failure) and "30.0%" in case.result[0].message
@@ -310,7 +342,8 @@ def test_mixed_precision_is_no_better_than_its_certificate(tmp_path, verdict):
         pages.cell(tmp_path, "m", "eval", name, "passed", train_cell=name, device="gpu"),
         pages.cell(tmp_path, "m", "train", "single_fp32", "passed", device="gpu", precision="fp32"),
     ]
-    certificate = {"model": "m", "topology": "single", "amp": name, "twin": "single_fp32", "verdict": verdict,
+    certificate = {"model": "m", "topology": "single", "kind": "amp", "cell": name, "twin": "single_fp32",
+                   "verdict": verdict,
                    "reason": "as it came out"}  # fmt: skip
     conclusions = Conclusions("smoke", cells, [certificate])
     assert report.train_frame(conclusions)["single"][0] == f"{status.symbol} AMP O1 float16: {verdict}; ✓ fp32: passed"
@@ -504,7 +537,7 @@ def test_trainings_that_did_not_run_are_told_of_once(tmp_path):
         for topology in topologies
     ]
     verdicts = [
-        {"model": cell["model"], "topology": cell["cell"].removesuffix("_amp"), "amp": cell["cell"],
+        {"model": cell["model"], "topology": cell["cell"].removesuffix("_amp"), "kind": "amp", "cell": cell["cell"],
          "verdict": cell["status"], "reason": "its own"}
         for cell in cells
     ]  # fmt: skip
@@ -538,14 +571,15 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     pair = page.Words.pair
     monkeypatch.setattr(page.Words, "pair", lambda say, key, **values: asked.add(key) or pair(say, key, **values))
 
-    def certificate(verdict):
+    def certificate(verdict, kind="amp"):
         told = dict.fromkeys(("loss_distance", "nonfinite", "skipped_steps", "ips_ratio", "memory_ratio"), 1)
-        told |= dict.fromkeys(("miou_amp", "miou_fp32", "miou_difference"), 0.5)
-        return {"model": pages.MODEL, "topology": "single", "amp": "single_amp_O1_float16", "twin": None,
-                "verdict": verdict, "reason": "because", "loss_scale": {"first": 2, "last": 1}, **told,
+        told |= dict.fromkeys(("first_loss_difference", "miou", "miou_twin", "miou_difference"), 0.5)
+        return {"model": pages.MODEL, "topology": "single", "kind": kind, "cell": "single_amp_O1_float16",
+                "twin": None, "verdict": verdict, "reason": "because", "loss_scale": {"first": 2, "last": 1}, **told,
                 "bf16_inference": [{"cell": "c", "status": "passed"}]}  # fmt: skip
 
     verdicts = [certificate(verdict) for verdict in ("passed", "accuracy-failed", "unverified")]
+    verdicts.append(certificate("passed", "to_static"))
     cells = [dict(cell) for cell in pages.every_status(tmp_path).cells]
     cells.append({**pages.cell(tmp_path, "d", "data", "d", "failed"), "model": None, "train_cell": None})
     for train_cell in ("multi_fp32", "released"):

@@ -91,6 +91,31 @@ WRONG = [
         {"train": {"precisions": [{"precision": "fp32", "level": "O1"}]}},
         ['train.precisions.0.level: "O1": this key does not go with the others here; leave it out'],
     ),
+    ({"train": {"precisions": [{"precision": "fp32", "graph": "static"}]}}, ['graph: "static"', "dynamic, to_static"]),
+    (
+        {
+            "train": {
+                "precisions": [{"precision": "fp32"}, {"precision": "fp32", "graph": "to_static", "models": ["m"]}]
+            }
+        },
+        ['--config or --configfile: train.precisions.1.models.0: "m" is refused', "a key of `model_zoo`"],
+    ),
+    (
+        {"train": {"precisions": [{"precision": "fp32", "models": ["pp_humanseg_lite"]}]}},
+        ["train.precisions: no entry is for a model that is to be trained: fcn_hrnet_w18"],
+    ),
+    (
+        {"train": {"precisions": [{"precision": "fp32"}, {"precision": "fp32", "models": ["fcn_hrnet_w18"]}]}},
+        ["train.precisions: two entries ask for the same training: fcn_hrnet_w18"],
+    ),
+    (
+        {"train": {"precisions": [{"precision": "fp32"}, {"precision": "fp32", "graph": "dynamic"}]}},
+        ["train.precisions: two entries ask for the same training: of all models"],
+    ),
+    (
+        {"train": {"precisions": [{"precision": "fp32", "graph": "to_static"}]}},
+        ['infer.from_graphs: ["dynamic"] is refused; allowed: one of those of train.precisions: to_static'],
+    ),
     ({"datasets": {"mine": {"layout": "cityscapes", "source": "path"}}}, ["datasets.mine.path", "this key is needed"]),
     (
         {"datasets": {"mine": {"layout": "voc", "source": "path", "path": "a.tar"}}},

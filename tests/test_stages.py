@@ -116,7 +116,7 @@ def test_weights_that_were_taken_prove_that_and_no_training():
     assert proof.unproven(content) == []
     assert proof.unproven({**content, "effective": {"device": "cpu"}}) == ["weights was not observed"]
     trained = proof.unproven({**content, "requested": {"device": "cpu"}})
-    assert trained == [f"{name} was not observed" for name in ("devices", "precision", "iters", "batch_size")]
+    assert trained == [f"{name} was not observed" for name in ("devices", "precision", "graph", "iters", "batch_size")]
 
 
 def test_one_that_is_unknown_is_an_error_by_name(tmp_path):

@@ -47,8 +47,8 @@ def shown_everywhere(folder, status):
     log = "".join(f"line {number} of its log\n" for number in range(page.OTHER_LOG[0] + 1))
     infer = pages.of_engine(folder, "m", status.name, threads=2, reason=WHY, log=log)
     infer["metrics"] = {**pages.of_engine(folder, "m", "passed")["metrics"]}
-    certificate = {"model": "m", "topology": "single", "amp": "single_amp", "twin": None, "verdict": status.name,
-                   "reason": "as its training"}  # fmt: skip
+    certificate = {"model": "m", "topology": "single", "kind": "amp", "cell": "single_amp", "twin": None,
+                   "verdict": status.name, "reason": "as its training"}  # fmt: skip
     found = Conclusions("smoke", [train, scored, pages.of_engine(folder, "m", "passed"), infer], [certificate])
     number = found.counts[status.name]
     assert found.red == (status.red or status is statuses.ACCURACY_FAILED)

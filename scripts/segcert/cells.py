@@ -1,6 +1,6 @@
 """The cell table: every combination that the settings ask for, and whether it can be exercised.
 
-A *train cell* is model x topology x precision; evaluation, export and the *infer cells* hang on it.
+A *train cell* is model x topology x precision (x graph); evaluation, export and the *infer cells* hang on it.
 This module is the one place that makes names and paths of cells, in the form that stages.py gives them; the rules
 repeat that form. Their options are those of the requests that it makes (requests/). Nothing parses a name back.
 """
@@ -14,7 +14,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from segcert import engines, modelkeys, offers, own_scripts, published, record, stages, statuses
+from segcert import engines, modelkeys, offers, own_scripts, published, record, sections, stages, statuses
 from segcert.engines import CPU, GPU
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
@@ -162,6 +162,7 @@ class TrainCell:
     precision: str = "fp32"
     level: str | None = None
     dtype: str | None = None
+    graph: str = "dynamic"
     named: str | None = None  # a row that is not run has a name of its own
 
     @property
@@ -171,7 +172,9 @@ class TrainCell:
     @property
     def name(self) -> str:
         precision = None if self.released else self.precision
-        return self.named or "_".join(part for part in (self.topology, precision, self.level, self.dtype) if part)
+        graph = "static" if self.graph == "to_static" else None
+        parts = (self.topology, precision, self.level, self.dtype, graph)
+        return self.named or "_".join(part for part in parts if part)
 
 
 RELEASED = TrainCell(str(stages.RELEASED.topology))
@@ -391,8 +394,8 @@ class CellTable:
             return
         train = self.section(model, "train")
         for topology in train["topologies"]:
-            for precision in train["precisions"]:
-                row = TrainCell(topology, **precision)
+            for asked in sections.precisions(train, model, topology):
+                row = TrainCell(topology, **asked)
                 yield row, self._train(model, row)
 
     def _train(self, model: str, row: TrainCell) -> Cell:
@@ -400,7 +403,9 @@ class CellTable:
         devices = train["devices"] if row.topology == "multi" else 1
         why_not: tuple[statuses.Status, str] | None = None
         device = self._device(model)
-        if row.precision == "amp" and device == CPU:
+        if rule := offers.training_left_out(row.topology, row.precision, row.graph):
+            why_not = statuses.SKIPPED, rule
+        elif row.precision == "amp" and device == CPU:
             why = self.hardware.why_no_gpu("paddle") or "train.device is cpu"
             device = GPU
             why_not = (
@@ -417,6 +422,7 @@ class CellTable:
             precision=row.precision,
             level=row.level,
             dtype=row.dtype,
+            graph=row.graph,
             iters=per_model(train["iters"], model),
             batch_size=per_model(train["batch_size"], model),
             input_size=self.input_size(model),
@@ -444,8 +450,10 @@ class CellTable:
         infer = self.section(model, "infer")
         wanted = infer["from_precision"]
         if wanted == "auto":
-            asked = {entry["precision"] for entry in self.section(model, "train")["precisions"]}
+            asked = {entry["precision"] for entry in sections.precisions(self.section(model, "train"), model)}
             wanted = "amp" if self._device(model) == GPU and "amp" in asked else "fp32"
+        if row.graph not in infer.get("from_graphs", ["dynamic"]):  # a run of before has no other
+            return False
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
     def _eval(self, model: str, row: TrainCell) -> Cell:
@@ -500,8 +508,8 @@ class CellTable:
                 yield self._cell(model, row, stages.INFER, request, self._why_not(request, quant), name)
 
     def _scripts(self, model: str, row: TrainCell) -> Iterator[Cell]:
-        """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device."""
-        if (row.topology, row.precision) != ("single", "fp32"):
+        """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device, and not as a graph."""
+        if (row.topology, row.precision, row.graph) != ("single", "fp32", "dynamic"):
             return
         if not (self.scripts and own_scripts.wanted(self.settings, model)):
             return

@@ -1,8 +1,8 @@
-"""The certificate of mixed-precision training: held against its fp32 twin, from the records of both.
+"""The certificate of a training that is to come to the same as another, its twin: from the records of both.
 
-The twin is the fp32 training of the same model and topology with the same seed, data, sizes and
-iterations. Nothing is run here; where the mixed-precision training did not run, the certificate says
-so, and what could be had instead: the twin, and inference in bfloat16.
+A mixed-precision training is held against the fp32 training of the same model and topology with the same seed, data,
+sizes and iterations; one of a static graph against the dynamic one. Nothing is run here; where the training did not
+run, the certificate says so, and what could be had instead: the twin, and inference in bfloat16.
 """
 
 from __future__ import annotations
@@ -16,94 +16,112 @@ from segcert.concluded import Concluded
 from segcert.numbers import finite
 
 SAME = ("iters", "batch_size", "input_size", "seed", "devices", "workers")
+AMP, TO_STATIC = "amp", "to_static"  # the kinds of certificates; each has gates of its name
+TWINS = {AMP: "fp32 twin", TO_STATIC: "dynamic twin"}
 
 
 @dataclass
 class Certificate:
-    """What mixed precision comes to for one model and topology.
+    """What mixed precision, or a static graph, comes to for one model and topology.
 
     Attributes:
-        amp, twin: names of the train cells; twin is None where there is none.
+        kind: amp | to_static.
+        cell, twin: names of the train cells; twin is None where there is none.
         verdict: name of a status. reason: one line.
-        loss: iter, amp, fp32: the curves, thinned to at most `history.POINTS`.
+        loss: iter, cell, twin: the curves, thinned to at most `history.POINTS`.
+        first_loss_difference: of the first losses, as a share of the twin's.
         loss_distance: mean absolute distance of the curves as a share of the twin's mean loss.
         nonfinite: losses that were not finite; their steps were left out. With any, the curves are not compared.
         loss_scale: first, last, min, decreases; None for bfloat16, which needs none.
-        ips_ratio, memory_ratio: mixed precision over fp32; images per second, peak memory of the device.
-        miou_difference: mixed precision less fp32.
-        bf16_inference: inference cells of the same topology's checkpoints that were to compute in bfloat16.
+        ips_ratio, memory_ratio: to the twin's; images per second, peak memory of the device.
+        miou_difference: less the twin's.
+        bf16_inference: of mixed precision, inference cells of the same topology's checkpoints that were to compute in
+            bfloat16.
     """
 
     model: str
     topology: str
-    amp: str
+    kind: str
+    cell: str
     twin: str | None
     verdict: str = statuses.UNVERIFIED.name
     reason: str = ""
     loss: dict[str, list[float | None]] = field(default_factory=dict)
+    first_loss_difference: float | None = None
     loss_distance: float | None = None
     nonfinite: int | None = None
     loss_scale: dict[str, float] | None = None
     skipped_steps: int | None = None
     ips_ratio: float | None = None
     memory_ratio: float | None = None
-    miou_amp: float | None = None
-    miou_fp32: float | None = None
+    miou: float | None = None
+    miou_twin: float | None = None
     miou_difference: float | None = None
     bf16_inference: list[dict[str, Any]] = field(default_factory=list)
 
 
-def certify(cells: Iterable[Mapping[str, Any]], gates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """A certificate for every mixed-precision train cell of the conclusions.
+def certify(cells: Iterable[Mapping[str, Any]], gates: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """A certificate for every train cell of the conclusions that has a twin to be held against, by what it asks for.
 
     Args:
         cells: as in conclusions.json.
-        gates: loss_distance and miou_drop, the most that is allowed.
+        gates: by kind, the most that is allowed. amp: loss_distance, miou_drop. to_static: first_loss, loss_distance,
+            miou.
     """
     views = [Concluded(cell) for cell in cells]
-    trained = [cell for cell in views if cell["stage"] == "train"]
-    return [asdict(_certificate(cell, views, gates)) for cell in trained if cell.requested.get("precision") == "amp"]
+    asked = [(cell, _kind(cell)) for cell in views if cell["stage"] == "train" and cell.status is not statuses.SKIPPED]
+    return [asdict(_certificate(kind, cell, views, gates[kind])) for cell, kind in asked if kind]
 
 
-def _certificate(amp: Concluded, cells: Sequence[Concluded], gates: Mapping[str, float]) -> Certificate:
-    of_model = [cell for cell in cells if cell["model"] == amp["model"]]
-    twin = next(
-        (
-            cell
-            for cell in of_model
-            if cell["stage"] == "train"
-            and cell["topology"] == amp["topology"]
-            and cell.requested.get("precision") == "fp32"
-        ),
-        None,
-    )
-    found = Certificate(amp["model"], amp["topology"], amp["cell"], twin["cell"] if twin else None)
-    found.bf16_inference = list(_bf16_inference(cell for cell in of_model if cell["topology"] == amp["topology"]))
-    if amp.status is not statuses.PASSED:
-        return _not_exercised(found, amp, twin)
+def _kind(train: Concluded) -> str | None:
+    if train.requested.get("graph") == "to_static":
+        return TO_STATIC
+    return AMP if train.requested.get("precision") == "amp" else None
+
+
+def _is_twin(kind: str, train: Concluded, other: Concluded) -> bool:
+    """Whether another cell is the training that one is to be held against."""
+    asked, theirs = train.requested, other.requested
+    if other["stage"] != "train" or other["topology"] != train["topology"] or theirs.get("graph") == "to_static":
+        return False
+    if kind == AMP:
+        return theirs.get("precision") == "fp32"
+    return all(asked.get(key) == theirs.get(key) for key in ("precision", "level", "dtype"))
+
+
+def _certificate(kind: str, train: Concluded, cells: Sequence[Concluded], gates: Mapping[str, float]) -> Certificate:
+    of_model = [cell for cell in cells if cell["model"] == train["model"]]
+    twin = next((cell for cell in of_model if _is_twin(kind, train, cell)), None)
+    found = Certificate(train["model"], train["topology"], kind, train["cell"], twin["cell"] if twin else None)
+    if kind == AMP:
+        alike = (cell for cell in of_model if cell["topology"] == train["topology"])
+        found.bf16_inference = list(_bf16_inference(alike))
+    if train.status is not statuses.PASSED:
+        return _not_exercised(found, train, twin)
     if twin is None or twin.status is not statuses.PASSED:
-        found.reason = f"no fp32 twin to hold it against: {twin['status'] if twin else 'none is in the matrix'}"
+        why = twin["status"] if twin else "none is in the matrix"
+        found.reason = f"no {TWINS[kind]} to hold it against: {why}"
         return found
-    other = [key for key in SAME if amp.requested.get(key) != twin.requested.get(key)]
-    if amp.requested["device"] != twin.requested["device"]:
+    other = [key for key in SAME if train.requested.get(key) != twin.requested.get(key)]
+    if train.requested["device"] != twin.requested["device"]:
         other.append("device")
     if other:
-        found.reason = f"its fp32 twin was trained with another {', '.join(other)}"
+        found.reason = f"its {TWINS[kind]} was trained with another {', '.join(other)}"
         return found
-    _compare(found, amp, twin)
+    _compare(found, train, twin)
     _compare_accuracy(found, of_model)
     return _with_verdict(found, gates)
 
 
-def _not_exercised(found: Certificate, amp: Concluded, twin: Concluded | None) -> Certificate:
-    found.verdict = amp["status"]
-    parts = [amp["reason"] or f"the training with mixed precision is {amp['status']}"]
+def _not_exercised(found: Certificate, train: Concluded, twin: Concluded | None) -> Certificate:
+    found.verdict = train["status"]
+    parts = [train["reason"] or f"the training {found.cell} is {train['status']}"]
     if twin is not None and twin.status is statuses.PASSED:
         iterations, losses = history.read(twin) or ([], [])
-        found.loss = {"iter": _thin(iterations), "fp32": _thin(losses)}
+        found.loss = {"iter": _thin(iterations), "twin": _thin(losses)}
         where = twin.effective.get("device")
         if losses:
-            parts.append(f"its fp32 twin on {where} ends at a loss of {losses[-1]:.4g}")
+            parts.append(f"its {TWINS[found.kind]} on {where} ends at a loss of {losses[-1]:.4g}")
     passed = [cell for cell in found.bf16_inference if cell["status"] == statuses.PASSED.name]
     if found.bf16_inference:
         parts.append(f"inference in bfloat16: {len(passed)} of {len(found.bf16_inference)} cells pass")
@@ -111,15 +129,16 @@ def _not_exercised(found: Certificate, amp: Concluded, twin: Concluded | None) -
     return found
 
 
-def _compare(found: Certificate, amp: Concluded, twin: Concluded) -> None:
-    mixed, full = history.read(amp), history.read(twin)
-    if mixed and full:
-        found.loss = {"iter": _thin(full[0]), "amp": _thin(mixed[1]), "fp32": _thin(full[1])}
-        found.loss_distance = loss_distance(mixed[1], full[1])
-        found.nonfinite = mixed[1].count(None)
-    measured, plain = amp.metrics, twin.metrics
-    found.loss_scale = measured.get("loss_scale") if amp.requested["dtype"] == "float16" else None
-    found.skipped_steps = measured.get("skipped_steps")
+def _compare(found: Certificate, train: Concluded, twin: Concluded) -> None:
+    own, theirs = history.read(train), history.read(twin)
+    if own and theirs:
+        found.loss = {"iter": _thin(theirs[0]), "cell": _thin(own[1]), "twin": _thin(theirs[1])}
+        found.first_loss_difference = loss_distance(own[1][:1], theirs[1][:1])
+        found.loss_distance = loss_distance(own[1], theirs[1])
+        found.nonfinite = own[1].count(None)
+    measured, plain = train.metrics, twin.metrics
+    found.loss_scale = measured.get("loss_scale") if train.requested["dtype"] == "float16" else None
+    found.skipped_steps = measured.get("skipped_steps") if found.kind == AMP else None
     found.ips_ratio = _ratio(measured.get("ips"), plain.get("ips"))
     found.memory_ratio = _ratio(measured.get("peak_gpu_mb"), plain.get("peak_gpu_mb"))
 
@@ -130,9 +149,9 @@ def _compare_accuracy(found: Certificate, of_model: Iterable[Concluded]) -> None
         for cell in of_model
         if cell["stage"] == "eval" and cell.status is statuses.PASSED
     }
-    found.miou_amp, found.miou_fp32 = scores.get(found.amp), scores.get(found.twin or "")
-    if found.miou_amp is not None and found.miou_fp32 is not None:
-        found.miou_difference = finite(found.miou_amp - found.miou_fp32)
+    found.miou, found.miou_twin = scores.get(found.cell), scores.get(found.twin or "")
+    if found.miou is not None and found.miou_twin is not None:
+        found.miou_difference = finite(found.miou - found.miou_twin)
 
 
 def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate:
@@ -142,15 +161,23 @@ def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate
             "the loss curves cannot be compared: a history.csv is missing, not what its record names, or not finite"
         )
         return found
+    if found.kind == TO_STATIC:
+        # Of rounding alone: before it nothing was trained that could magnify it.
+        first = found.first_loss_difference
+        parts.append("first losses equal" if not first else f"first losses {first:.1e} apart")
+        if first is None or first > gates["first_loss"]:
+            broken.append(f"at most {gates['first_loss']:.1e} is allowed")
     parts.append(f"loss curves {found.loss_distance:.1%} apart")
     if found.loss_distance > gates["loss_distance"]:
         broken.append(f"at most {gates['loss_distance']:.1%} is allowed")
     if found.miou_difference is None:
         parts.append("mIoU not compared, an evaluation did not pass")
     else:
-        parts.append(f"mIoU {found.miou_amp:.4f} against {found.miou_fp32:.4f}")
-        if -found.miou_difference > gates["miou_drop"]:
+        parts.append(f"mIoU {found.miou:.4f} against {found.miou_twin:.4f}")
+        if found.kind == AMP and -found.miou_difference > gates["miou_drop"]:
             broken.append(f"a drop of at most {gates['miou_drop']} is allowed")
+        if found.kind == TO_STATIC and abs(found.miou_difference) > gates["miou"]:
+            broken.append(f"a difference of at most {gates['miou']} is allowed")
     parts += [f"{found.ips_ratio:.2f} x images/s"] if found.ips_ratio else []
     parts += [f"{found.memory_ratio:.2f} x memory"] if found.memory_ratio else []
     parts += [f"{found.skipped_steps} skipped steps"] if found.skipped_steps is not None else []

@@ -228,11 +228,11 @@ def _by_key(conclusions: Mapping[str, Any]) -> dict[Key, Concluded]:
 
 
 def _as_cell(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A certificate of mixed precision in the form of a cell: its verdict gets better and worse like any status."""
+    """A certificate of a training in the form of a cell: its verdict gets better and worse like any status."""
     return {
         "model": certificate["model"],
         "stage": CERTIFICATE,
-        "cell": certificate["amp"],
+        "cell": certificate.get("cell") or certificate["amp"],  # so it was called where all were of mixed precision
         "status": certificate["verdict"],
         "reason": certificate["reason"],
         "requested": {},

@@ -10,6 +10,7 @@ from segcert import statuses
 
 # What a cell is called: see `Concluded.label`.
 Form = Literal["short", "full", "engine", "column"]
+STATIC = " as static graph"  # after the precision of a training that is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +73,14 @@ class Concluded(Mapping[str, Any]):
 
     @property
     def precision(self) -> str:
-        """The precision, or in its place what is asked for that has none: weights, or what is not done here."""
+        """The precision, and the graph where that is static; or in its place what is asked for that has none: weights,
+        or what is not done here.
+        """
         asked = self.requested
+        graph = STATIC if asked.get("graph") == "to_static" else ""
         if asked.get("precision") == "amp":
-            return f"AMP {asked['level']} {asked['dtype']}"
-        return str(asked.get("precision") or asked.get("what") or "released weights")
+            return f"AMP {asked['level']} {asked['dtype']}{graph}"
+        return str(asked.get("precision") or asked.get("what") or "released weights") + graph
 
     @property
     def place(self) -> list[str]:

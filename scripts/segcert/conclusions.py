@@ -144,7 +144,7 @@ def conclude(table: CellTable, lost: Collection[str] = (), paddleseg: Mapping[st
         certificate
         for model in table.settings["models"]
         for certificate in certificates.certify(
-            [entry for entry in entries if entry["model"] == model], table.section(model, "gates")["amp"]
+            [entry for entry in entries if entry["model"] == model], table.section(model, "gates")
         )
     ]
     notes = notes_of(table, list(sources.values()), entries)
@@ -345,9 +345,9 @@ def _has_piece(whole: list[str], part: list[str]) -> bool:
 
 
 def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[dict[str, Any]]:
-    """What a model's training on a topology comes to: one item per precision, mixed precision first.
+    """What a model's training on a topology comes to: one item per precision and graph, mixed precision first.
 
-    It is as good as the worst of the training, its evaluation and, with mixed precision, its certificate. `cause`
+    It is as good as the worst of the training, its evaluation and, where it has a twin, its certificate. `cause`
     is the record of the cell that says so, None where the certificate does.
     """
     entries = []
@@ -357,7 +357,7 @@ def train_entries(conclusions: Conclusions, model: str, topology: str) -> list[d
         parts += [
             (item["verdict"], item["reason"], None)
             for item in conclusions.certificates
-            if (item["model"], item["topology"], item["amp"]) == (model, topology, train["cell"])
+            if (item["model"], item["topology"], item["cell"]) == (model, topology, train["cell"])
         ]
         status = statuses.worst(name for name, _, _ in parts)
         reason, cause = next((why, where) for name, why, where in parts if name == status.name)

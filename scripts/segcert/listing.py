@@ -58,6 +58,6 @@ def _rows(table: CellTable) -> list[tuple[str, str, str, str]]:
         if cell.stage == "train" and not cell.planned:
             why += "; so neither evaluation, export nor inference of it"
         elif cell.stage == "train" and (cell.model, cell.train_name) not in exported:
-            why = "not exported: infer.from_topologies and infer.from_precision say from which checkpoints"
+            why = "not exported: infer.from_topologies, from_precision and from_graphs say from which checkpoints"
         rows.append((f"{cell.model} {cell.stage}", name, _decision(cell), why))
     return rows

@@ -158,7 +158,10 @@ def _of_top(content: Mapping[str, Any]) -> Iterator[str]:
                 f"effect; allowed: {instead}"
             )
     if content.get("to_static_training"):
-        yield "to_static_training: true is refused: training of a graph is not done here yet; allowed: false"
+        yield (
+            "to_static_training: true is refused: the run says what is trained as a static graph; allowed: false, and "
+            "graph: to_static in train.precisions of the run's configuration"
+        )
 
 
 def _mappings(tree: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:

@@ -1,4 +1,4 @@
-"""The rules of the inference matrix: which combinations are left out, and why.
+"""The rules of the matrix: which combinations are left out, and why.
 
 The ids are those under which the original's rules are listed in docs/matrix.md. `tipc` follows the
 original to the letter; `strict` corrects a rule where the original's own documentation, or what an engine
@@ -10,6 +10,11 @@ from __future__ import annotations
 from segcert import engines
 from segcert.engines import CPU
 
+# Of trainings, whichever set is chosen. The original's chain for it (test_train_dy2static_python.sh) trains on one GPU.
+OF_GRAPHS = {
+    "T1": "training as a static graph on several devices is left out",
+    "T2": "training as a static graph in mixed precision is left out",
+}
 RULES = {
     "tipc": {
         "C1": "CPU: a quantised model without oneDNN is left out",
@@ -31,6 +36,12 @@ RULES = {
         "G3": "GPU: a quantised model without TensorRT, or in another precision than int8, is left out",
     },
 }
+
+
+def training_left_out(topology: str, precision: str, graph: str) -> str | None:
+    """The rule that leaves a training out, with its id and in words; None where it is run."""
+    tried = {"T1": topology != "single", "T2": precision != "fp32"}
+    return next((f"{rule}: {OF_GRAPHS[rule]}" for rule, holds in tried.items() if holds and graph == "to_static"), None)
 
 
 def left_out(rules: str, device: str, engine: str, precision: str, quant: bool = False) -> str | None:

@@ -52,6 +52,14 @@ def per_model(value: Any, model: str) -> Any:
     return value.get(model, value["default"]) if isinstance(value, Mapping) else value
 
 
+def precisions(train: Mapping[str, Any], model: str, topology: str | None = None) -> list[dict[str, Any]]:
+    """The entries of `train.precisions` that are for a model, and a topology if given, without what says so."""
+    asked = [entry for entry in train["precisions"] if model in entry.get("models", [model])]
+    if topology:
+        asked = [entry for entry in asked if topology in entry.get("topologies", [topology])]
+    return [{key: value for key, value in entry.items() if key not in ("models", "topologies")} for entry in asked]
+
+
 def only(tree: Any, keys: Any) -> Any:
     """The part of a tree that another tree has the keys of."""
     if isinstance(tree, Mapping) and isinstance(keys, Mapping):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import json
 import math
 import re
@@ -22,7 +23,7 @@ from segcert import engines, layouts, stages
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
-from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, without
+from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, precisions, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
@@ -276,7 +277,7 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
     return chosen
 
 
-def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, Mapping[str, Any], str]]:
+def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, Mapping[str, Any], str]]:
     """(key, value, table that must hold it, name of that table) for every name that refers to an entry."""
     for part, dataset in settings["data"].items():
         yield ["data", part], dataset, settings["datasets"], "datasets"
@@ -293,6 +294,9 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, M
     asked = settings["paddleseg_scripts"]
     for number, name in enumerate(asked if isinstance(asked, list) else ()):
         yield ["paddleseg_scripts", str(number)], name, settings["model_zoo"], "model_zoo"
+    for number, entry in enumerate(settings["train"]["precisions"]):
+        for place, name in enumerate(entry.get("models", ())):
+            yield ["train", "precisions", number, "models", place], name, settings["model_zoo"], "model_zoo"
     for section, key in (("train", "iters"), ("train", "batch_size")):
         value = settings[section][key]
         for name in value if isinstance(value, Mapping) else ():
@@ -355,16 +359,33 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
 def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[str, Any], source: str) -> Iterator[str]:
     """What a matrix, that of all models or of one, cannot be made of."""
     own = settings["model_zoo"][model].get("settings", {}) if model else {}
-    if model and not {"train", "infer"} & set(own):
+    has_own = bool({"train", "infer"} & set(own))
+    for_some = any("models" in entry for entry in settings["train"]["precisions"])
+    if model and not has_own and not for_some:
         return
     train, infer = (of_model(settings, model, key) if model else settings[key] for key in ("train", "infer"))
-    place = ["model_zoo", model, "settings"] if model else []
+    place = ["model_zoo", model, "settings"] if has_own else []
     missing = [topology for topology in infer["from_topologies"] if topology not in train["topologies"]]
     trains = train["checkpoints"] == TRAINED
     if missing and trains:
         allowed = f"those of train.topologies: {', '.join(train['topologies'])}"
         yield _message(source, overrides, [*place, "infer", "from_topologies"], missing, allowed)
-    wanted, trained = infer["from_precision"], [entry["precision"] for entry in train["precisions"]]
+    asked = precisions(train, model) if model else train["precisions"]
+    rows = [precisions(train, model or "", topology) for topology in train["topologies"]]
+    doubled = any(
+        {"graph": "dynamic", **one} == {"graph": "dynamic", **other}
+        for row in rows
+        for one, other in itertools.combinations(row, 2)
+    )
+    if trains and (not asked or doubled):
+        what = "two entries ask for the same training" if asked else "no entry is for a model that is to be trained"
+        yield _about(source, overrides, ["train", "precisions"], f"{what}: {model or 'of all models'}")
+        return
+    graphs = dict.fromkeys(entry.get("graph", "dynamic") for entry in asked)
+    if infer["from_topologies"] and trains and not any(graph in graphs for graph in infer["from_graphs"]):
+        allowed = f"one of those of train.precisions: {', '.join(graphs)}"
+        yield _message(source, overrides, [*place, "infer", "from_graphs"], infer["from_graphs"], allowed)
+    wanted, trained = infer["from_precision"], [entry["precision"] for entry in asked]
     if infer["from_topologies"] and trains and wanted not in ("auto", "all", *trained):
         allowed = f"auto, all, or one of train.precisions: {', '.join(dict.fromkeys(trained))}"
         yield _message(source, overrides, [*place, "infer", "from_precision"], wanted, allowed)

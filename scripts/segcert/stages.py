@@ -67,7 +67,7 @@ TRAIN = Stage(
     section="train",
     reads=("data",),
     makes=("model.pdparams", "history.csv"),
-    proves=("device", "devices", "precision", "iters", "batch_size"),
+    proves=("device", "devices", "precision", "graph", "iters", "batch_size"),
 )
 # In the place of a training: weights that somebody released, taken as they are.
 RELEASED = Stage(

@@ -23,7 +23,7 @@ from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
 from segcert import proof
-from segcert.compute import components, feeding
+from segcert.compute import components, feeding, graphs
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.forks import forkable
@@ -171,7 +171,10 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     if proof.broken(gates):  # at once: nobody wants to wait for a training of something else
         return Result({"device": device}, weights, gates)
     model, optimizer, scaler = state.model, state.optimizer, state.scaler
-    probe = DtypeProbe(model)
+    probe, ran = DtypeProbe(model), graphs.GraphProbe(model)
+    static = request.graph == graphs.TO_STATIC
+    if static:
+        graphs.convert(model)
     parallel = paddle.DataParallel(model) if ranks > 1 else model
     first = len(rows) + 1
     shape: list[int] = []
@@ -185,8 +188,12 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         _require_size(files.config, shape, request.input_size)
         scaling = _Scaling.of(scaler)
         loss = step(parallel, model, state.losses, optimizer, scaler, precision, batch)
+        if static or iteration == first:  # a program may be left again; Python alone stays what it was
+            ran.look(batch["img"], loss)
         if iteration == first:
             probe.remove()
+            if not static:
+                ran.remove()
         value = float(loss)
         lr = optimizer.get_lr()
         step_lr(optimizer, value)
@@ -207,8 +214,10 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
-    metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model)
+    metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model, [0, *resumed_at])
     metrics |= {"resumed_at": resumed_at, "notes": notes, "replaced_losses": replaced, **weights}
+    if static:
+        metrics["graph"] = {**ran.metrics(), "first_step_s": finite(rows[first - 1]["batch_cost_s"])}
     gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
     if device == "gpu":
@@ -220,6 +229,7 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         "device": paddle.get_device().split(":")[0],
         "devices": ranks,
         **probe.effective(),
+        "graph": ran.effective(),
         "iters": len(rows),
         "batch_size": shape[0],
         "input_size": [shape[3], shape[2]],
@@ -521,12 +531,16 @@ def _write_history(path: Path, rows: list[dict[str, Any]], rank: int) -> None:
             )
 
 
-def _metrics(rows: list[dict[str, Any]], scale: float, wall: float, model: Any) -> dict[str, Any]:
-    """Numbers of the whole training; `scale` is the loss scale after it.
+def _metrics(
+    rows: list[dict[str, Any]], scale: float, wall: float, model: Any, starts: Sequence[int]
+) -> dict[str, Any]:
+    """Numbers of the whole training.
 
-    The first iteration is left out of the speeds: it warms up.
+    Args:
+        scale: of the loss, after it.
+        starts: iterations after which a process of it began. The next is left out of the speeds: it warms up.
     """
-    steady = rows[1:] or rows
+    steady = [row for done, row in enumerate(rows) if done not in starts] or rows
     busy = sum(row["batch_cost_s"] for row in steady)
     scales = [*(row["loss_scale"] for row in rows), scale]
     losses = [row["loss"] for row in rows if math.isfinite(row["loss"])]

@@ -10,7 +10,10 @@ from segcert.requests.request import DEVICES, Option, Request, Size
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Request):
-    """A training: fp32, or amp with a level and a dtype; `batch_size`, `workers` and `threads` are of each rank."""
+    """A training: fp32, or amp with a level and a dtype; `batch_size`, `workers` and `threads` are of each rank.
+
+    Its model runs as Python, layer by layer (dynamic), or as one program that is made of it (to_static).
+    """
 
     REQUESTED: ClassVar[tuple[str, ...]] = (
         "device",
@@ -18,6 +21,7 @@ class Train(Request):
         "precision",
         "level",
         "dtype",
+        "graph",
         "iters",
         "batch_size",
         "input_size",
@@ -31,6 +35,7 @@ class Train(Request):
     precision: Annotated[str, Option(choices=("fp32", "amp"))] = "fp32"
     level: Annotated[str | None, Option(flag="--amp-level", choices=("O1", "O2"))] = None
     dtype: Annotated[str | None, Option(flag="--amp-dtype", choices=("float16", "bfloat16"))] = None
+    graph: Annotated[str, Option("how the model is run", choices=("dynamic", "to_static"))] = "dynamic"
     iters: int
     batch_size: Annotated[int, Option("per device")]
     seed: int = 100

@@ -1,6 +1,6 @@
 """junit.xml: the cells of a run as test cases, for systems that read test reports.
 
-A cell is a test case of the suite of its model, and so is a certificate of mixed precision. What did
+A cell is a test case of the suite of its model, and so is a certificate of a training. What did
 not prove itself is never a plain success: red cells are failures, and whatever was not exercised, or
 failed as expected, is skipped with its reason.
 """
@@ -51,7 +51,7 @@ def _certificate_case(item: Mapping[str, Any], mode: str) -> TestCase:
     """Only a comparison that was made and does not hold fails: a training that failed has a case of its own."""
     status = statuses.by_name(item["verdict"])
     case = TestCase(
-        f"certificate of {item['amp']}", classname=logs.plain(f"{mode}.{item['model']}.certificate"), time=0.0
+        f"certificate of {item['cell']}", classname=logs.plain(f"{mode}.{item['model']}.certificate"), time=0.0
     )
     message = f"{status.name}: {logs.plain(item['reason'] or '')}"
     if status is statuses.ACCURACY_FAILED:

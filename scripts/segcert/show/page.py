@@ -309,8 +309,9 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
     return {
         "model": item.get("model"),
         "topology": item.get("topology"),
-        "amp": item.get("amp"),
-        "amp_anchor": anchor(item.get("amp")),
+        "kind": item["kind"],
+        "cell": item.get("cell"),
+        "anchor": anchor(item.get("cell")),
         "twin": item.get("twin"),
         "twin_anchor": anchor(item.get("twin")),
         "verdict": statuses.by_name(item["verdict"]),
@@ -319,8 +320,8 @@ def _certificate(item: Mapping[str, Any], conclusions: Conclusions, anchors: Map
         "scale": item.get("loss_scale"),
         **{
             key: item.get(key)
-            for key in ("loss_distance", "nonfinite", "skipped_steps", "ips_ratio", "memory_ratio", "miou_amp",
-                        "miou_fp32", "miou_difference")
+            for key in ("first_loss_difference", "loss_distance", "nonfinite", "skipped_steps", "ips_ratio",
+                        "memory_ratio", "miou", "miou_twin", "miou_difference")
         },
         "bf16_inference": [
             _bf16(part, item.get("model"), conclusions, anchors) for part in item.get("bf16_inference") or []

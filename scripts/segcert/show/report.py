@@ -12,7 +12,7 @@ from jinja2 import Template
 from segcert import conclusions as concluded
 from segcert import statuses
 from segcert.checkout import tree
-from segcert.concluded import Concluded
+from segcert.concluded import STATIC, Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
 from segcert.show import junit, logs, templating
@@ -212,12 +212,19 @@ def _template(name: str) -> Template:
 
 
 def _certificates(conclusions: Conclusions) -> dict[str, Any]:
-    """Certificates of trainings that ran, each by itself, and the others by the reason why their trainings did not."""
+    """By kind, certificates of trainings that ran, each by itself, and the others by the reason why theirs did not."""
+    kinds = dict.fromkeys(item["kind"] for item in conclusions.certificates)
+    return {"certificates": {kind: _certificates_of(conclusions, kind) for kind in kinds}}
+
+
+def _certificates_of(conclusions: Conclusions, kind: str) -> dict[str, Any]:
     ran: list[dict[str, Any]] = []
     others: dict[tuple[statuses.Status, str | None], dict[str, list[str]]] = {}
     for item in conclusions.certificates:
+        if item["kind"] != kind:
+            continue
         status = statuses.by_name(item["verdict"])
-        train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["amp"])), None)
+        train = next(iter(conclusions.select(stage="train", model=item["model"], cell=item["cell"])), None)
         if train is None or train.status.exercised:
             ran.append({**item, "status": status})
         else:
@@ -227,7 +234,7 @@ def _certificates(conclusions: Conclusions) -> dict[str, Any]:
         {"status": status, "reason": reason, "trainings": trainings, "count": sum(map(len, trainings.values()))}
         for (status, reason), trainings in others.items()
     ]
-    return {"certificates": ran, "uncertified": grouped}
+    return {"ran": ran, "others": grouped}
 
 
 def markdown(conclusions: Conclusions) -> str:
@@ -298,7 +305,7 @@ def chinese(conclusions: Conclusions) -> str:
 def _chinese_train(entries: list[dict[str, Any]]) -> str:
     parts = []
     for entry in entries:
-        what = "混合精度训练" if entry["amp"] else entry["label"]
+        what = "混合精度训练" if entry["amp"] else entry["label"].replace(STATIC, " 动转静")
         level = f"（{entry['label'].removeprefix('AMP ')}）" if entry["amp"] else ""
         if entry["status"] is statuses.PASSED:
             ranks = f"，{entry['ranks']} 进程" if (entry["ranks"] or 1) > 1 else ""
@@ -391,7 +398,7 @@ def _red_lines(group: dict[str, Any]) -> list[str]:
 
 
 def _certificate_lines(item: dict[str, Any]) -> list[str]:
-    what = f"certificate of {item['model']} {item['amp']}"
+    what = f"certificate of {item['model']} {item['cell']}"
     return [_cut(f"  {statuses.ACCURACY_FAILED.symbol} {what}: {_one_line(item['reason'])}", 2)]
 
 

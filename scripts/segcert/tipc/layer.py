@@ -228,7 +228,7 @@ def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, 
     first: Command | None = None
     entries: list[Devices] = []
     precisions: list[dict[str, str]] = []
-    exported: set[str] = set()
+    exported: set[tuple[str, str]] = set()
     for entry in meaning.devices:
         not_here = support.unsupported_devices(entry, entries)
         topology = "multi" if entry.kind in ("multi", "machines") else "single"
@@ -270,15 +270,15 @@ def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, 
     return first
 
 
-def _exported(model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str]) -> set[str]:
-    """The precision as `infer.from_precision` says it, where its checkpoint is exported; else a skipped cell."""
+def _exported(model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Precision and graph, as `infer.from_precision` and `from_graphs` say them, of an export; else a skipped cell."""
     reason = support.unsupported_command("export", trainer.export) if trainer.export else "its export is null"
     if reason is None and trainer.command and trainer.export:
         own, other = (command.option("--config") for command in (trainer.command, trainer.export))
         reason = f"its --config {other} is not the trainer's, {own}" if other not in (None, own) else None
     if reason is None:
         _shape(model, trainer.export)
-        return {precision["precision"]}
+        return {(precision["precision"], precision.get("graph", "dynamic"))}
     name = f"{topology}_{trainer.name}"
     model.skip("export", topology, name, trainer.name, f"{reason} ({model.at(trainer.export_line)})")
     return set()
@@ -289,12 +289,15 @@ def _settings_of_training(
     command: Command | None,
     entries: list[Devices],
     precisions: list[dict[str, str]],
-    exported: set[str],
+    exported: set[tuple[str, str]],
 ) -> None:
     train: dict[str, Any] = {"topologies": [entry.kind.replace("cpu", "single") for entry in entries]}
     infer = model.settings.setdefault("infer", {})
     infer["from_topologies"] = train["topologies"] if exported else []
-    infer["from_precision"] = "all" if len(exported) != 1 else next(iter(exported))
+    kinds = {precision for precision, _ in exported}
+    infer["from_precision"] = "all" if len(kinds) != 1 else next(iter(kinds))
+    if exported:
+        infer["from_graphs"] = sorted({graph for _, graph in exported})
     model.settings["train"] = train
     if command is None:
         return
@@ -320,10 +323,11 @@ def _with_autocast(command: Command | None, autocast: str | None) -> Command | N
 def _precision(command: Command) -> dict[str, str]:
     """An item of `train.precisions`."""
     asked = command.option("--precision") or "fp32"
+    graph = {"graph": "to_static"} if support.static(command) else {}
     if asked == "fp32":
-        return {"precision": "fp32"}
+        return {"precision": "fp32", **graph}
     dtype = {"fp16": "float16", "bf16": "bfloat16"}[asked]
-    return {"precision": "amp", "level": command.option("--amp_level") or "O1", "dtype": dtype}
+    return {"precision": "amp", "level": command.option("--amp_level") or "O1", "dtype": dtype, **graph}
 
 
 # -- released weights -------------------------------------------------------------------------

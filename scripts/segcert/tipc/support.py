@@ -36,8 +36,9 @@ SLOTS = {
     "pact": "quantisation-aware training (pact)",
     "fpgm": "pruning (fpgm)",
     "distill": "distillation",
-    "to_static": "training of a graph (to_static)",
 }
+# Each asks for a training as a static graph.
+STATIC = {"--opts": ("to_static_training=True",), "--to_static_training": ()}
 GPU_VALUES, CPU_VALUES = ("gpu", "True"), ("cpu", "False")
 
 
@@ -69,6 +70,11 @@ def unsupported_training(trainer: Trainer) -> str | None:
     return unsupported_command("train", trainer.command)
 
 
+def static(command: Command) -> bool:
+    """Whether a training is asked for as a static graph."""
+    return any(command.options.get(option) == words for option, words in STATIC.items())
+
+
 def unsupported_command(stage: str, command: Command) -> str | None:
     """Why a command cannot be done here: its script, or an option that would change what is computed."""
     stage = stages.by_name(stage).name
@@ -77,6 +83,8 @@ def unsupported_command(stage: str, command: Command) -> str | None:
         return f"{script} is not done here: only {SCRIPTS[stage][0]} is"
     for option, words in command.options.items():
         value = " ".join(words)
+        if stage == stages.TRAIN.name and STATIC.get(option) == words:
+            continue
         if option in TAKEN[stage] | WITHOUT_EFFECT[stage] or DEFAULTS.get(option) == value:
             continue
         return f"{option or 'an argument'} {value}".strip() + f" of {script} is not done here yet"
