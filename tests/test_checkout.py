@@ -526,6 +526,8 @@ def test_another_is_never_run_in_the_place_of_one_that_was_named(tmp_path, plan_
         ConfigError, match=rf"^paddleseg: {empty} cannot be imported: .*No module named 'paddleseg\.core'"
     ):
         plan_run({**PLAN, "paddleseg": "empty"}, Start())
+    with pytest.raises(ConfigError, match=r'^paddleseg_root: "nowhere" is refused: there is no such folder'):
+        plan_run({**PLAN, "paddleseg_root": "nowhere"}, Start())
     fails = tmp_path / "fails"
     fails.write_text("#!/bin/sh\nexit 3\n")
     fails.chmod(0o755)
