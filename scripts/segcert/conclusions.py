@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcert import SCHEMA_VERSION, accuracy, attempts, certificates, proof, record, schedulers, stages, statuses
+from segcert import (
+    SCHEMA_VERSION,
+    accuracy,
+    attempts,
+    certificates,
+    fastest,
+    proof,
+    record,
+    schedulers,
+    stages,
+    statuses,
+)
 from segcert.cells import Cell, CellTable
 from segcert.concluded import Concluded
 from segcert.masking import masked
@@ -92,6 +103,11 @@ class Conclusions:
         return accuracy.verdicts(self.cells)
 
     @property
+    def fastest(self) -> list[dict[str, Any]]:
+        """Which inference cell is the fastest, and at which loss: see `fastest.choices`."""
+        return fastest.choices(self.cells, self.scope["timed_alone"])
+
+    @property
     def red(self) -> bool:
         return bool(self.broken_certificates) or statuses.is_red([cell["status"] for cell in self.cells])
 
@@ -105,6 +121,7 @@ class Conclusions:
             "counts": self.counts,
             "certificates": self.certificates,
             "published": self.published,
+            "fastest": self.fastest,
             "cells": [dict(cell) for cell in self.cells],
         }
 
