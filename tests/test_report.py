@@ -598,6 +598,7 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     weak = pages.of_engine(tmp_path, "weak", "passed")
     weak["metrics"]["gates"][0] |= {"weak": True, "bound": "at most"}
     rendered(tmp_path, Conclusions("smoke", [weak]))
+    rendered(tmp_path, Conclusions("smoke", [one, pages.of_engine(tmp_path, "one", "passed", threads=2)]))
     rendered(tmp_path, Conclusions("smoke", [one]), verdicts)  # red for a certificate
     rendered(tmp_path, Conclusions("smoke", [one, {**one, "status": "failed", "record": "r"}]))
     rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))

@@ -15,7 +15,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from segcert import SCHEMA_VERSION, accuracy, attempts, certificates, proof, record, schedulers, stages, statuses
+from segcert import (
+    SCHEMA_VERSION,
+    accuracy,
+    attempts,
+    certificates,
+    fastest,
+    proof,
+    record,
+    schedulers,
+    stages,
+    statuses,
+)
 from segcert.cells import Cell, CellTable
 from segcert.concluded import Concluded
 from segcert.masking import masked
@@ -93,6 +104,11 @@ class Conclusions:
         return accuracy.verdicts(self.cells)
 
     @property
+    def fastest(self) -> list[dict[str, Any]]:
+        """Which inference cell is the fastest, and at which loss: see `fastest.choices`."""
+        return fastest.choices(self.cells, self.scope["timed_alone"])
+
+    @property
     def red(self) -> bool:
         return bool(self.broken_certificates) or statuses.is_red([cell["status"] for cell in self.cells])
 
@@ -106,6 +122,7 @@ class Conclusions:
             "counts": self.counts,
             "certificates": self.certificates,
             "published": self.published,
+            "fastest": self.fastest,
             "cells": [dict(cell) for cell in self.cells],
         }
 

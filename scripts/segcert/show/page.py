@@ -28,7 +28,7 @@ from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, pictures, plots, templating
+from segcert.show import logs, pictures, plots, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
@@ -134,6 +134,11 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         training=_training(conclusions, anchors),
         published=_published(conclusions, anchors),
         inference=_inference(conclusions, anchors),
+        fastest=[
+            {**row, "anchor": anchors[row["record"]], "fp32_anchor": anchors[row["fp32_record"]]}
+            for row in shipping.rows(conclusions)
+        ],
+        unanswered=shipping.unanswered(conclusions),
         certificates=[_certificate(item, conclusions, anchors) for item in conclusions.certificates],
         amp_ran=any(
             cell.requested.get("precision") == "amp" and cell.status.exercised

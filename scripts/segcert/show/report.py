@@ -15,7 +15,7 @@ from segcert.checkout import tree
 from segcert.concluded import STATIC, Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
-from segcert.show import junit, logs, templating
+from segcert.show import junit, logs, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of `env`, for the head of a document; machines that differ in nothing else are one.
@@ -155,6 +155,25 @@ def scripts_frame(conclusions: Conclusions) -> pd.DataFrame:
     )
 
 
+def fastest_frame(conclusions: Conclusions, language: str = "en") -> pd.DataFrame:
+    """Which cell is the fastest: a row for each checkpoint, device and batch size, over all threads and by them."""
+    english = ("model", "on", "threads", "fastest in fp32", "in any precision", "any")
+    chinese = ("模型名称", "设备", "线程数", "fp32 最快", "任意精度最快", "不限")
+    model, on, threads, fp32, any_precision, all_threads = english if language == "en" else chinese
+    return pd.DataFrame(
+        [
+            {
+                model: " ".join(filter(None, (row["model"], row["checkpoint"]))),
+                on: row["on"][language],
+                threads: row["threads"] or all_threads,
+                fp32: row["fp32"][language],
+                any_precision: row["any"][language],
+            }
+            for row in shipping.rows(conclusions)
+        ]
+    )
+
+
 def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per cell of the matrix, flat: what conclusions.csv holds."""
     rows = []
@@ -258,6 +277,8 @@ def markdown(conclusions: Conclusions) -> str:
         **concluded.findings(conclusions),
         weak=concluded.weak_models(conclusions),
         published=_published(conclusions),
+        fastest=table(fastest_frame(conclusions)),
+        unanswered=shipping.unanswered(conclusions),
     )
 
 
@@ -299,6 +320,8 @@ def chinese(conclusions: Conclusions) -> str:
         **concluded.findings(conclusions),
         weak=concluded.weak_models(conclusions),
         published=_published(conclusions),
+        fastest=fastest_frame(conclusions, "zh"),
+        unanswered=shipping.unanswered(conclusions),
     )
 
 
