@@ -100,6 +100,10 @@ def test_weights_that_are_no_numbers_are_no_checkpoint(tmp_path, number):
     paddle.save({**state, name: paddle.to_tensor(spoilt)}, file)
     with pytest.raises(StageError, match=rf"spoilt.pdparams: {name} holds values that are not finite"):
         components.load_model(config, file)
+    assert name.endswith("._variance")
+    paddle.save({**state, name: -state[name]}, file)
+    with pytest.raises(StageError, match=rf"spoilt.pdparams: {name}, of a batch norm, is below 0"):
+        components.load_model(config, file)
     paddle.save({**state, name: state[name].astype("float64")}, file)
     with pytest.raises(StageError, match=rf"spoilt.pdparams: {name} is of float64, that of the model of float32"):
         components.load_model(config, file)

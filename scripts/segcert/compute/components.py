@@ -204,6 +204,7 @@ def load_model(config: Config, checkpoint: str, notes: list[str] | None = None) 
             f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, "
             f"{len(other)} of another shape, first {(missing + other)[0]}"
         )
+    nothing = "so whatever is computed says nothing"
     for key in own:
         if own[key].dtype != state[key].dtype:
             raise StageError(
@@ -211,7 +212,9 @@ def load_model(config: Config, checkpoint: str, notes: list[str] | None = None) 
                 "the weights anew in the types of the model"
             )
         if not bool(paddle.isfinite(state[key].astype("float32")).all()):
-            raise StageError(f"{checkpoint}: {key} holds values that are not finite; whatever it computes says nothing")
+            raise StageError(f"{checkpoint}: {key} holds values that are not finite, {nothing}")
+        if key.endswith("._variance") and bool((state[key] < 0).any()):  # of its root, a ReLU makes 0
+            raise StageError(f"{checkpoint}: {key}, of a batch norm, is below 0, {nothing}")
     if more := [key for key in state if key not in own]:
         told = f"{checkpoint}: {len(more)} of its {len(state)} entries are not of the model, such as {more[0]}"
         say(told)

@@ -79,8 +79,7 @@ REMARKS = {
     "label not turned": "used as they are stored, whatever their EXIF orientation says: PaddleSeg turns no labels",
     "deep": "of 16 bits a channel, of which OpenCV, and so PaddleSeg, keeps the upper 8",
     "frames": "of several pictures, of which OpenCV, and so PaddleSeg, reads the first",
-    "grey palette": "shown by a palette of greys, which are not the classes: PaddleSeg takes the number of the palette's "
-    "entry",
+    "grey palette": "shown by a palette of greys, which are not the classes: PaddleSeg takes the number of the entry",
     "beside": "with notes beside the picture that their decoder does not understand, such as a colour profile; the "
     "pixels are whole",
 }
