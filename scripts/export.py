@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 from segcert import modelconfig, stages
 from segcert.requests.export import Export
@@ -13,7 +14,9 @@ from segcert.stage.worker import Result, Staging
 def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import exporting
 
-    return exporting.export(Export.of(args), args.config, args.checkpoint, staging.path("export"))
+    request = Export.of(args)
+    request = replace(request, batch_sizes=request.sizes(args.model) or None)
+    return exporting.export(request, args.config, args.checkpoint, staging.path("export"))
 
 
 def main() -> int:

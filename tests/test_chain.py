@@ -504,7 +504,13 @@ def test_a_record_made_from_another_checkpoint_is_not_believed(chain, monkeypatc
         result = judged(chain, monkeypatch)
     for stage in ("eval", "export"):
         cell = result.select(model="pp_humanseg_lite", stage=stage)[0]
-        assert cell["status"] == "not-run" and "made from another" in cell["reason"]
+        assert cell["status"] == "failed", "what lies there is what they were made from, and the training made another"
+        assert "model.pdparams is not what results/smoke/pp_humanseg_lite/single_fp32/train.json says" in cell["reason"]
+    path = chain / "results/smoke/pp_humanseg_lite/single_fp32/eval.json"
+    with changed(path, lambda text: text.replace(digest, "0" * 64)):
+        result = judged(chain, monkeypatch)
+    (cell,) = result.select(model="pp_humanseg_lite", stage="eval")
+    assert cell["status"] == "not-run" and "made from another" in cell["reason"]
 
 
 @pytest.mark.parametrize(

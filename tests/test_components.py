@@ -87,7 +87,31 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
     with pytest.raises(StageError, match=rf"0 of \d+ weights missing, 1 of another shape, first {name}"):
         components.load_model(config, file)
     paddle.save(dict(state), file)
-    assert not components.load_model(config, file).training
+    notes = []
+    assert not components.load_model(config, file, notes).training and notes == []
+    paddle.save({**state, "head.more": paddle.zeros([1])}, file)
+    components.load_model(config, file, notes)
+    assert notes == [f"{file}: 1 of its {len(state) + 1} entries are not of the model, such as head.more"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_no_checkpoint(tmp_path, number):
+    config = components.load_config(str(ROOT / "config/models/pp_humanseg_lite.yml"))
+    state = components.builder(config).model.state_dict()
+    name = list(state)[-1]
+    spoilt = state[name].numpy()
+    spoilt.flat[-1] = number
+    file = str(tmp_path / "spoilt.pdparams")
+    paddle.save({**state, name: paddle.to_tensor(spoilt)}, file)
+    with pytest.raises(StageError, match=rf"spoilt.pdparams: {name} holds values that are not finite"):
+        components.load_model(config, file)
+    assert name.endswith("._variance")
+    paddle.save({**state, name: -state[name]}, file)
+    with pytest.raises(StageError, match=rf"spoilt.pdparams: {name}, of a batch norm, is below 0"):
+        components.load_model(config, file)
+    paddle.save({**state, name: state[name].astype("float64")}, file)
+    with pytest.raises(StageError, match=rf"spoilt.pdparams: {name} is of float64, that of the model of float32"):
+        components.load_model(config, file)
 
 
 def test_input_size_replaces_every_size(tmp_path):

@@ -17,7 +17,7 @@ from segcert.compute import apart, exporting, inference, proving
 from segcert.compute.engines import library
 from segcert.compute.preprocess import deploy_config
 from segcert.errors import StageError
-from segcert.requests.export import Export
+from segcert.requests.export import Export, environment
 from segcert.requests.infer import Infer
 from segcert.stage import judging
 from segcert.stage.worker import Result
@@ -149,6 +149,19 @@ def test_a_model_without_a_free_batch_is_exported_for_the_sizes_that_are_asked_f
         assert done.returncode == 0, done.stderr
         found = record.read(tmp_path / f"{engine}_{batch}.json")
         assert found["effective"]["batch_size"] == batch and found["metrics"]["pixel_agreement"] == 1.0
+
+
+def test_a_run_tells_an_export_of_the_sizes_that_it_infers_in(tmp_path, monkeypatch):
+    """Not by its options, so that another size makes no export anew, where nearly all have a free batch."""
+    config, checkpoint = model_of(tmp_path, "RTFormer")
+    asked = ["--batch-sizes", 2, "--input-size", 64, 64, "--config", config]
+    files = ["--checkpoint", checkpoint, "--export", "export", "--record", "export.json", "--log", "export.log"]
+    for name, value in environment({stages.MODEL[1]: [1, 2], "another": [7]}).items():
+        monkeypatch.setenv(name, value)
+    done = stages.script("export.py", tmp_path, *asked, *files)
+    assert done.returncode == 0, done.stderr
+    assert record.read(tmp_path / "export.json")["effective"]["batch"] == [2, 1]
+    assert deploy_config(tmp_path / "export/batch_1")["input_shape"] == [1, 3, 64, 64]
 
 
 def test_a_free_batch_needs_no_program_of_another_size(lite, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import makers
 import numpy as np
+import paddle
 import pytest
 import stages
 import yaml
@@ -171,6 +172,19 @@ def test_an_evaluation_that_judges_no_pixel_fails(chains, tmp_path):
     done = stages.evaluate(tmp_path, "d", "--images", "1")
     assert done.returncode == 1
     assert "no pixel of the labels of 1 validation images" in record.read(tmp_path / "eval.failed.json")["reason"]
+
+
+def test_an_evaluation_of_what_is_no_number_fails(chains, tmp_path):
+    """The weights are finite, and what follows from them is not: argmax makes class 0 of it everywhere."""
+    folder, _ = chains["plain"]
+    weights = dict(paddle.load(str(folder / "model.pdparams")))
+    for part in ("weight", "bias"):
+        name = f"depthwise_separable2.piontwise_conv._batch_norm.{part}"
+        weights[name] = paddle.full_like(weights[name], 3.4e38)
+    paddle.save(weights, str(tmp_path / "model.pdparams"))
+    assert stages.evaluate(tmp_path, folder / "d").returncode == 1
+    reason = record.read(tmp_path / "eval.failed.json")["reason"]
+    assert "val_6.jpg: the checkpoint computes values for it that are not finite" in reason
 
 
 def test_an_export_for_another_size_is_fed_nothing(chains, tmp_path):

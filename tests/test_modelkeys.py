@@ -76,6 +76,30 @@ REFUSED = {
         "train_dataset.transforms.0: Mine",
         "own_transforms",
     ),
+    "a class that only the loss ignores": (
+        "loss.types.0.ignore_index",
+        0,
+        "loss.types.0.ignore_index: 0 is refused",
+        "allowed: 255",
+    ),
+    "a class that only training ignores": (
+        "train_dataset.ignore_index",
+        0,
+        "val_dataset.ignore_index: 255 is refused",
+        "allowed: 0, as train_dataset",
+    ),
+    "a class that only what validates ignores": (
+        "val_dataset.ignore_index",
+        0,
+        "val_dataset.ignore_index: 0 is refused",
+        "allowed: 255",
+    ),
+    "a number in words": (
+        "train_dataset.ignore_index",
+        "255",
+        "train_dataset.ignore_index: '255' is refused",
+        "a whole number",
+    ),
     "a section that is a list": ("optimizer", [1], "optimizer: [1] is refused", "a mapping"),
     "an export that is none": ("export", None, "export: None is refused", "a mapping"),
     "weights in a file that is not there": ("model.pretrained", "gone.pdparams", "gone.pdparams is not there", "file"),
@@ -93,6 +117,27 @@ REFUSED = {
     "weights without a name": ("model.pretrained", "", "model.pretrained: '' is refused", "null, or a file"),
     "weights that Snakemake takes for a pattern": ("model.pretrained", "{a}.pdparams", "model.pretrained: '{a}", "{ }"),
 }
+
+
+def test_a_number_that_is_ignored_everywhere_is_the_configurations_own(content):
+    for key in ("train_dataset.ignore_index", "val_dataset.ignore_index", "loss.types.0.ignore_index"):
+        content = put(content, key, 4)
+    assert modelkeys.problems(content, Run()) == []
+    content["loss"]["types"][0] = {"type": "MixedLoss", "losses": [{"type": "DiceLoss", "ignore_index": 255}]}
+    (found,) = modelkeys.problems(content, Run())
+    assert found.startswith("loss.types.0.losses.0.ignore_index: 255 is refused; allowed: 4")
+    content["train_dataset"]["type"] = content["val_dataset"]["type"] = "OpticDiscSeg"
+    assert modelkeys.problems(content, Run()) == [], "only PaddleSeg knows its number, and compares it"
+
+
+def test_an_export_that_normalises_otherwise_than_the_training_is_told(content):
+    (told,) = modelkeys.notes(put(content, "export.transforms", [{"type": "Resize"}]), Run())
+    assert told.startswith("export.transforms: normalises otherwise than train_dataset.transforms")
+    same = [{"type": "Normalize", "mean": [0.5, 0.5, 0.5]}]
+    assert modelkeys.notes(put(content, "export.transforms", same), Run()) == [], "0.5 is what is not written"
+    other = [{"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}]
+    assert modelkeys.notes(put(content, "export.transforms", other), Run())
+    assert modelkeys.notes(put(content, "export.transforms", other), Run(trains=False)) == []
 
 
 @pytest.mark.parametrize("case", REFUSED)

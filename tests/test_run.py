@@ -13,6 +13,7 @@ from segcert import files, gpus, machine, modelconfig, processes, record, sectio
 from segcert.data import classes, download
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
+from segcert.requests import export
 from segcert.run import Run, Start
 from segcert.stage import supervisor
 
@@ -125,6 +126,7 @@ def test_the_environment_of_the_jobs(plan):
     assert processes.runs(json.loads(named[supervisor.WORKFLOW])) and named["SEGCERT_PROGRESS"] == "0"
     told = {"mini_supervisely_synthetic": {MODEL: str(run.model_config(MODEL))}}
     assert json.loads(named[classes.MODELS]) == told
+    assert json.loads(plan(infer={"batch_sizes": [1, 8]}).variables[export.BATCHES]) == {MODEL: [1, 8]}
     assert named[download.OFFLINE] == "1" and all(isinstance(value, str) for value in named.values())
 
 

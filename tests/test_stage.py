@@ -242,6 +242,53 @@ def test_upstream_decides(script, tmp_path):
     assert record.read(tmp_path / "out/c.json")["status"] == "blocked"
 
 
+def test_what_was_changed_since_it_was_made_is_worked_with_by_nobody(script, tmp_path):
+    """Whoever exchanges a file between two stages, by hand, would have its numbers under the first one's name."""
+    made = tmp_path / "export"
+    made.mkdir()
+    (made / "deploy.yaml").write_text("a: 1")
+    run(script, tmp_path)
+    above = json.loads((tmp_path / "out/c.json").read_text())
+    (tmp_path / "above.json").write_text(json.dumps({**above, "outputs": {"export": sha256(made)}}))
+    asked = ["--upstream", "above.json", "--input", "export"]
+    assert run(script, tmp_path, *asked).returncode == 0
+    (made / "deploy.yaml").write_text("a: 2")
+    excuse = ["--known-failure", "x", "export", "because", "https://example.org", "any"]
+    assert run(script, tmp_path, *asked, *excuse).returncode == 1
+    content = record.read(tmp_path / "out/c.failed.json")
+    assert content["status"] == "failed" and "working" not in (tmp_path / "out/c.log").read_text()
+    assert content["reason"].startswith(
+        "export is not what above.json says was made: somebody changed it since; delete"
+    )
+
+
+def test_a_data_set_that_was_changed_since_it_was_unpacked_is_worked_with_by_nobody(script, tmp_path):
+    folder = tmp_path / "d"
+    (folder / "Images").mkdir(parents=True)
+    image, manifest = folder / "Images/a.png", folder / "manifest.json"
+    image.write_text("abc")
+    listed = [{"path": "Images/a.png", "bytes": 3, "sha256": sha256(image)}]
+    manifest.write_text(json.dumps({"files": listed}))
+    assert run(script, tmp_path, "--input", "d").returncode == 0
+    later = manifest.stat().st_mtime + 9
+    os.utime(image, (later, later))
+    assert run(script, tmp_path, "--input", "d").returncode == 0, "only touched"
+    other = "d/Images/a.png is not what d/manifest.json says was made: somebody changed it since; delete d, and run"
+
+    def told_of():
+        assert run(script, tmp_path, "--input", "d").returncode == 1
+        return record.read(tmp_path / "out/c.failed.json")["reason"]
+
+    image.write_text("abd")
+    os.utime(image, (later, later))
+    assert told_of().startswith(other)
+    image.write_text("abcd")
+    os.utime(image, (1, 1))
+    assert told_of().startswith(other)
+    image.unlink()
+    assert told_of().startswith("d/Images/a.png is gone, which d/manifest.json lists; delete d, and run again")
+
+
 def test_a_hanging_worker_is_ended_with_all_its_children(script, tmp_path):
     done = run(script, tmp_path, "--what", "hang", "--timeout-min", "0.03")
     assert done.returncode == 1

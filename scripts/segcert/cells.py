@@ -349,12 +349,12 @@ class CellTable:
         stage = stages.by_name(item["stage"], item["topology"])
         asked = {"device": self._device(model), "devices": item.get("devices", 1), "what": item["what"]}
         if stage is stages.INFER:
-            request: Request = InferenceLeftOut(**asked, batch_size=self._batch_sizes(model)[0])
+            request: Request = InferenceLeftOut(**asked, batch_size=self.batch_sizes(model)[0])
         else:
             request = LeftOut(**asked)
         return row, self._cell(model, row, stage, request, (statuses.SKIPPED, item["reason"]))
 
-    def _batch_sizes(self, model: str) -> list[int]:
+    def batch_sizes(self, model: str) -> list[int]:
         sizes: list[int] = self.section(model, "infer")["batch_sizes"]
         return sizes
 

@@ -29,6 +29,7 @@ from segcert import (
 )
 from segcert.cells import Cell, CellTable
 from segcert.concluded import Concluded
+from segcert.files import changed_since, sha256
 from segcert.masking import masked
 from segcert.sections import per_model
 
@@ -288,6 +289,8 @@ def _status_of(
     if found is None:
         return statuses.NOT_RUN, "not asked for in this run", None
     stale = _stale(cell, found, parents, configuration)
+    if stale and (changed := _changed(found, parents)):
+        return statuses.FAILED, changed, {"log": cell.log, "record_file": found["record_file"]}
     if stale:
         reason = f"the record on disk is of another run: {stale}"
         return statuses.NOT_RUN, reason, {"record_file": found["record_file"]}
@@ -346,6 +349,19 @@ def _stale(
                     return f"it does not say from which {path} it was made"
             elif found["inputs"][path] != digest:
                 return f"made from another {path}"
+    return None
+
+
+def _changed(found: Mapping[str, Any], parents: Iterable[Mapping[str, Any]]) -> str | None:
+    """In words, what a record was made from that is not what was made before it; None where that is as it was.
+
+    It is then what lies there now, which a person put there: no other run's.
+    """
+    for parent in parents:
+        for path, digest in parent.get("outputs", {}).items():
+            told = found["inputs"].get(path, digest)
+            if told != digest and Path(path).exists() and told == sha256(path):
+                return changed_since(path, parent["record"])
     return None
 
 

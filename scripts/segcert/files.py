@@ -72,3 +72,13 @@ def stamps(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
             stat = Path(path).stat()
             found[path] = (stat.st_ino, stat.st_mtime_ns)
     return found
+
+
+def changed_since(path: Path | str, told: Path | str, whole: Path | str | None = None) -> str:
+    """In words, that a file or folder is not what a record or a manifest tells.
+
+    Args:
+        whole: what is to be made again, where it is more than the file.
+    """
+    again = f"delete {whole or path}, and run again: it is made anew"
+    return f"{path} is not what {told} says was made: somebody changed it since; {again}"

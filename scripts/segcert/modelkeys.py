@@ -22,6 +22,7 @@ BACKBONE, WHOLE_MODEL = "model.backbone.pretrained", "model.pretrained"
 # The keys of `model_zoo` that name what is loaded there in place of what the configuration says.
 ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
 NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
+IGNORED = 255  # by PaddleSeg, where nothing else is written
 BUILT = NEEDED[2:]  # sections from which PaddleSeg makes components
 READ = (*NEEDED, "test_config", "to_static_training", "export", "distill_loss", "_base_", INHERITED)
 DATASETS = ("train_dataset", "val_dataset")
@@ -115,6 +116,7 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_top(content),
         *_of_marks(content),
         *_of_data(content, run),
+        *_of_ignored(content),
         *_of_model(content),
         *_of_evaluation(content, run),
         *_of_transforms(content, run),
@@ -144,6 +146,8 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
         )
     elif "auc_roc" in of_test:
         told.append("test_config.auc_roc: is not worked out here")
+    if run.trains and run.exports:
+        told += _of_normalising(content)
     return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
 
 
@@ -209,6 +213,26 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
             yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"
 
 
+def _of_ignored(content: Mapping[str, Any]) -> Iterator[str]:
+    """Where the number that does not count is not the same everywhere.
+
+    PaddleSeg compares only what is written down, and what is not is 255: a class may so be ignored by the loss and
+    judged all the same. Of its other data sets only PaddleSeg knows the number, and compares it.
+    """
+    if any(content[section].get("type") != "Dataset" for section in DATASETS):
+        return
+    train, val = (content[section].get("ignore_index", IGNORED) for section in DATASETS)
+    if type(train) is not int:
+        yield f"train_dataset.ignore_index: {train!r} is refused; allowed: a whole number"
+    elif val != train:
+        yield f"val_dataset.ignore_index: {val!r} is refused; allowed: {train}, as train_dataset has it"
+    else:
+        for key, loss in _mappings(content["loss"], "loss"):
+            if loss.get("ignore_index", train) != train:
+                own = loss["ignore_index"]
+                yield f"{key}.ignore_index: {own!r} is refused; allowed: {train}, as the data sets have it"
+
+
 def _of_model(content: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(content["model"].get("type"), str):
         yield f"model.type: {content['model'].get('type')!r} is refused; allowed: the name of a model of PaddleSeg's"
@@ -271,6 +295,22 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
         lists.append((items, key, transforms.EXPORT, run.export_size))
     for items, key, purpose, size in lists:
         yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
+
+
+def _of_normalising(content: Mapping[str, Any]) -> Iterator[str]:
+    key, exported = export_transforms(content)
+    trained = content["train_dataset"].get("transforms")
+    if _normalised(trained) != _normalised(exported):
+        yield (
+            f"{key}: normalises otherwise than train_dataset.transforms, so the exported model is fed other numbers "
+            "than it is trained on"
+        )
+
+
+def _normalised(items: Any) -> list[tuple[list[Any], ...]]:
+    """Mean and std of each Normalize among transforms, by three channels."""
+    values = [[item.get(key, [0.5]) for key in ("mean", "std")] for item in items or () if item["type"] == "Normalize"]
+    return [tuple([*value] * (3 if len(value) == 1 else 1) for value in pair) for pair in values]
 
 
 # -- weights ----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from segcert.data import classes, sources
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.masking import masked_tree
+from segcert.requests import export
 from segcert.sections import released
 from segcert.stage import at_hand, supervisor, surroundings
 
@@ -194,6 +195,7 @@ class Run:
             supervisor.WORKFLOW: json.dumps(processes.identity()),  # when this process is killed, its stages end
             "SEGCERT_PROGRESS": "0",  # jobs share the terminal, where Snakemake shows the progress
             **sources.environment(self.settings),
+            **export.environment({name: self.table.batch_sizes(name) for name in self.models}),
             **classes.environment((self.table.dataset(name), name, str(file)) for name, file in self.models.items()),
         }
 

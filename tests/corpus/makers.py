@@ -271,6 +271,62 @@ def small_png(bits: int, colour: int) -> Callable[[bytes], bytes]:
     return change
 
 
+def bmp(bits: int, greys: tuple[int, ...]) -> Callable[[bytes], bytes]:
+    """A label as BMP of so many bits a pixel, with a palette of greys."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, 8 - bits :].ravel()).tobytes() for row in label]
+        pixels = b"".join(row + bytes(-len(row) % 4) for row in rows[::-1])
+        palette = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
+        start = 54 + len(palette)
+        head = struct.pack("<IHHI", start + len(pixels), 0, 0, start)
+        shape = (40, label.shape[1], label.shape[0], 1, bits, 0, len(pixels), 0, 0, len(greys), 0)
+        return b"BM" + head + struct.pack("<IiiHHIIiiII", *shape) + palette + pixels
+
+    return change
+
+
+def paletted(kind: str, greys: tuple[int, ...]) -> Callable[[bytes], bytes]:
+    """A label of indices, with a palette of greys of just so many entries."""
+
+    def change(content: bytes) -> bytes:
+        label = picture(content)
+        made = Image.frombytes("P", label.size, label.tobytes())
+        made.putpalette([grey for grey in greys for _ in range(3)])
+        return saved(made, kind)
+
+    return change
+
+
+def without_scans(count: int) -> Callable[[bytes], bytes]:
+    """A progressive JPEG that ends as it should, but for its last scans."""
+
+    def change(content: bytes) -> bytes:
+        whole = saved(picture(content), "JPEG", progressive=True)
+        starts = [place for place in range(len(whole)) if whole.startswith(b"\xff\xda", place)]
+        return whole[: starts[-count]] + b"\xff\xd9"
+
+    return change
+
+
+def exif_of_type(kind: int, orientation: int) -> Callable[[bytes], bytes]:
+    """A JPEG with an EXIF orientation that is written as another type of number (1: a byte, 4: of 32 bits)."""
+    entry = struct.pack("<HHII", 0x0112, kind, 1, orientation)
+    segment = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return lambda content: content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+
+
+def xmp_orientation(orientation: int) -> Callable[[bytes], bytes]:
+    """A JPEG whose orientation stands in XMP alone, which OpenCV does not look at."""
+    segment = (
+        b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF></x:xmpmeta>' % orientation
+    )
+    return lambda content: content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+
+
 def bomb(width: int = 40_000, height: int = 40_000) -> bytes:
     """A PNG of a few bytes that says that it is huge."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))

@@ -255,6 +255,11 @@ NUMBERED = {
     "grey of 4 bits": _bits(4, 0),
     "TIFF whose 0 is white": white_is_zero,
     "PBM": lambda label: m.pbm(pillow("PNG")(label)),
+    "BMP of black and white": lambda label: m.bmp(8, (0, 255))(pillow("PNG")(label)),
+    "BMP of 4 bits in black and white": lambda label: m.bmp(4, (0, 255))(pillow("PNG")(label)),
+    "BMP of 16 greys": lambda label: m.bmp(4, tuple(range(16)))(pillow("PNG")(label)),
+    "GIF of greys": lambda label: m.paletted("GIF", (0, 5, 9))(pillow("PNG")(label)),
+    "PNG of greys": lambda label: m.paletted("PNG", (0, 5, 255))(pillow("PNG")(label)),
     "PGM of 7": pgm(7),
     "PGM of 300": pgm(300),
     "PGM in letters of 7": pgm(7, ascii_=True),
@@ -288,7 +293,7 @@ def label_kind(draw: Draw, made: Made) -> None:
     _, label = draw(_pairs(made))
     table = draw(st.sampled_from([READ, NUMBERED, READ_OR_NOT]))
     kind = draw(st.sampled_from(sorted(table)))
-    if kind in ("1 bit", "PBM") and made.labels[label].max() > 1:
+    if ("black and white" in kind or kind in ("1 bit", "PBM")) and made.labels[label].max() > 1:
         return
     made.files[label] = table[kind](made.labels[label].astype(np.uint8))
     made.note(f"{label} is {kind}", *named(made, label), odd=table is not READ)
@@ -700,12 +705,25 @@ def damage(draw: Draw, made: Made) -> None:
     if not content:
         return
     how = draw(
-        st.sampled_from(["cut", "cut at the end", "flipped", "checksum", "zeroes", "longer", "without the beginning"])
+        st.sampled_from(
+            [
+                "cut",
+                "cut at the end",
+                "cut and ended",
+                "flipped",
+                "checksum",
+                "zeroes",
+                "longer",
+                "without the beginning",
+            ]
+        )
     )
     if how == "cut":
         content = content[: draw(st.integers(0, len(content) - 1))]
     elif how == "cut at the end":
         content = content[: -draw(st.integers(1, min(40, len(content))))]
+    elif how == "cut and ended":  # as what mends JPEGs does
+        content = content[: draw(st.integers(2, len(content) - 1))] + b"\xff\xd9"
     elif how == "longer":
         content += draw(st.sampled_from([b"\0", b"\n", b"\0" * 600, b"\xff\xd9", b"PK\3\4", content]))
     elif how == "without the beginning":

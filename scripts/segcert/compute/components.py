@@ -24,6 +24,7 @@ from paddleseg.cvlibs import Config, manager
 
 from segcert import modelconfig, modelkeys, transforms
 from segcert.compute import losses, pretrained
+from segcert.compute.dtypes import name as dtype_of
 from segcert.errors import StageError
 from segcert.stage.progress import say
 from segcert.stage.worker import tell
@@ -180,11 +181,14 @@ def builder(config: Config) -> pretrained.Builder:
     return pretrained.Builder(config)
 
 
-def load_model(config: Config, checkpoint: str) -> Any:
+def load_model(config: Config, checkpoint: str, notes: list[str] | None = None) -> Any:
     """The model with a checkpoint's weights, in evaluation mode.
 
+    Args:
+        notes: gets in words what of the file the model has no use for.
+
     Raises:
-        StageError: the file cannot be read, or it belongs to another model.
+        StageError: the file cannot be read, or it belongs to another model, or it holds what is no number.
     """
     model = builder(config).model
     try:
@@ -192,13 +196,30 @@ def load_model(config: Config, checkpoint: str) -> Any:
     except Exception as error:
         raise StageError(f"{checkpoint}: is not a checkpoint that Paddle reads: {error}; train it again") from error
     own = model.state_dict()
-    missing = [key for key in own if key not in state]
-    other = [key for key in own if key in state and tuple(own[key].shape) != tuple(state[key].shape)]
+    missing = [key for key in own if not isinstance(state.get(key), paddle.Tensor)]
+    there = [key for key in own if key not in missing]
+    other = [key for key in there if tuple(own[key].shape) != tuple(state[key].shape)]
     if missing or other:
         raise StageError(
             f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, "
             f"{len(other)} of another shape, first {(missing + other)[0]}"
         )
+    nothing = "so whatever is computed says nothing"
+    for key in own:
+        if own[key].dtype != state[key].dtype:
+            raise StageError(
+                f"{checkpoint}: {key} is of {dtype_of(state[key])}, that of the model of {dtype_of(own[key])}; save "
+                "the weights anew in the types of the model"
+            )
+        if not bool(paddle.isfinite(state[key].astype("float32")).all()):
+            raise StageError(f"{checkpoint}: {key} holds values that are not finite, {nothing}")
+        if key.endswith("._variance") and bool((state[key] < 0).any()):  # of its root, a ReLU makes 0
+            raise StageError(f"{checkpoint}: {key}, of a batch norm, is below 0, {nothing}")
+    if more := [key for key in state if key not in own]:
+        told = f"{checkpoint}: {len(more)} of its {len(state)} entries are not of the model, such as {more[0]}"
+        say(told)
+        if notes is not None:
+            notes.append(told)
     model.set_state_dict(state)
     model.eval()
     return model

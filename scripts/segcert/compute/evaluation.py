@@ -37,7 +37,9 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     use_device(request.device)
     as_exported = request.transforms == "export"
     config = components.load_config(config_path, dataset, request.input_size, evaluate_as_exported=as_exported)
-    model = components.load_model(config, checkpoint)
+    notes: list[str] = []
+    model = components.load_model(config, checkpoint, notes)
+    finite = _Finite(model)
     left_out = components.left_out(model, checkpoint) if request.published else []
     asked = {} if as_exported else components.test_config(config)
     probe = DtypeProbe(model)
@@ -45,7 +47,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     count = min(request.images or len(validation), len(validation))
     if not count:
         raise StageError(f"{dataset}: the validation split is empty")
-    notes = feeding.hold({"val": validation}, dataset, told=("val", "test"))
+    notes += feeding.hold({"val": validation}, dataset, told=("val", "test"))
     components.require_repeatable(validation, config)
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
@@ -66,10 +68,12 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
                 require_size(validation.file_list[index][0], size, components.export_size(config))
             sizes.add((tensor.shape[3], tensor.shape[2]))
             prediction = _predicted(model, tensor, sample["trans_info"], asked)
+            finite.require(validation.file_list[index][0])
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        written = _write_reference(model, config, dataset, reference, request.reference_images, confusion.empty())
+        limit = request.reference_images
+        written = _write_reference(model, config, dataset, reference, limit, confusion.empty(), finite)
     bar.close()
     probe.remove()
     if not confusion.counted:
@@ -129,6 +133,25 @@ def held_to_published(
     return [proof.gate(published.GATE, value, "at most", told["tolerance"], sentence)], held
 
 
+class _Finite:
+    """Sees whether a model's outputs are numbers: of what is none, argmax makes a class all the same."""
+
+    def __init__(self, model: Any) -> None:
+        self._holds = True
+        model.register_forward_post_hook(self._see)
+
+    def _see(self, _model: Any, _inputs: Any, outputs: Any) -> None:
+        self._holds = self._holds and bool(paddle.isfinite(outputs[0]).all())
+
+    def require(self, image: str) -> None:
+        """Raise StageError where the outputs since the last call were not all finite."""
+        if not self._holds:
+            raise StageError(
+                f"{image}: the checkpoint computes values for it that are not finite, so its classes say nothing; "
+                "look at its weights and at the statistics of its batch norms"
+            )
+
+
 def _predicted(model: Any, tensor: Any, trans_info: Any, asked: Mapping[str, Any]) -> Any:
     """The label map of an image at its own size, as PaddleSeg's evaluation makes it with this `test_config`."""
     slide = {key: asked[key] for key in ("is_slide", "crop_size", "stride")} if asked.get("is_slide") else {}
@@ -145,7 +168,7 @@ def _precision(model: Any, probe: DtypeProbe) -> str:
 
 
 def _write_reference(
-    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, confusion: Confusion
+    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, confusion: Confusion, finite: _Finite
 ) -> dict[str, Any]:
     """The checkpoint's label maps of the inference list, and what they come to against the truth."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
@@ -155,6 +178,7 @@ def _write_reference(
     pairs = listed[:limit]
     for image, truth in pairs:
         logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
+        finite.require(image)
         label = logits.argmax(axis=1)[0].numpy()
         write_label(folder / layouts.label_map(image), label)
         if truth:

@@ -21,6 +21,7 @@ Label = NDArray[np.uint8] | NDArray[np.int32]
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA")
 ONE_NUMBER = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
+BITS = {"1": 1, "P;1": 1, "P;4": 4}  # of a pixel, by Pillow's names of how those of a BMP lie in it; else 8
 WHOLE = (255, 65535)  # the largest numbers of a PGM file that Pillow does not stretch
 
 
@@ -65,6 +66,9 @@ def no_label(image: Any) -> str | None:
 
 def _changed(image: Any) -> str | None:
     """In words, why Pillow would give other numbers than the file holds."""
+    if image.format in ("BMP", "DIB") and (own := _bits_of_bmp(image)) != BITS.get(image.tile[0][3][0], 8):
+        # Pillow gives a palette of greys up, and with it how many bits a pixel has.
+        return f"is a {image.format} file of {own} bits a pixel whose palette is grey, which Pillow misreads"
     for _, _, _, settings in image.tile:
         words = settings if isinstance(settings, tuple) else (settings,)
         raw = str(words[0])
@@ -78,6 +82,14 @@ def _changed(image: Any) -> str | None:
         if raw in ("1;I", "L;I"):
             return f"is a {image.format} file whose 0 is white (mode {raw}), which Pillow turns round"
     return None
+
+
+def _bits_of_bmp(image: Any) -> int:
+    """How many bits a pixel has, by the file's header (Microsoft, BITMAPCOREHEADER and BITMAPINFOHEADER)."""
+    with Path(image.filename).open("rb") as stream:
+        header = stream.read(32)[14 if image.format == "BMP" else 0 :]
+    place = 10 if header[:4] == (12).to_bytes(4, "little") else 14
+    return int.from_bytes(header[place : place + 2], "little")
 
 
 def _narrow(values: NDArray[Any]) -> Label:

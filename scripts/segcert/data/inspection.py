@@ -33,7 +33,8 @@ CHUNK = 32  # files of a thread between two looks at what the decoders printed
 MOST_VALUES = 65536  # different numbers in the labels of a split
 ORIENTATION = 0x0112  # of EXIF
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
-TURNED = ("JPEG", "MPO", "PNG")  # by OpenCV, as their EXIF orientation says
+TURNS = range(2, 9)
+NEXT_MARKER = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])", re.DOTALL)  # behind the data of a scan of a JPEG
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
 TELLS = ("JPEG", "MPO", "PNG")
 # What a decoder says of notes beside the picture, such as a colour profile: all pixels are what they were.
@@ -78,6 +79,7 @@ REMARKS = {
     "label not turned": "used as they are stored, whatever their EXIF orientation says: PaddleSeg turns no labels",
     "deep": "of 16 bits a channel, of which OpenCV, and so PaddleSeg, keeps the upper 8",
     "frames": "of several pictures, of which OpenCV, and so PaddleSeg, reads the first",
+    "grey palette": "shown by a palette of greys, which are not the classes: PaddleSeg takes the number of the entry",
     "beside": "with notes beside the picture that their decoder does not understand, such as a colour profile; the "
     "pixels are whole",
 }
@@ -136,7 +138,13 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     return Inspected(
         {"dataset": name, "layout": layout, "splits": splits, "counts": counts, "files": files},
         {path: seen.values for path, seen in seen_labels.items()},
-        [*_shared(splits, seen_images), *_remarks("images", seen_images), *_remarks("labels", seen_labels)],
+        [
+            *layouts.remarks(root, layout, splits),
+            *_ambiguous(splits, seen_images, seen_labels),
+            *_shared(splits, seen_images),
+            *_remarks("images", seen_images),
+            *_remarks("labels", seen_labels),
+        ],
     )
 
 
@@ -176,8 +184,14 @@ def look_at_image(path: Path) -> Seen:
     seen.size = (image.shape[1], image.shape[0])
     notes = ["frames"] if head.frames > 1 and head.kind != "MPO" else []
     if head.orientation:
-        seen.orientation = head.orientation
-        notes.append("turned" if head.kind in TURNED else "not turned")
+        # Whether OpenCV heeds it is seen, not known: of several, and of odd ones, it takes others than Pillow.
+        stored = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        turned = stored is None or not np.array_equal(stored, image)
+        if turned or head.orientation in TURNS:
+            seen.orientation = head.orientation
+            notes.append("turned" if turned else "not turned")
+    if head.kind == "JPEG" and (missing := _missing_scans(path.read_bytes())):
+        seen.problem = missing
     if head.kind not in EIGHT_BITS:
         depth = _depth(path, head)
         if depth.kind == "f":
@@ -195,7 +209,7 @@ class _Head(NamedTuple):
 
     Attributes:
         kind: the format; None where Pillow knows none.
-        orientation: of EXIF, or of a TIFF, where it is not the usual one.
+        orientation: of EXIF, XMP or a TIFF, where it is not the usual one; it may be a number of no meaning.
         refused: in words, why nobody should decode it.
     """
 
@@ -215,8 +229,10 @@ class _Head(NamedTuple):
                 # Of a PNG, Pillow decodes all of it to see whether there is one behind the picture.
                 exif = {} if opened.format == "PNG" and b"eXIf" not in path.read_bytes() else opened.getexif()
                 turn = exif.get(ORIENTATION)
+                if isinstance(turn, bytes):  # of a type that it should not have, and which OpenCV reads
+                    turn = int.from_bytes(turn, "little")
                 frames = getattr(opened, "n_frames", 1)
-                return cls(opened.format, turn if turn in range(2, 9) else None, frames, raw)
+                return cls(opened.format, turn if isinstance(turn, int) and turn not in (0, 1) else None, frames, raw)
         except Image.DecompressionBombError as error:
             return cls(refused=f"is too large to be decoded: {error}")
         except Exception:  # Pillow's readers raise nearly anything: OpenCV, which is used, may know better
@@ -241,6 +257,34 @@ def _depth(path: Path, head: _Head) -> np.dtype[Any]:
         return np.dtype(np.uint16 if "16" in head.raw else np.uint8)
     image = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     return np.dtype(np.uint8) if image is None else image.dtype
+
+
+def _missing_scans(content: bytes) -> str | None:
+    """In words, what a progressive JPEG lacks: it was cut between two scans, which no decoder minds.
+
+    Each scan brings some coefficients of some components up to a precision (ITU-T T.81, B.2.3 and G.1.1): after the
+    last one all are whole.
+    """
+    left_out: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits that no scan has brought yet
+    place, coefficients = 2, 0
+    while (marker := content[place : place + 2]) and marker != b"\xff\xd9" and marker[0] == 0xFF:
+        length = int.from_bytes(content[place + 2 : place + 4])
+        segment = content[place + 4 : place + 2 + length]
+        place += 2 + length
+        if marker == b"\xff\xc2" and len(segment) > 5:  # a progressive frame; its number of components
+            coefficients = 64 * segment[5]
+        elif marker == b"\xff\xda":
+            if not coefficients or len(segment) != 4 + 2 * segment[0]:
+                return None
+            first, last, bits = segment[-3:]
+            of = segment[1:-3:2]
+            left_out |= {(component, number): bits & 15 for component in of for number in range(first, last + 1)}
+            following = NEXT_MARKER.search(content, place)
+            place = following.start() if following else len(content)
+    whole = sum(bits == 0 for bits in left_out.values())
+    if whole == coefficients:
+        return None
+    return f"is a progressive JPEG whose last scans are missing: {whole} of {coefficients} coefficients are whole"
 
 
 def _by_pillow(path: Path) -> str | None:
@@ -272,10 +316,40 @@ def look_at_label(path: Path) -> Seen:
         seen.size = (label.shape[1], label.shape[0])
         seen.values = histogram(label)
         head = _Head.of(path)
-        if head.orientation:
+        if head.orientation in TURNS:
             seen.orientation = head.orientation
             seen.notes = ("label turned" if head.kind == "TIFF" else "label not turned",)
+        _look_at_palette(path, seen)
     return seen
+
+
+def _look_at_palette(path: Path, seen: Seen) -> None:
+    """See whether a label's palette is the greys of a label map that somebody saved with a palette.
+
+    GIF, and what makes PNG files smaller, put greys that are there into a palette: what was 5 is the second entry of
+    two then, and PaddleSeg reads 1. Greys that go evenly from black to white are for the eye, and only told of.
+    """
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        if opened.mode != "P":
+            return
+        palette = np.array(opened.getpalette("RGB"), np.int64).reshape(-1, 3)
+    if (palette != palette[:, :1]).any():
+        return
+    greys = {number: int(palette[number, 0]) for number in seen.values if number < len(palette)}
+    other = [number for number, grey in greys.items() if number != grey]
+    if not other:
+        return
+    steps = {len(palette) - 1, max(seen.values)}
+    if any(all(abs(grey - 255 * number / most) <= 1 for number, grey in greys.items()) for most in steps if most):
+        seen.notes += ("grey palette",)
+        return
+    seen.problem = (
+        f"has a palette of greys, of which entry {other[0]} is the grey {greys[other[0]]}, and PaddleSeg reads "
+        f"{other[0]}; if the grey is the class, save it as grey of 8 bits without a palette, else give the palette "
+        "colours"
+    )
 
 
 def histogram(label: images.Label) -> dict[int, int]:
@@ -407,6 +481,33 @@ def _counts(pairs: layouts.Pairs, seen_labels: Mapping[str, Seen]) -> dict[str, 
         "pixels": sum(total.values()),
         "values": {str(number): total[number] for number in sorted(total)},
     }
+
+
+def _ambiguous(
+    splits: Mapping[str, layouts.Pairs], seen_images: Mapping[str, Seen], seen_labels: Mapping[str, Seen]
+) -> Iterator[str]:
+    """In words, which pairs of a split contradict each other, or look as if a line of its list were wrong."""
+    for split, pairs in splits.items():
+        labelled = [(image, label) for image, label in pairs if label]
+        truths: dict[str, dict[str, str]] = {}  # of a picture, by its content: content of a label -> its name
+        names: dict[str, str] = {}
+        pictures: dict[str, set[str]] = {}  # of a label file: contents of its images
+        for image, label in labelled:
+            content = seen_images[image].sha256
+            names.setdefault(content, image)
+            truths.setdefault(content, {}).setdefault(seen_labels[label].sha256, label)
+            pictures.setdefault(label, set()).add(content)
+        several = [content for content, labels in truths.items() if len(labels) > 1]
+        if several:
+            yield (
+                f"{len(several)} of the pictures of {split} have several labels that differ, such as "
+                f"{names[several[0]]} ({', '.join(list(truths[several[0]].values())[:2])}): at most one is right"
+            )
+        if used := [label for label, contents in pictures.items() if len(contents) > 1]:
+            yield (
+                f"{len(used)} of the labels of {split} are listed for several pictures, such as {used[0]}: right only "
+                "where these show the same"
+            )
 
 
 def _shared(splits: Mapping[str, layouts.Pairs], seen_images: Mapping[str, Seen]) -> Iterator[str]:

@@ -24,6 +24,7 @@ SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # the splits whose images need labels
 Pair = tuple[str, str | None]
 Pairs = list[Pair]
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # names that nobody gives to anything else
 DEEPEST = 3  # folders that an archive may wrap around the data
 SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", "\xa0": "a no-break space (U+00A0)",
               "\u3000": "an ideographic space (U+3000)"}  # fmt: skip
@@ -88,6 +89,35 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
             )
     inference_list({"splits": found})
     return found
+
+
+def remarks(root: Path, layout: str, found: Mapping[str, Pairs]) -> Iterator[str]:
+    """In words, what of a data set that reads well may not be as it was meant."""
+    form = by_name(layout).pairs
+    if not found["test"] and isinstance(form, Lists) and (root / form.name.format(split="test")).is_file():
+        yield f"{form.name.format(split='test')} lists no image, so inference runs on the images of val"
+    unlabelled = [image for image, label in found["test"] if label is None]
+    if unlabelled and len(unlabelled) < len(found["test"]):
+        yield f"{len(unlabelled)} of the {len(found['test'])} images of test have no label, such as {unlabelled[0]}"
+    if isinstance(form, Folders):
+        yield from _passed_over(root, form, found)
+
+
+def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Iterator[str]:
+    """In words, which pictures lie in the folder of a split without being read: their names or folders do not fit."""
+    top = root / form.images.partition("/")[0]
+    read = {image for pairs in found.values() for image, _ in pairs}
+    for split in SPLITS:
+        folders = [path for path in sorted(top.iterdir()) if path.is_dir() and path.name.casefold() == split]
+        files = [path.relative_to(root) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        left = [
+            path.as_posix()
+            for path in files
+            if path.suffix.casefold() in PICTURES and path.as_posix() not in read and not path.name.startswith("._")
+        ]
+        if left:
+            expected = form.images.format(split=split)
+            yield f"{len(left)} pictures of {split} are not read, such as {left[0]}: the layout reads {expected}"
 
 
 def place(layout: str, split: str, index: int) -> str:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from segcert.requests.request import Option, Request, Size
+
+# Set by the workflow: JSON of model -> the sizes of batches that it is run in. In the environment, because it bears on
+# few models: where the batch is free, as of nearly all, another size makes no export anew.
+BATCHES = "SEGCERT_BATCH_SIZES"
+
+
+def environment(sizes: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """What exports are told of the sizes of batches that models are run in."""
+    return {BATCHES: json.dumps({model: list(asked) for model, asked in sizes.items()})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +34,8 @@ class Export(Request):
     batch_sizes: Annotated[
         tuple[int, ...] | None, Option("sizes of batches to export for, where the batch cannot be free (1)")
     ] = None
+
+    def sizes(self, model: str) -> tuple[int, ...]:
+        """Those of batches to export for where the batch cannot be free, each once: first what the run asks for."""
+        run: list[int] = json.loads(os.environ.get(BATCHES, "{}")).get(model, [])
+        return tuple(dict.fromkeys([*(self.batch_sizes or ()), *run]))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from segcert.files import files_of, hashes, sha256
+from segcert.files import changed_since, files_of, hashes, sha256
 
 Stamp = tuple[int, int, int]
 
@@ -40,12 +41,35 @@ class Inputs:
                 return f"{what} while it was worked with; run it again"
         return None
 
+    def not_as_made(self, above: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """In words, what is not what the stage before, or the unpacking, made; None where all is.
+
+        Of a data set, only files of another size or of a later time than its manifest are read.
+
+        Args:
+            above: records of what this is made from, by their file.
+        """
+        for name, told in above.items():
+            for path, digest in told.get("outputs", {}).items():
+                if self.hashes.get(path, digest) != digest:
+                    return changed_since(path, name)
+        for path in self._paths:
+            manifest = path / "manifest.json"
+            later = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+            for file, (digest, size) in _listed(path).items():
+                found = self._stamps[path].get(file)
+                if found is None:
+                    return f"{file} is gone, which {manifest} lists; delete {path}, and run again: it is made anew"
+                if found[0] != size or (found[1] > later and sha256(file) != digest):
+                    return changed_since(file, manifest, path)
+        return None
+
     def _other_content(self, path: Path, files: list[Path]) -> list[Path]:
         """Those of an input's files that do not hold what they held."""
         known = self.hashes.get(path.as_posix())
         if known:
             return [] if sha256(path) == known else files
-        told = _manifest(path)
+        told = {file: digest for file, (digest, _) in _listed(path).items()}
         return [file for file in files if sha256(file) != self.hashes.get(file.as_posix(), told.get(file))]
 
     def _look(self) -> dict[Path, dict[Path, Stamp]]:
@@ -60,10 +84,10 @@ def _stamps(path: Path) -> Iterator[tuple[Path, Stamp]]:
             yield file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _manifest(path: Path) -> dict[Path, str]:
-    """File -> sha256 of a data set, as its manifest lists them; empty for anything else."""
+def _listed(path: Path) -> dict[Path, tuple[str, int]]:
+    """File -> sha256 and size of a data set, as its manifest lists them; empty for anything else."""
     try:
         listed = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("files", [])
-    except (OSError, ValueError):
+        return {path / file["path"]: (file["sha256"], file["bytes"]) for file in listed}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the stage says what is wrong with it
         return {}
-    return {path / file["path"]: file["sha256"] for file in listed}

@@ -66,6 +66,7 @@ class Supervisor:
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
         self.inputs: Inputs | None = None  # as they were before the worker started, once it has
+        self.above: dict[str, dict[str, Any]] = {}  # the records of what this is made from, by their file
         self.paddleseg: at_hand.AtHand | None = None
         self.imported: dict[str, Any] = {}  # what the worker says that it imported
         self.over = threading.Event()
@@ -158,6 +159,7 @@ class Supervisor:
                 self.log.write_text(f"not started: {path} is {above['status']}\n", encoding="utf-8")
                 return outcome
             records.append(above)
+        self.above = dict(zip(self.args.upstream, records, strict=True))
         if why := self._look_at_paddleseg(records):
             self.log.write_text(f"not started: {why}\n", encoding="utf-8")
             return self._failed(why)
@@ -177,7 +179,7 @@ class Supervisor:
 
     def _lease_and_run(self) -> Outcome:
         if not self.plan.gpus:
-            return self._judge(self._run_child())
+            return self._work()
         try:
             lease = leases.acquire(self.plan.gpus)
         except leases.TooFewDevices as error:
@@ -185,12 +187,20 @@ class Supervisor:
         except leases.LeaseError as error:
             return self._failed(str(error))
         try:
-            outcome = self._judge(self._run_child(lease))
+            outcome = self._work(lease)
         finally:
             lease.release()
         devices = [{**vars(device), "model": gpus.model(device.key)} for device in lease.devices]
         outcome.result.extra |= {"gpus": devices, "gpus_by": lease.assigned_by}
         return outcome
+
+    def _work(self, lease: leases.Lease | None = None) -> Outcome:
+        # Before the work: of a file that is edited during it, the record must not name what nothing was made from.
+        self.inputs = Inputs(self.plan.inputs)
+        if why := self.inputs.not_as_made(self.above):
+            self.log.write_text(f"not started: {why}\n", encoding="utf-8")
+            return self._advised(Outcome(statuses.FAILED, why))  # no known failure is an excuse for this
+        return self._judge(self._run_child(lease))
 
     def _environment(self, lease: leases.Lease | None) -> dict[str, str]:
         threads = str(self.plan.threads)
@@ -203,8 +213,6 @@ class Supervisor:
         return {**os.environ, **own, **(lease.environment if lease else {}), **self.plan.environment}
 
     def _run_child(self, lease: leases.Lease | None = None) -> int:
-        # Before the work: of a file that is edited during it, the record must not name what nothing was made from.
-        self.inputs = Inputs(self.plan.inputs)
         self._start_clock()  # waiting for devices is not part of the work
         environment = self._environment(lease)
         descriptors = lease.descriptors if lease else ()
