@@ -295,8 +295,8 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
     for number, name in enumerate(asked if isinstance(asked, list) else ()):
         yield ["paddleseg_scripts", str(number)], name, settings["model_zoo"], "model_zoo"
     for number, entry in enumerate(settings["train"]["precisions"]):
-        for place, name in enumerate(entry.get("models", ())):
-            yield ["train", "precisions", number, "models", place], name, settings["model_zoo"], "model_zoo"
+        for position, name in enumerate(entry.get("models", ())):
+            yield ["train", "precisions", number, "models", position], name, settings["model_zoo"], "model_zoo"
     for section, key in (("train", "iters"), ("train", "batch_size")):
         value = settings[section][key]
         for name in value if isinstance(value, Mapping) else ():
