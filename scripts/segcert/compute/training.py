@@ -188,16 +188,16 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         _require_size(files.config, shape, request.input_size)
         scaling = _Scaling.of(scaler)
         loss = step(parallel, model, state.losses, optimizer, scaler, precision, batch)
-        if static or iteration == first:  # a program may be left again; Python alone stays what it was
-            ran.look(batch["img"], loss)
         if iteration == first:
             probe.remove()
-            if not static:
-                ran.remove()
         value = float(loss)
         lr = optimizer.get_lr()
         step_lr(optimizer, value)
         cost = time.perf_counter() - begun
+        if static or iteration == first:  # a program may be left again; Python alone stays what it was
+            ran.look(batch["img"], loss)
+            if not static:
+                ran.remove()
         skipped = int(scaler.is_enable() and scaling.skipped_before(_Scaling.of(scaler)))
         values = (iteration, epoch, value, lr, cost, reader_cost, shape[0] * ranks / cost, scaling.scale, skipped)
         rows.append(dict(zip(HISTORY, values, strict=True)))
