@@ -167,7 +167,7 @@ def _with_verdict(found: Certificate, gates: Mapping[str, float]) -> Certificate
         parts.append("first losses equal" if not first else f"first losses {first:.1e} apart")
         if first is None or first > gates["first_loss"]:
             broken.append(f"at most {gates['first_loss']:.1e} is allowed")
-    parts.append(f"loss curves {found.loss_distance:.1%} apart")
+    parts.append(f"loss curves {found.loss_distance:.1%} apart" if found.loss_distance else "loss curves equal")
     if found.loss_distance > gates["loss_distance"]:
         broken.append(f"at most {gates['loss_distance']:.1%} is allowed")
     if found.miou_difference is None:

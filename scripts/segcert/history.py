@@ -11,6 +11,7 @@ from segcert.files import sha256
 from segcert.numbers import finite
 
 POINTS = 400  # of a curve that is kept or drawn: more than a plot has pixels; history.csv has every iteration
+DIGITS = 9  # of a loss, as history.csv has them: all that float32 has
 
 
 def step(count: int) -> int:
@@ -31,6 +32,6 @@ def read(cell: Mapping[str, Any]) -> tuple[list[int], list[float | None]] | None
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        return [int(row["iter"]) for row in rows], [finite(float(row["loss"])) for row in rows]
+        return [int(row["iter"]) for row in rows], [finite(float(row["loss"]), DIGITS) for row in rows]
     except (KeyError, TypeError, ValueError):
         return None
