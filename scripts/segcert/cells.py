@@ -15,11 +15,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from segcert import engines, modelkeys, offers, own_scripts, record, stages, statuses
-from segcert.engines import CPU, GPU
+from segcert.engines import CPU, GPU, INT8
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
+from segcert.requests.quantise import ACCURACY_CONTROL, Quantise
 from segcert.requests.request import Request
 from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
@@ -69,6 +70,13 @@ class Cell:
     @property
     def definition(self) -> stages.Stage:
         return stages.by_name(self.stage, self.topology)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the stages that it is made from, nearest first: the quantised model only where it computes in int8."""
+        asked = self.request
+        quantised = not isinstance(asked, Infer) or asked.precision == INT8
+        return tuple(name for name in self.definition.parents if quantised or name != stages.QUANTISE.name)
 
     @cached_property
     def requested(self) -> Mapping[str, Any]:
@@ -200,7 +208,10 @@ class CellTable:
         self.scripts = scripts
         self.mode: str = settings["mode"]
         self._sections = {
-            (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
+            (model, name): of_model(settings, model, name)
+            for model in settings["models"]
+            for name in MODEL_SECTIONS
+            if name in settings  # a run of before lacks those of stages that came later
         }
 
     @classmethod
@@ -249,7 +260,7 @@ class CellTable:
 
     def parents(self, cell: Cell) -> list[Cell]:
         """What the cell is made from, nearest first: infer <- export, eval <- train."""
-        places = [(stage, cell.model, cell.train_name, cell.train_name) for stage in cell.definition.parents]
+        places = [(stage, cell.model, cell.train_name, cell.train_name) for stage in cell.parents]
         return [self._index[place] for place in places if place in self._index]
 
     def source_records(self, cell: Cell) -> list[str]:
@@ -318,7 +329,10 @@ class CellTable:
         for row, train in rows:
             if train.planned and self.is_exported(model, row):
                 yield self._export(model, row)
-                yield from self._infer(model, row)
+                inferred = list(self._infer(model, row))
+                if any(stages.QUANTISE.name in cell.parents for cell in inferred if cell.planned):
+                    yield self._quantise(model, row)
+                yield from inferred
                 yield from self._scripts(model, row)
         for item in self._items(model):
             row, left_out = self._left_out(model, item)
@@ -466,8 +480,17 @@ class CellTable:
         )
         return self._cell(model, row, stages.EXPORT, request)
 
+    def _quantise(self, model: str, row: TrainCell) -> Cell:
+        quantise = self.section(model, "quantise")
+        controls = quantise["method"] == ACCURACY_CONTROL
+        request = Quantise(
+            **{key: quantise[key] for key in ("method", "images")},
+            min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if controls else None,
+        )
+        return self._cell(model, row, stages.QUANTISE, request)
+
     def _infer(self, model: str, row: TrainCell, quant: bool = False) -> Iterator[Cell]:
-        """The inference matrix of a checkpoint; that of a quantised one is not run."""
+        """The inference matrix of a checkpoint; that of one that is quantised as it is, is not run."""
         infer, gates = self.section(model, "infer"), self.section(model, "gates")
         for batch_size in infer["batch_sizes"]:
             asked = [(CPU, entry, threads) for entry in infer["cpu"] for threads in infer["cpu_threads"]]
@@ -535,7 +558,7 @@ class CellTable:
         if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
             return statuses.SKIPPED, reason
         if quant:
-            return statuses.SKIPPED, "quantised models are not done here yet"
+            return statuses.SKIPPED, "models that are quantised as they are, are not done here yet"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
         library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores

@@ -1,0 +1,192 @@
+"""Quantisation of an export to int8, after training: one ONNX model that every engine computes in int8.
+
+The model is in the form QDQ: weights are integers, and pairs of QuantizeLinear and DequantizeLinear say in which range
+the tensors between operators are rounded to 8 bits. Ranges are those that training images span.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from segcert.compute.preprocess import Preprocess, deploy_config, input_size
+from segcert.data import layouts
+from segcert.engines import INT8
+from segcert.errors import StageError, Unverified
+from segcert.files import sha256
+from segcert.numbers import finite
+from segcert.requests.quantise import Quantise
+from segcert.stage.worker import Result
+
+MODEL = "model.onnx"  # in an export, in the folders of its batches, and in what is made of them
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+DEQUANTIZE = "DequantizeLinear"
+
+
+class Convolutions(NamedTuple):
+    """The convolutions of a model, by their names: those that are quantised, and those that are left as they were."""
+
+    quantised: tuple[str, ...]
+    left: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Of those that are quantised; 0 where there is none."""
+        total = len(self.quantised) + len(self.left)
+        return len(self.quantised) / total if total else 0.0
+
+
+def convolutions(model: onnx.ModelProto) -> Convolutions:
+    """Those of an ONNX model: one is quantised where both image and weights come from a DequantizeLinear.
+
+    It is by this form that engines know what to compute in integers (ONNX Runtime documentation, "Quantize ONNX
+    models").
+    """
+    dequantised = {output for node in model.graph.node if node.op_type == DEQUANTIZE for output in node.output}
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for node in model.graph.node:
+        if node.op_type in CONVOLUTIONS:
+            found[set(node.input[:2]) <= dequantised].append(node.name or node.output[0])
+    return Convolutions(tuple(found[True]), tuple(found[False]))
+
+
+class Files(NamedTuple):
+    """What a quantisation reads and makes.
+
+    Attributes:
+        export: folder of the exported model.
+        dataset: folder of the data set, with its manifest.
+        folder: to make: the model in int8, in folders as the export's.
+    """
+
+    export: str
+    dataset: str
+    folder: Path
+
+
+def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None = None) -> Result:
+    """Write a QDQ model for each ONNX model of an export.
+
+    Args:
+        exported: the record of the export, where there is one.
+
+    Raises:
+        StageError: there is no ONNX model, or an image to calibrate on is one that inference runs on.
+        Unverified: a package that it needs is not installed.
+    """
+    export, dataset = Path(files.export), Path(files.dataset)
+    models = sorted(export.rglob(MODEL))
+    if not models:
+        why = f": {exported['reason']}" if exported and exported["reason"] else ""
+        raise StageError(f"{export}: has no {MODEL} to quantise{why}")
+    manifest = layouts.manifest(dataset)
+    chosen = calibration_images(dataset, manifest, request.images)
+    deploy = deploy_config(export)
+    preprocess = Preprocess(deploy["transforms"], input_size(deploy))
+    images = [preprocess(dataset / name) for name in chosen]
+    begun = time.perf_counter()
+    held = []
+    for model in models:
+        target = files.folder / model.relative_to(export)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _static(model, target, images)
+        held.append(convolutions(onnx.load(str(target))))
+    effective = {
+        "device": "cpu",
+        "precision": _precision(held),
+        "method": request.method,
+    }
+    metrics = {
+        "quantise_s": finite(time.perf_counter() - begun),
+        "images": len(chosen),
+        "train_images": len(manifest["splits"]["train"]),
+        "calibrated_on": chosen,
+        "convolutions": len(held[0].quantised) + len(held[0].left),
+        "int8_share": min(found.share for found in held),
+        "left_in_fp32": sorted({name for found in held for name in found.left}),
+        "onnx_mb": finite((files.folder / MODEL).stat().st_size / 2**20),
+    }
+    return Result(effective, metrics)
+
+
+def calibration_images(dataset: Path, manifest: Mapping[str, Any], count: int) -> dict[str, str]:
+    """Training images and their sha256, from all over the list, at most so many.
+
+    Raises:
+        StageError: one is, byte for byte, an image of the inference list, by which the result is judged; or it is
+            not what the manifest says.
+    """
+    known = {item["path"]: item["sha256"] for item in manifest["files"]}
+    judged = {known[image]: image for image, _ in reversed(layouts.inference_list(manifest))}
+    train = [image for image, _ in manifest["splits"]["train"]]
+    count = min(count, len(train))
+    chosen = {image: sha256(dataset / image) for image in (train[n * len(train) // count] for n in range(count))}
+    for image, digest in chosen.items():
+        if digest != known[image]:
+            raise StageError(f"{dataset / image}: is not the file that was unpacked; unpack the data set again")
+        if digest in judged:
+            raise StageError(
+                f"{dataset}: the training image {image} is {judged[digest]} of the inference list, byte for byte: a "
+                "model must not be judged on what it was calibrated on; take it out of one of the two lists"
+            )
+    return chosen
+
+
+def _static(model: Path, target: Path, images: Sequence[NDArray[np.float32]]) -> None:
+    """Write what ONNX Runtime makes of a model: QDQ, weights i8 of each channel of their own, activations u8.
+
+    The same images give the same file, byte for byte.
+    """
+    try:
+        import onnxruntime
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise Unverified(f"onnxruntime.quantization cannot be imported: {error}; install the pins of envs/") from error
+
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
+        """The images one by one, in batches of the size that the model takes."""
+
+        def __init__(self) -> None:
+            self.feeds = _feeds(model, images)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self.feeds, None)
+
+    onnxruntime.set_default_logger_severity(3)  # errors; it warns of every initializer that it drops
+    with TemporaryDirectory(dir=target.parent) as scratch:
+        prepared = Path(scratch) / MODEL
+        # Batch norm goes into the convolutions. The shapes are plain, so that nobody needs SymPy to infer them.
+        quantization.quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(target),
+            Images(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
+
+
+def _feeds(model: Path, images: Sequence[NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """What a model is fed, by the name of its input: batches of its fixed size, filled from the beginning, or of one."""
+    (taken, *_) = onnx.load(str(model), load_external_data=False).graph.input
+    size = taken.type.tensor_type.shape.dim[0].dim_value or 1
+    for start in range(0, len(images), size):
+        yield {taken.name: np.stack([images[(start + n) % len(images)] for n in range(size)])}
+
+
+def _precision(held: Sequence[Convolutions]) -> str:
+    """What the made models are: int8 where all convolutions of all are quantised, else in words how many."""
+    least = min(held, key=lambda found: found.share)
+    if least.share == 1:
+        return INT8
+    return f"{INT8} in {len(least.quantised)} of {len(least.quantised) + len(least.left)} convolutions"
