@@ -484,7 +484,7 @@ class CellTable:
         quantise = self.section(model, "quantise")
         controls = quantise["method"] == ACCURACY_CONTROL
         request = Quantise(
-            **{key: quantise[key] for key in ("method", "images")},
+            **{key: quantise[key] for key in ("method", "weight_bits", "images")},
             min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if controls else None,
         )
         return self._cell(model, row, stages.QUANTISE, request)
@@ -558,7 +558,7 @@ class CellTable:
         if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
             return statuses.SKIPPED, reason
         if quant:
-            return statuses.SKIPPED, "models that are quantised as they are, are not done here yet"
+            return statuses.SKIPPED, "quantised models are not taken here yet: it is exports that are quantised here"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
         library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores

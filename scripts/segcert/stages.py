@@ -107,7 +107,7 @@ QUANTISE = Stage(
     parents=("export", "train"),
     reads=("data", "export"),
     makes=("quantised",),
-    proves=("device", "precision", "method"),
+    proves=("device", "precision", "method", "weight_bits"),
     software=("onnx", "onnxruntime", "nncf", "numpy", "opencv"),
     stem="quantised",
 )

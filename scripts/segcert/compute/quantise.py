@@ -28,6 +28,8 @@ from segcert.stage.worker import Result
 MODEL = "model.onnx"  # in an export, in the folders of its batches, and in what is made of them
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DEQUANTIZE = "DequantizeLinear"
+# Computed in fp32: they decide between classes, for which 8 bits are coarse, and take no time to speak of.
+LEFT_OUT = ("ArgMax", "Resize", "Softmax")
 
 
 class Convolutions(NamedTuple):
@@ -92,16 +94,20 @@ def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     images = [preprocess(dataset / name) for name in chosen]
     begun = time.perf_counter()
-    held = []
+    held: list[Convolutions] = []
+    bits = 0
     for model in models:
         target = files.folder / model.relative_to(export)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _static(model, target, images)
-        held.append(convolutions(onnx.load(str(target))))
+        _static(request, model, target, images)
+        made = onnx.load(str(target))
+        held.append(convolutions(made))
+        bits = max(bits, weight_bits(made))
     effective = {
         "device": "cpu",
         "precision": _precision(held),
         "method": request.method,
+        "weight_bits": bits,
     }
     metrics = {
         "quantise_s": finite(time.perf_counter() - begun),
@@ -139,7 +145,16 @@ def calibration_images(dataset: Path, manifest: Mapping[str, Any], count: int) -
     return chosen
 
 
-def _static(model: Path, target: Path, images: Sequence[NDArray[np.float32]]) -> None:
+def weight_bits(model: onnx.ModelProto) -> int:
+    """How many the weights of a model's convolutions take, with the sign; 0 where none is an integer."""
+    weights = {item.name: item for item in model.graph.initializer if item.data_type == onnx.TensorProto.INT8}
+    made_of = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == DEQUANTIZE}
+    named = {made_of.get(node.input[1], "") for node in model.graph.node if node.op_type in CONVOLUTIONS}
+    found = [np.abs(onnx.numpy_helper.to_array(weights[name]).astype(int)).max() for name in named & weights.keys()]
+    return 1 + int(max(found) - 1).bit_length() if found else 0
+
+
+def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArray[np.float32]]) -> None:
     """Write what ONNX Runtime makes of a model: QDQ, weights i8 of each channel of their own, activations u8.
 
     The same images give the same file, byte for byte.
@@ -147,6 +162,7 @@ def _static(model: Path, target: Path, images: Sequence[NDArray[np.float32]]) ->
     try:
         import onnxruntime
         from onnxruntime import quantization
+        from onnxruntime.quantization import registry
     except ImportError as error:
         raise Unverified(f"onnxruntime.quantization cannot be imported: {error}; install the pins of envs/") from error
 
@@ -169,7 +185,9 @@ def _static(model: Path, target: Path, images: Sequence[NDArray[np.float32]]) ->
             str(target),
             Images(),
             quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=sorted({*registry.QLinearOpsRegistry, *registry.QDQRegistry} - {*LEFT_OUT}),
             per_channel=True,
+            reduce_range=request.weight_bits < 8,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
