@@ -27,6 +27,10 @@ from segcert.requests.train import Train
 from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
 
+NOT_OF_NNCF = (
+    "quantise.method is accuracy_control: NNCF rounds the tensors that OpenVINO needs rounded, so that ONNX Runtime computes "
+    "a third of the convolutions in fp32"
+)
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -480,12 +484,15 @@ class CellTable:
         )
         return self._cell(model, row, stages.EXPORT, request)
 
+    def _controls(self, model: str) -> bool:
+        """Whether the model's accuracy is controlled as it is quantised."""
+        return bool(self.section(model, "quantise")["method"] == ACCURACY_CONTROL)
+
     def _quantise(self, model: str, row: TrainCell) -> Cell:
         quantise = self.section(model, "quantise")
-        controls = quantise["method"] == ACCURACY_CONTROL
         request = Quantise(
             **{key: quantise[key] for key in ("method", "weight_bits", "images")},
-            min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if controls else None,
+            min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if self._controls(model) else None,
         )
         return self._cell(model, row, stages.QUANTISE, request)
 
@@ -508,7 +515,7 @@ class CellTable:
                     logger=self.settings["benchmark"]["logger"],
                 )
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)
-                yield self._cell(model, row, stages.INFER, request, self._why_not(request, quant), name)
+                yield self._cell(model, row, stages.INFER, request, self._why_not(model, request, quant), name)
 
     def _scripts(self, model: str, row: TrainCell) -> Iterator[Cell]:
         """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device."""
@@ -553,7 +560,7 @@ class CellTable:
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
         return None
 
-    def _why_not(self, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
+    def _why_not(self, model: str, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
         """The status that an inference cell has without running, and why; None: it is to run."""
         if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
             return statuses.SKIPPED, reason
@@ -566,6 +573,8 @@ class CellTable:
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
         if asked.device == CPU and cores is not None and asked.threads > cores:
             return statuses.UNVERIFIED, f"needs {asked.threads} CPU cores; a job may use {cores} here"
+        if asked.precision == INT8 and asked.engine == engines.ONNXRUNTIME.name and self._controls(model):
+            return statuses.SKIPPED, NOT_OF_NNCF
         if asked.device == CPU and asked.precision == "bf16" and self.hardware.bf16 is False:
             return statuses.UNVERIFIED, "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not"
         return None

@@ -6,8 +6,10 @@ the tensors between operators are rounded to 8 bits. Ranges are those that train
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from segcert.engines import INT8
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
 from segcert.numbers import finite
-from segcert.requests.quantise import Quantise
+from segcert.requests.quantise import ACCURACY_CONTROL, STATIC, Quantise
 from segcert.stage.worker import Result
 
 MODEL = "model.onnx"  # in an export, in the folders of its batches, and in what is made of them
@@ -94,24 +96,24 @@ def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     images = [preprocess(dataset / name) for name in chosen]
     begun = time.perf_counter()
+    method = {STATIC: _static, ACCURACY_CONTROL: _controlled}[request.method]
     held: list[Convolutions] = []
     bits = 0
     for model in models:
         target = files.folder / model.relative_to(export)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _static(request, model, target, images)
+        method(request, model, target, images)
         made = onnx.load(str(target))
         held.append(convolutions(made))
         bits = max(bits, weight_bits(made))
     effective = {
         "device": "cpu",
-        "precision": _precision(held),
+        "precision": _precision(request, held),
         "method": request.method,
         "weight_bits": bits,
     }
     metrics = {
         "quantise_s": finite(time.perf_counter() - begun),
-        "images": len(chosen),
         "train_images": len(manifest["splits"]["train"]),
         "calibrated_on": chosen,
         "convolutions": len(held[0].quantised) + len(held[0].left),
@@ -159,14 +161,10 @@ def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArr
 
     The same images give the same file, byte for byte.
     """
-    try:
-        import onnxruntime
-        from onnxruntime import quantization
-        from onnxruntime.quantization import registry
-    except ImportError as error:
-        raise Unverified(f"onnxruntime.quantization cannot be imported: {error}; install the pins of envs/") from error
+    quantization = _library("onnxruntime.quantization")
+    registry = _library("onnxruntime.quantization.registry")
 
-    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         """The images one by one, in batches of the size that the model takes."""
 
         def __init__(self) -> None:
@@ -175,11 +173,7 @@ def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArr
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(self.feeds, None)
 
-    onnxruntime.set_default_logger_severity(3)  # errors; it warns of every initializer that it drops
-    with TemporaryDirectory(dir=target.parent) as scratch:
-        prepared = Path(scratch) / MODEL
-        # Batch norm goes into the convolutions. The shapes are plain, so that nobody needs SymPy to infer them.
-        quantization.quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+    with _prepared(model, target.parent) as prepared:
         quantization.quantize_static(
             str(prepared),
             str(target),
@@ -194,6 +188,60 @@ def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArr
         )
 
 
+def _controlled(request: Quantise, model: Path, target: Path, images: Sequence[NDArray[np.float32]]) -> None:
+    """Write what NNCF makes of a model: operators stay in fp32 until the label maps of the images agree with fp32's."""
+    nncf, onnxruntime = _library("nncf"), _library("onnxruntime")
+
+    def labels(made: onnx.ModelProto, feeds: Sequence[Mapping[str, Any]]) -> list[NDArray[np.integer[Any]]]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        # As the model says: the engines' own ways of computing it are for the gates of inference cells.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return [session.run(None, dict(feed))[0] for feed in feeds]
+
+    def agreement(made: onnx.ModelProto, items: Iterable[tuple[Mapping[str, Any], Any]]) -> tuple[float, list[float]]:
+        feeds, expected = zip(*items, strict=True)
+        pairs = zip(labels(made, feeds), expected, strict=True)
+        each = [float(np.mean(found == right)) for found, right in pairs]
+        return float(np.mean(each)), each
+
+    with _prepared(model, target.parent) as prepared:
+        whole = onnx.load(str(prepared))
+        feeds = list(_feeds(model, images))
+        items = list(zip(feeds, labels(whole, feeds), strict=True))
+        overflow = nncf.OverflowFix.ENABLE if request.weight_bits < 8 else nncf.OverflowFix.DISABLE
+        made = nncf.quantize_with_accuracy_control(
+            whole,
+            calibration_dataset=nncf.Dataset(items, lambda item: item[0]),
+            validation_dataset=nncf.Dataset(items),
+            validation_fn=agreement,
+            max_drop=1 - (request.min_agreement or 1),
+            subset_size=len(items),
+            advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow),
+        )
+    onnx.save(made, str(target))
+
+
+@contextmanager
+def _prepared(model: Path, beside: Path) -> Iterator[Path]:
+    """The model as it is quantised: batch norm is in the convolutions, and each tensor has a shape."""
+    _library("onnxruntime").set_default_logger_severity(3)  # errors; it warns of every initializer that it drops
+    with TemporaryDirectory(dir=beside) as scratch:
+        prepared = Path(scratch) / MODEL
+        # The shapes are plain: nobody needs SymPy, which is not installed, to infer them.
+        _library("onnxruntime.quantization").quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        yield prepared
+
+
+def _library(name: str) -> Any:
+    """A module of a package that quantises; Unverified says which one is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Unverified(f"{name} cannot be imported: {error}; install the pins of envs/, which have all") from error
+
+
 def _feeds(model: Path, images: Sequence[NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What a model is fed, by the name of its input: batches of its fixed size, filled from the beginning, or of one."""
     (taken, *_) = onnx.load(str(model), load_external_data=False).graph.input
@@ -202,9 +250,12 @@ def _feeds(model: Path, images: Sequence[NDArray[np.float32]]) -> Iterator[dict[
         yield {taken.name: np.stack([images[(start + n) % len(images)] for n in range(size)])}
 
 
-def _precision(held: Sequence[Convolutions]) -> str:
-    """What the made models are: int8 where all convolutions of all are quantised, else in words how many."""
+def _precision(request: Quantise, held: Sequence[Convolutions]) -> str:
+    """What the made models are: int8 where enough convolutions of each are quantised, else in words how many.
+
+    That is all of them, or, where accuracy may bring some back to fp32, more than half.
+    """
     least = min(held, key=lambda found: found.share)
-    if least.share == 1:
+    if least.share == 1 or (request.method == ACCURACY_CONTROL and least.share > 0.5):
         return INT8
     return f"{INT8} in {len(least.quantised)} of {len(least.quantised) + len(least.left)} convolutions"
