@@ -6,16 +6,20 @@ What is wrong with such a file is seen: by the evidence, where an engine compute
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import onnx
 import pytest
 import stages
+import yaml
+from conftest import ROOT
 
-from segcert import files, record
+from segcert import cells, files, proof, record, sections, settings
 from segcert.compute import int8, quantise
 from segcert.data import layouts
-from segcert.errors import StageError
+from segcert.errors import StageError, Unverified
+from segcert.machine import Hardware
 from segcert.requests.quantise import Quantise
 from segcert.stages import QUANTISE
 
@@ -130,6 +134,47 @@ def test_weights_of_eight_bits_are_seen_to_be_that(chain, dataset):
     assert record.read(chain / "eight.json")["effective"]["weight_bits"] == 8
 
 
+# -- control of the accuracy ------------------------------------------------------------------
+
+
+def test_nncf_brings_back_what_costs_accuracy_and_the_record_names_it(chain, dataset):
+    asked = ["--method", "accuracy_control", "--min-agreement", "0.9995", "--images", "4"]
+    done = quantised(chain, dataset, *asked, to="controlled")
+    assert done.returncode == 0, done.stderr
+    found = record.read(chain / "controlled.json")
+    assert found["effective"] == {
+        "device": "cpu", "precision": "int8", "method": "accuracy_control", "weight_bits": 7,
+    }  # fmt: skip
+    told = found["metrics"]
+    assert 0.5 < told["int8_share"] < 1
+    assert len(told["left_in_fp32"]) == round(told["convolutions"] * (1 - told["int8_share"]))
+    ran = inferred(chain, dataset, "openvino", "controlled", "controlled_openvino")
+    assert ran["status"] == "passed", ran["reason"]
+    refused = inferred(chain, dataset, "onnxruntime", "controlled", "controlled_onnxruntime")
+    assert refused["status"] == "failed" and "int8 requested, int8 in" in refused["reason"]
+
+
+def test_onnx_runtime_is_not_asked_to_run_what_is_not_for_it():
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    asked = {"mode": "smoke", "models": ["pp_humanseg_lite"], "quantise": {"method": "accuracy_control"}}
+    table = cells.CellTable(settings.resolve(sections.merge(config, asked), asked, "c"), Hardware(0, "cpu", bf16=True))
+    found = {cell.requested["engine"]: cell for cell in table.cells if cell.requested.get("precision") == "int8"}
+    assert found["onnxruntime"].status == "skipped" and "accuracy_control" in found["onnxruntime"].reason
+    assert found["openvino"].planned
+    (quantise_cell,) = table.planned("quantise")
+    assert (
+        quantise_cell.requested["min_agreement"]
+        == table.section("pp_humanseg_lite", "gates")["pixel_agreement"]["int8"]
+    )
+
+
+def test_an_export_that_nothing_runs_in_int8_is_not_quantised():
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    asked = {"mode": "smoke", "infer": {"cpu": [{"engine": "openvino", "precision": "fp32"}]}}
+    table = cells.CellTable(settings.resolve(sections.merge(config, asked), asked, "c"), Hardware(0, "cpu", bf16=True))
+    assert table.planned("infer") and not table.planned("quantise")
+
+
 # -- what is refused -------------------------------------------------------------------------
 
 
@@ -154,7 +199,9 @@ def test_an_image_that_inference_is_judged_on_is_refused_by_name(dataset, tmp_pa
 
     folder, manifest = with_manifest(dataset, tmp_path / "d", change)
     judged, first = (manifest["splits"][split][0][0] for split in ("test", "train"))
-    with pytest.raises(StageError, match=f"the training image {first} is {judged} of the inference list, byte for byte"):
+    with pytest.raises(
+        StageError, match=f"the training image {first} is {judged} of the inference list, byte for byte"
+    ):
         quantise.calibration_images(folder, manifest, 4)
 
 
@@ -182,7 +229,15 @@ def test_int8_is_asked_for_with_what_was_quantised(chain, dataset):
     done = stages.infer(chain, dataset, "unquantised", *asked)
     assert done.returncode == 1
     told = record.read(chain / "unquantised.failed.json")
-    assert told["reason"] == "export: is not quantised, and int8 is asked: --quantised names what scripts/quantise.py made"
+    assert (
+        told["reason"] == "export: is not quantised, and int8 is asked: --quantised names what scripts/quantise.py made"
+    )
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(Unverified, match=r"^nncf cannot be imported: .*; install the pins of envs/, which have all$"):
+        quantise._library("nncf")
 
 
 # -- what follows from what was seen ---------------------------------------------------------
@@ -202,3 +257,64 @@ def test_int8_is_asked_for_with_what_was_quantised(chain, dataset):
 )
 def test_the_precision_of_a_run(counted, held, precision):
     assert int8.observed(counted, held) == precision
+
+
+@pytest.mark.parametrize(
+    ("method", "quantised_of", "precision"),
+    [
+        ("static", [(4, 0)], "int8"),
+        ("static", [(4, 0), (3, 1)], "int8 in 3 of 4 convolutions"),
+        ("accuracy_control", [(3, 1)], "int8"),
+        ("accuracy_control", [(2, 2)], "int8 in 2 of 4 convolutions"),
+        ("static", [(0, 0)], "int8 in 0 of 0 convolutions"),
+    ],
+)
+def test_the_precision_of_what_was_made(method, quantised_of, precision):
+    held = [quantise.Convolutions(("q",) * some, ("l",) * others) for some, others in quantised_of]
+    assert quantise._precision(Quantise(method=method), held) == precision
+
+
+def test_a_model_without_integers_has_no_bits():
+    conv = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    value = onnx.helper.make_tensor_value_info
+    shape = [1, 1, 4, 4]
+    graph = onnx.helper.make_graph(
+        [conv], "g", [value("x", 1, shape), value("w", 1, [1, 1, 1, 1])], [value("y", 1, shape)]
+    )
+    model = onnx.helper.make_model(graph)
+    assert quantise.weight_bits(model) == 0 and quantise.convolutions(model).left == ("y",)
+
+
+def test_a_model_of_a_fixed_batch_is_fed_so_many_images(tmp_path):
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    for size, batches in ((2, [[0, 1], [2, 0]]), ("n", [[0], [1], [2]])):
+        shape = [size, 3, 1, 1]
+        graph = onnx.helper.make_graph([node], "g", [value("x", 1, shape)], [value("y", 1, shape)])
+        onnx.save(onnx.helper.make_model(graph), str(tmp_path / "m.onnx"))
+        images = [np.full((3, 1, 1), number, np.float32) for number in range(3)]
+        fed = [feed["x"] for feed in quantise._feeds(tmp_path / "m.onnx", images)]
+        assert [batch[:, 0, 0, 0].tolist() for batch in fed] == batches
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, None),
+        ({"calibrated_on": {}}, "it does not name the images that it was calibrated on"),
+        ({"calibrated_on": {"a": ""}}, "it does not name the images that it was calibrated on"),
+        ({"train_images": 9}, "it was calibrated on 2 images, not 3"),
+    ],
+)
+def test_a_record_names_what_it_was_calibrated_on(change, words):
+    asked = {
+        "device": "cpu",
+        "precision": "int8",
+        "method": "static",
+        "weight_bits": 7,
+        "images": 3,
+        "min_agreement": None,
+    }
+    told = {"calibrated_on": {"a": "1", "b": "2"}, "train_images": 2, **change}
+    content = {"stage": "quantise", "requested": asked, "effective": asked, "metrics": told}
+    assert proof.unproven(content) == ([words] if words else [])

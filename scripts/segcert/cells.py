@@ -28,8 +28,8 @@ from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model
 
 NOT_OF_NNCF = (
-    "quantise.method is accuracy_control: NNCF rounds the tensors that OpenVINO needs rounded, so that ONNX Runtime computes "
-    "a third of the convolutions in fp32"
+    "quantise.method is accuracy_control: NNCF rounds only what OpenVINO needs rounded, so that ONNX Runtime computes "
+    "many of the convolutions in fp32"
 )
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
@@ -77,7 +77,7 @@ class Cell:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Names of the stages that it is made from, nearest first: the quantised model only where it computes in int8."""
+        """Names of the stages that it is made from, nearest first; `quantise` only where it computes in int8."""
         asked = self.request
         quantised = not isinstance(asked, Infer) or asked.precision == INT8
         return tuple(name for name in self.definition.parents if quantised or name != stages.QUANTISE.name)

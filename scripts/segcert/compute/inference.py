@@ -122,7 +122,9 @@ def infer(
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     begun = time.perf_counter()
-    runner = _load(request, _run_from(request, files, export), deploy["model"], exported["env"].get("paddle") if exported else None)
+    runner = _load(
+        request, _run_from(request, files, export), deploy["model"], exported["env"].get("paddle") if exported else None
+    )
     build_s = time.perf_counter() - begun
     batches = _batches(pairs, request.batch_size)
     first = preprocess.batch(dataset / image for image, _ in batches[0])
@@ -182,7 +184,9 @@ def _run_from(request: Infer, files: Files, export: Path) -> Path:
     if request.precision != engines.INT8:
         return export
     if files.quantised is None:
-        raise StageError(f"{export}: is not quantised, and int8 is asked: --quantised names what scripts/quantise.py made")
+        raise StageError(
+            f"{export}: is not quantised, and int8 is asked: --quantised names what scripts/quantise.py made"
+        )
     return Path(files.quantised) / export.relative_to(files.export)
 
 

@@ -243,7 +243,7 @@ def _library(name: str) -> Any:
 
 
 def _feeds(model: Path, images: Sequence[NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """What a model is fed, by the name of its input: batches of its fixed size, filled from the beginning, or of one."""
+    """What a model is fed by its input's name: batches of one, or of its fixed size, filled from the beginning."""
     (taken, *_) = onnx.load(str(model), load_external_data=False).graph.input
     size = taken.type.tensor_type.shape.dim[0].dim_value or 1
     for start in range(0, len(images), size):
