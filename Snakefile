@@ -9,6 +9,7 @@
 # Files of a run:
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
 #   results/<mode>/<model>/<train cell>/{model.pdparams,train.json,eval.json,export/,export.json}
+#   results/<mode>/<model>/<train cell>/{quantised/,quantised.json}    where a cell computes in int8
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
@@ -45,6 +46,7 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/export.smk"
+include: "rules/quantise.smk"
 include: "rules/infer.smk"
 include: "rules/scripts.smk"
 include: "rules/conclusions.smk"

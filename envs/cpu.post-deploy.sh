@@ -39,10 +39,12 @@ lazy-loader==0.6
 markdown-it-py==4.3.0
 markupsafe==3.0.4
 mdurl==0.1.2
+ml-dtypes==0.5.4
 narwhals==2.29.0
 nbformat==5.11.1
-networkx==3.6.1 ; python_full_version < '3.12'
-networkx==3.7 ; python_full_version >= '3.12'
+networkx==3.6.1
+ninja==1.13.2
+nncf==3.4.0
 numpy==1.26.4
 onnx==1.17.0
 onnxoptimizer==0.3.13 ; python_full_version < '3.12'
@@ -65,7 +67,9 @@ psutil==7.2.2
 pulp==3.3.2
 pydantic==2.14.3
 pydantic-core==2.50.4
+pydot==4.0.1
 pygments==2.21.0
+pyparsing==3.3.3
 pyreadline3==3.5.6 ; sys_platform == 'win32'
 python-dateutil==4.0.0
 pytz==2026.6

@@ -1,6 +1,6 @@
 """The inference matrix: one job per cell.
 
-Inputs: an exported model, the reference label maps of its checkpoint, its data set.
+Inputs: an exported model, what it is in int8 where that is asked for, the reference label maps, the data set.
 Outputs: <cell>.log (the benchmark log), <cell>.json and <cell>/ in infer/ beside the checkpoint.
 """
 
@@ -12,6 +12,8 @@ rule infer:
         exported="results/{mode}/{model}/{train_cell}/export.json",
         reference="results/{mode}/{model}/{train_cell}/reference",
         evaluated="results/{mode}/{model}/{train_cell}/eval.json",
+        quantised=if_quantised("results/{mode}/{model}/{train_cell}/quantised"),
+        calibrated=if_quantised("results/{mode}/{model}/{train_cell}/quantised.json"),
     output:
         log=report(
             "results/{mode}/{model}/{train_cell}/infer/{cell}.log",
@@ -38,9 +40,10 @@ rule infer:
         script=f"{SCRIPTS}/infer.py",
         python=SETTINGS["python"],
         options=of_cell("infer", "options"),
+        quantised=quantised_options,
         software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG"'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.quantised:q}'
         " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

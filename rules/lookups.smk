@@ -37,6 +37,21 @@ def timed_threads(wildcards):
     return RUN.timed_threads(planned_cell("infer", wildcards), cores)
 
 
+def if_quantised(path):
+    """A function of the wildcards: the path where their cell is made from the quantised model, else nothing."""
+
+    def made_from(wildcards):
+        parents = planned_cell("infer", wildcards).parents
+        return path.format(**wildcards) if stages.QUANTISE.name in parents else []
+
+    return signed(made_from)
+
+
+def quantised_options(wildcards, input):
+    """What an inference is told of the quantised model; nothing where it runs the export's."""
+    return ["--quantised", input.quantised, "--upstream", input.calibrated] if input.quantised else []
+
+
 def model_config(wildcards):
     return str(RUN.model_config(wildcards.model))
 

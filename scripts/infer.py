@@ -15,19 +15,26 @@ def work(args: argparse.Namespace, staging: Staging) -> Result:
     from segcert.compute import inference
 
     files = inference.Files(
-        args.export, args.dataset, args.reference, staging.path("benchmark_log"), staging.path("predictions")
+        args.export,
+        args.dataset,
+        args.reference,
+        staging.path("benchmark_log"),
+        staging.path("predictions"),
+        args.quantised,
     )
-    return inference.infer(Infer.of(args), files, args.model, exported(args.upstream))
+    return inference.infer(Infer.of(args), files, args.model, *made_from(args.upstream))
 
 
-def exported(upstream: list[str]) -> dict[str, Any] | None:
-    """The record of the export, among those of what this is made from."""
-    return next((above for above in map(record.read, upstream) if above["stage"] == stages.EXPORT.name), None)
+def made_from(upstream: list[str]) -> list[dict[str, Any] | None]:
+    """The records of the export and of its quantisation, among those of what this is made from."""
+    found = {above["stage"]: above for above in map(record.read, upstream)}
+    return [found.get(stage.name) for stage in (stages.EXPORT, stages.QUANTISE)]
 
 
 def main() -> int:
     options = parser(__doc__)
     options.add_argument("--export", required=True, help="folder of the exported model")
+    options.add_argument("--quantised", help="folder of what it is in int8, for that precision")
     options.add_argument("--dataset", required=True, help="folder of the data set")
     options.add_argument("--reference", required=True, help="folder of the checkpoint's own label maps")
     Infer.add_to(options)
@@ -38,7 +45,7 @@ def main() -> int:
     plan = Plan(
         stages.INFER.name,
         request.requested,
-        [args.export, args.dataset, args.reference],
+        [*filter(None, [args.export, args.quantised, args.dataset, args.reference])],
         {"benchmark_log": args.benchmark_log, "predictions": args.predictions},
         work,
         threads=request.threads,

@@ -315,6 +315,11 @@ def test_edited_inference_code_makes_inference_cells(chain, file):
         assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
 
 
+def test_edited_quantisation_makes_what_computes_in_int8_only(chain):
+    with changed(chain / "scripts/segcert/compute/quantise.py", lambda text: text + "\n"):
+        assert plan(chain) == {"quantise": 2, "infer": 4, "conclude": 1, "page": 1}
+
+
 def test_an_edited_engine_makes_exports_too(chain):
     """They are run by it, as proof."""
     with changed(chain / "scripts/segcert/compute/engines/openvino.py", lambda text: text + "\n# edited\n"):

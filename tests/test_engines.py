@@ -70,7 +70,7 @@ def test_one_that_is_unknown_is_an_error_that_lists_the_known_ones(tmp_path, mon
 @pytest.mark.parametrize(
     ("engine", "device", "precision", "words"),
     [
-        ("openvino", "cpu", "int8", "engine openvino: offers fp32, bf16 on cpu, not int8"),
+        ("onednn", "cpu", "int8", "engine onednn: offers fp32, bf16 on cpu, not int8"),
         ("tensorrt", "cpu", "fp32", "engine tensorrt: offers nothing on cpu, not fp32"),
     ],
 )

@@ -37,6 +37,10 @@ def test_strict_rules_correct_what_the_original_gets_wrong():
     assert runs("strict", "gpu", quant=True) == {("tensorrt", "int8")}, "the original has it the other way round"
     assert offers.left_out("strict", "cpu", "onednn", "bf16") is None
     assert offers.left_out("tipc", "cpu", "onednn", "bf16").startswith("C4: ")
+    assert offers.left_out("strict", "cpu", "onnxruntime", "int8") is None, "it is quantised here"
+    assert "(onednn on cpu is offered in fp32, bf16 here, not in int8)" in offers.left_out(
+        "strict", "cpu", "onednn", "int8"
+    )
     assert runs("strict", "gpu", quant=False) == {
         ("native", "fp32"),
         ("native", "fp16"),
@@ -60,7 +64,9 @@ def test_strict_rules_correct_what_the_original_gets_wrong():
         ("strict", "cpu", "openvino", "int8", True, "C1"),
         ("strict", "cpu", "onednn", "fp16", False, "C2"),
         ("strict", "cpu", "onednn", "fp32", True, "C3"),
+        ("tipc", "cpu", "openvino", "int8", False, "C4"),
         ("strict", "cpu", "onednn", "int8", False, "C4"),
+        ("strict", "cpu", "native", "int8", False, "C4"),
         ("strict", "gpu", "native", "int8", False, "G1"),
         ("strict", "gpu", "onnxruntime", "fp16", False, "G2"),
         ("strict", "gpu", "tensorrt", "fp32", True, "G3"),

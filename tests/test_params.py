@@ -211,7 +211,7 @@ WRONG_LINES = [
     ("unknown section", UNKNOWN, 23, "unknown section 'evil_params'"),
     ("more behind the last", [*tipc_files.lines(), "a:1", "b:2"], 53, "54 lines before the sections for benchmarks"),
     ("no colon", [tipc_files.lines()[0], "model_name m", *tipc_files.lines()[2:]], 2, "no colon in 'model_name m'"),
-    ("another kind", ["=====ptq_params=====", "model_name:x"], 1, "a params file of another kind"),
+    ("another kind", ["=====serving_params=====", "model_name:x"], 1, "a params file of another kind"),
     ("empty", [""], 0, "is empty"),
 ]
 
@@ -334,12 +334,12 @@ def test_a_params_file_that_cannot_be_read_is_named_in_its_folder(paddleseg):
 
 def test_a_folders_files_of_another_kind_are_told_and_left_out(paddleseg, resolve):
     tipc_files.write(paddleseg / "tipc/train_infer_python.txt")
-    (paddleseg / "tipc/train_ptq_infer_python.txt").write_text("=====ptq_params=====\nmodel_name:x\n")
+    (paddleseg / "tipc/train_other_infer_python.txt").write_text("=====serving_params=====\nmodel_name:x\n")
     resolved = resolve(paddleseg / "tipc")
     assert resolved["models"] == ["pp_humanseg_lite"]
-    assert any("train_ptq" in note and "left out" in note for note in resolved["params"]["notes"])
+    assert any("train_other" in note and "left out" in note for note in resolved["params"]["notes"])
     with pytest.raises(ConfigError, match="another kind"):
-        resolve(paddleseg / "tipc/train_ptq_infer_python.txt")
+        resolve(paddleseg / "tipc/train_other_infer_python.txt")
     (paddleseg / "tipc/train_infer_python.txt").unlink()
     with pytest.raises(ConfigError, match="no params file of the train-and-infer kind"):
         resolve(paddleseg / "tipc")

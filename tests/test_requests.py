@@ -18,6 +18,7 @@ from segcert.machine import Hardware
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
+from segcert.requests.quantise import Quantise
 from segcert.requests.request import Option, Request, Size
 from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
@@ -31,6 +32,7 @@ SCRIPTS = {
     "take_released_weights": ("fetch_weights", Weights),
     "evaluate": ("evaluate", Evaluate),
     "export": ("export", Export),
+    "quantise": ("quantise", Quantise),
     "infer": ("infer", Infer),
     "run_paddleseg": ("run_paddleseg", RunScript),
 }
@@ -122,7 +124,7 @@ def test_mixed_precision_is_asked_for_whole(asked):
 
 def test_a_field_is_written_once():
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Quantise(Request):
+    class Prune(Request):
         REQUESTED = ("method", "size")
 
         images: int
@@ -130,13 +132,13 @@ def test_a_field_is_written_once():
         size: Size = None
 
     words = ["--images", "3", "--by", "count", "--size", "4", "5"]
-    request = parsed(Quantise, words)
-    assert request == Quantise(images=3, method="count", size=(4, 5)) and request.options() == words
+    request = parsed(Prune, words)
+    assert request == Prune(images=3, method="count", size=(4, 5)) and request.options() == words
     assert request.requested == {"method": "count", "size": [4, 5]}
-    assert parsed(Quantise, ["--images", "3"]) == Quantise(images=3)
+    assert parsed(Prune, ["--images", "3"]) == Prune(images=3)
     for wrong in ([], ["--images", "x"], ["--images", "3", "--by", "moon"], ["--images", "3", "--size", "4"]):
         with pytest.raises(SystemExit):
-            parsed(Quantise, wrong)
+            parsed(Prune, wrong)
 
 
 @pytest.fixture
@@ -166,6 +168,7 @@ def test_each_script_asks_for_what_the_table_asks_for(tables, monkeypatch):
             *("--config", "c", "--dataset", "d", "--checkpoint", "x", "--history", "h", "--reference", "r"),
             *("--export", "e", "--made", "m", "--paddleseg", "p"),
         ],
+        "quantise": ["--export", "e", "--dataset", "d", "--quantised", "q"],
         "infer": ["--export", "e", "--dataset", "d", "--reference", "r", "--benchmark-log", "b", "--predictions", "p"],
     }
     seen = set()

@@ -15,17 +15,22 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from segcert import engines, modelkeys, offers, own_scripts, published, record, sections, stages, statuses
-from segcert.engines import CPU, GPU
+from segcert.engines import CPU, GPU, INT8
 from segcert.machine import GPU_SOFTWARE, Hardware
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
+from segcert.requests.quantise import ACCURACY_CONTROL, Quantise
 from segcert.requests.request import Request
 from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
 from segcert.sections import MODEL_SECTIONS, TRAINED, of_model, per_model, released
 
+NOT_OF_NNCF = (
+    "quantise.method is accuracy_control: NNCF rounds only what OpenVINO needs rounded, so that ONNX Runtime computes "
+    "many of the convolutions in fp32"
+)
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 
 
@@ -69,6 +74,13 @@ class Cell:
     @property
     def definition(self) -> stages.Stage:
         return stages.by_name(self.stage, self.topology)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the stages that it is made from, nearest first; `quantise` only where it computes in int8."""
+        asked = self.request
+        quantised = not isinstance(asked, Infer) or asked.precision == INT8
+        return tuple(name for name in self.definition.parents if quantised or name != stages.QUANTISE.name)
 
     @cached_property
     def requested(self) -> Mapping[str, Any]:
@@ -206,7 +218,10 @@ class CellTable:
         self.configurations = configurations
         self.mode: str = settings["mode"]
         self._sections = {
-            (model, name): of_model(settings, model, name) for model in settings["models"] for name in MODEL_SECTIONS
+            (model, name): of_model(settings, model, name)
+            for model in settings["models"]
+            for name in MODEL_SECTIONS
+            if name in settings  # a run of before lacks those of stages that came later
         }
 
     @classmethod
@@ -255,7 +270,7 @@ class CellTable:
 
     def parents(self, cell: Cell) -> list[Cell]:
         """What the cell is made from, nearest first: infer <- export, eval <- train."""
-        places = [(stage, cell.model, cell.train_name, cell.train_name) for stage in cell.definition.parents]
+        places = [(stage, cell.model, cell.train_name, cell.train_name) for stage in cell.parents]
         return [self._index[place] for place in places if place in self._index]
 
     def source_records(self, cell: Cell) -> list[str]:
@@ -324,7 +339,10 @@ class CellTable:
         for row, train in rows:
             if train.planned and self.is_exported(model, row):
                 yield self._export(model, row)
-                yield from self._infer(model, row)
+                inferred = list(self._infer(model, row))
+                if any(stages.QUANTISE.name in cell.parents for cell in inferred if cell.planned):
+                    yield self._quantise(model, row)
+                yield from inferred
                 yield from self._scripts(model, row)
         for item in self._items(model):
             row, left_out = self._left_out(model, item)
@@ -486,8 +504,20 @@ class CellTable:
         )
         return self._cell(model, row, stages.EXPORT, request)
 
+    def _controls(self, model: str) -> bool:
+        """Whether the model's accuracy is controlled as it is quantised."""
+        return bool(self.section(model, "quantise")["method"] == ACCURACY_CONTROL)
+
+    def _quantise(self, model: str, row: TrainCell) -> Cell:
+        quantise = self.section(model, "quantise")
+        request = Quantise(
+            **{key: quantise[key] for key in ("method", "weight_bits", "images")},
+            min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if self._controls(model) else None,
+        )
+        return self._cell(model, row, stages.QUANTISE, request)
+
     def _infer(self, model: str, row: TrainCell, quant: bool = False) -> Iterator[Cell]:
-        """The inference matrix of a checkpoint; that of a quantised one is not run."""
+        """The inference matrix of a checkpoint; that of one that is quantised as it is, is not run."""
         infer, gates = self.section(model, "infer"), self.section(model, "gates")
         for batch_size in infer["batch_sizes"]:
             asked = [(CPU, entry, threads) for entry in infer["cpu"] for threads in infer["cpu_threads"]]
@@ -505,7 +535,7 @@ class CellTable:
                     logger=self.settings["benchmark"]["logger"],
                 )
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)
-                yield self._cell(model, row, stages.INFER, request, self._why_not(request, quant), name)
+                yield self._cell(model, row, stages.INFER, request, self._why_not(model, request, quant), name)
 
     def _scripts(self, model: str, row: TrainCell) -> Iterator[Cell]:
         """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device, and not as a graph."""
@@ -550,12 +580,12 @@ class CellTable:
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
         return None
 
-    def _why_not(self, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
+    def _why_not(self, model: str, asked: Infer, quant: bool) -> tuple[statuses.Status, str] | None:
         """The status that an inference cell has without running, and why; None: it is to run."""
         if reason := offers.left_out(self.settings["rules"], asked.device, asked.engine, asked.precision, quant):
             return statuses.SKIPPED, reason
         if quant:
-            return statuses.SKIPPED, "quantised models are not done here yet"
+            return statuses.SKIPPED, "quantised models are not taken here yet: it is exports that are quantised here"
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
         library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores
@@ -563,6 +593,8 @@ class CellTable:
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
         if asked.device == CPU and cores is not None and asked.threads > cores:
             return statuses.UNVERIFIED, f"needs {asked.threads} CPU cores; a job may use {cores} here"
+        if asked.precision == INT8 and asked.engine == engines.ONNXRUNTIME.name and self._controls(model):
+            return statuses.SKIPPED, NOT_OF_NNCF
         if asked.device == CPU and asked.precision == "bf16" and self.hardware.bf16 is False:
             return statuses.UNVERIFIED, "needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX); this one does not"
         return None

@@ -13,6 +13,7 @@ from segcert.errors import StageError
 from segcert.stages import PADDLE
 
 CPU, GPU = "cpu", "gpu"
+INT8 = "int8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class Kind:
     """Everything that is asked of an engine before it is there. Nothing has a default, so a new one has to say it all.
 
     Attributes:
-        offers: device -> precisions that it computes in, as far as that is known beforehand; int8 is only for
-            quantised models.
+        offers: device -> precisions that it computes in, as far as that is known beforehand; in int8 it runs the
+            quantised model, in all others the export.
         software: what its results follow from, by its name in a record's env: another version makes them stale.
         needs_onnx: whether it reads the export's ONNX model; otherwise Paddle's own program.
         gpu_library: whose build for CUDA it computes with, as `machine.GPU_LIBRARIES` has it; empty without a GPU.
@@ -49,11 +50,11 @@ TENSORRT = Kind(
     needs_onnx=False, gpu_library="paddle", tipc={GPU: "usetrt_True"},
 )  # fmt: skip
 ONNXRUNTIME = Kind(
-    name="onnxruntime", offers={CPU: ("fp32",), GPU: ("fp32",)}, software=("onnxruntime", "numpy", "opencv"),
+    name="onnxruntime", offers={CPU: ("fp32", INT8), GPU: ("fp32",)}, software=("onnxruntime", "numpy", "opencv"),
     needs_onnx=True, gpu_library="onnxruntime", tipc={},
 )  # fmt: skip
 OPENVINO = Kind(
-    name="openvino", offers={CPU: ("fp32", "bf16")}, software=("openvino", "numpy", "opencv"),
+    name="openvino", offers={CPU: ("fp32", "bf16", INT8)}, software=("openvino", "numpy", "opencv"),
     needs_onnx=True, gpu_library="", tipc={},
 )  # fmt: skip
 

@@ -25,6 +25,8 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
     "paddle2onnx": ("paddle2onnx",),
+    "onnx": ("onnx",),
+    "nncf": ("nncf",),
     "numpy": ("numpy",),
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "snakemake": ("snakemake",),

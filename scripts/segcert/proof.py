@@ -78,6 +78,8 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
         problems += _without_gates(content["stage"], content["requested"], effective, metrics)
     if content["stage"] == stages.INFER.name:
         problems += _unlike_samples(content.get("samples_ms"), metrics)
+    if content["stage"] == stages.QUANTISE.name:
+        problems += _not_calibrated(content["requested"], metrics)
     if content["stage"] == stages.EVAL.name:
         problems += _not_evaluated(content["requested"], metrics)
         problems += published.unproven(content["requested"], metrics)
@@ -152,6 +154,15 @@ def _unlike_samples(samples: Any, metrics: Mapping[str, Any]) -> list[str]:
 def _close(told: Any, value: float) -> bool:
     """Whether a statistic is a number but for rounding: samples to 4 decimals, statistics to 6 digits."""
     return is_number(told) and math.isclose(told, value, rel_tol=1e-5, abs_tol=1e-4)
+
+
+def _not_calibrated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """In words, what a quantisation does not say of the images whose ranges it took."""
+    there, named = metrics.get("train_images"), metrics.get("calibrated_on")
+    if not (is_number(there) and isinstance(named, Mapping) and named and all(named.values())):
+        return ["it does not name the images that it was calibrated on"]
+    asked = min(requested["images"], there)
+    return [] if len(named) == asked else [f"it was calibrated on {len(named)} images, not {asked}"]
 
 
 def _not_evaluated(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:

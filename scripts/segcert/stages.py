@@ -22,7 +22,8 @@ class Stage:
         name: in records.
         rule: of Snakemake; None where several make it.
         section: of the settings, that a mode and a model may change; it has the stage's time limit.
-        parents: stages of the same train cell that it is made from, nearest first.
+        parents: stages of the same train cell that it is made from, nearest first; of one that only some of its cells
+            are made from, `Cell.parents` says which.
         reads: stages whose outputs it reads itself.
         makes: files and folders beside its record. Paths are relative to the folder of the train cell; `{cell}` is
             the name of the cell, where a train cell has many of the stage.
@@ -98,12 +99,24 @@ EXPORT = Stage(
     proves=("device", "precision", "onnx", "opset"),
     software=(*PADDLE, "paddle2onnx"),
 )
+# The export in int8, for the cells that compute in it.
+QUANTISE = Stage(
+    "quantise",
+    rule="quantise",
+    section="quantise",
+    parents=("export", "train"),
+    reads=("data", "export"),
+    makes=("quantised",),
+    proves=("device", "precision", "method", "weight_bits"),
+    software=("onnx", "onnxruntime", "nncf", "numpy", "opencv"),
+    stem="quantised",
+)
 INFER = Stage(
     "infer",
     rule="infer",
     section="infer",
-    parents=("export", "eval", "train"),
-    reads=("eval", "export"),
+    parents=("quantise", "export", "eval", "train"),
+    reads=("eval", "export", "quantise"),
     makes=("infer/{cell}.log", "infer/{cell}"),
     proves=("device", "engine", "precision", "batch_size"),
     stem="infer/{cell}",
@@ -119,7 +132,7 @@ SCRIPTS = Stage(
     proves=("script", "digest", "device", "outcome", "command", "exit_code"),
     stem="scripts/{cell}",
 )
-ALL = (DATA, TRAIN, RELEASED, EVAL, EXPORT, INFER, SCRIPTS)
+ALL = (DATA, TRAIN, RELEASED, EVAL, EXPORT, QUANTISE, INFER, SCRIPTS)
 NAMES = tuple(dict.fromkeys(stage.name for stage in ALL))
 OF_CELLS = tuple(name for name in NAMES if name != DATA.name)  # those of the cell table
 SECTIONS = tuple(dict.fromkeys(stage.section for stage in ALL if stage.section))

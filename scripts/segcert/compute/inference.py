@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcert import engines, gpus, machine, proof
-from segcert.compute import metrics, stats
+from segcert.compute import int8, metrics, stats
 from segcert.compute.engines import library
 from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config, input_size
@@ -43,6 +43,7 @@ class Files(NamedTuple):
         reference: folder of the checkpoint's own label maps in fp32.
         log: the benchmark log to write.
         predictions: the folder of label maps (PNG) to make.
+        quantised: folder of the same model in int8, for that precision.
     """
 
     export: str
@@ -50,6 +51,7 @@ class Files(NamedTuple):
     reference: str
     log: Path
     predictions: Path
+    quantised: str | None = None
 
 
 def judge(request: Infer, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -93,12 +95,19 @@ def _weakness(request: Infer, compared: Mapping[str, Any]) -> str | None:
     return None
 
 
-def infer(request: Infer, files: Files, model: str, exported: Mapping[str, Any] | None = None) -> Result:
+def infer(
+    request: Infer,
+    files: Files,
+    model: str,
+    exported: Mapping[str, Any] | None = None,
+    quantised: Mapping[str, Any] | None = None,
+) -> Result:
     """Run an exported model over the inference list and time it.
 
     Args:
         model: its name, for the benchmark log.
         exported: the record of the export, where there is one.
+        quantised: the same of its quantisation.
     """
     if request.device == "cpu" and request.threads > machine.cores():
         raise Unverified(f"needs {request.threads} CPU cores; this process may use {machine.cores()}")
@@ -113,7 +122,9 @@ def infer(request: Infer, files: Files, model: str, exported: Mapping[str, Any] 
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
     begun = time.perf_counter()
-    runner = _load(request, export, deploy["model"], exported["env"].get("paddle") if exported else None)
+    runner = _load(
+        request, _run_from(request, files, export), deploy["model"], exported["env"].get("paddle") if exported else None
+    )
     build_s = time.perf_counter() - begun
     batches = _batches(pairs, request.batch_size)
     first = preprocess.batch(dataset / image for image, _ in batches[0])
@@ -122,6 +133,10 @@ def infer(request: Infer, files: Files, model: str, exported: Mapping[str, Any] 
     first_run_s = time.perf_counter() - begun
     effective, evidence = runner.observe(first)
     effective |= {"batch_size": len(first)}
+    if request.precision == engines.INT8:
+        # Without a record of what the model holds in int8, all of it is to be.
+        held = quantised["metrics"]["int8_share"] if quantised else 1
+        effective["precision"] = int8.observed(evidence["precisions"], held)
     compared = _predict(runner, preprocess, dataset, batches, len(pairs), Path(files.reference), files.predictions)
     writer = _auto_log(request, runner, model) if request.logger == "auto_log" else None
     warmed = _warm_up(request, runner, first)
@@ -162,6 +177,17 @@ def _require_exported(
     if only > 0 and request.batch_size != only:
         told = f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}"
         raise StageError(f"{told}; ask for it in `export.batch_sizes` of the configuration")
+
+
+def _run_from(request: Infer, files: Files, export: Path) -> Path:
+    """The folder of the model that is run: the export, or the one in int8 that was made of it."""
+    if request.precision != engines.INT8:
+        return export
+    if files.quantised is None:
+        raise StageError(
+            f"{export}: is not quantised, and int8 is asked: --quantised names what scripts/quantise.py made"
+        )
+    return Path(files.quantised) / export.relative_to(files.export)
 
 
 def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> Engine:

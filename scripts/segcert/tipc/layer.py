@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import modelconfig
+from segcert import engines, modelconfig
 from segcert.errors import ConfigError
 from segcert.sections import TRAINED, of_model, per_model
-from segcert.tipc import params, planned, support
+from segcert.tipc import params, planned, ptq, support
 from segcert.tipc.draft import Model, slug
 from segcert.tipc.params import Command, Devices, Meaning, ParamsError, Problem, Trainer
 from segcert.tipc.support import CPU_VALUES, GPU_VALUES
@@ -63,7 +63,7 @@ def lint(
             if not alone and (other := params.kind(path.read_text("utf-8", "replace"))) in params.OTHER_KINDS:
                 problems.append(Problem(str(path), 1, f"left out: its kind is {other}, not train_params", error=False))
                 continue
-            meaning, found = params.understand(params.read(path))
+            meaning, found = _understood(path)
         except ParamsError as error:
             problems += error.problems
             continue
@@ -75,6 +75,14 @@ def lint(
             problems += _missing_files(path, meaning, config, root, effective)
             meanings.append((path, meaning))
     return meanings, problems
+
+
+def _understood(path: Path) -> tuple[Meaning | None, list[Problem]]:
+    """What a params file of either kind asks for, and what is wrong with it."""
+    text = params.text_of(path)
+    if params.kind(text) == ptq.KIND:
+        return ptq.understand(ptq.parse(text, str(path)))
+    return params.understand(params.parse(text, str(path)))
 
 
 def _missing_files(
@@ -200,7 +208,10 @@ def _translate(
     if reason:
         _skip_everything(model, reason)
     _evaluation(model, command)
-    _inference(model)
+    if model.meaning.calibration:
+        _quantised(model)
+    else:
+        _inference(model)
     _remarks(model)
 
 
@@ -409,6 +420,35 @@ def _inference(model: Model) -> None:
     infer["batch_sizes"] = meaning.infer_batch_sizes
     if not on_cpu and not on_gpu:
         infer["from_topologies"] = []
+
+
+def _quantised(model: Model) -> None:
+    """The settings `infer` and `quantise` of a file that quantises."""
+    meaning = model.meaning
+    at = model.at(meaning.lines["device"])
+    if model.trains:
+        told = (
+            f"released weights are quantised, as in the original: mode whole_infer ({model.at(meaning.lines['ptq'])})"
+        )
+        model.skip("infer", "single", "quantised", "PTQ", told)
+    elif any(value in meaning.infer_devices for value in GPU_VALUES):
+        model.skip("infer", "released", "quantised_gpu", "PTQ on a GPU", f"int8 on a GPU is not done here yet ({at})")
+    on_cpu = not model.trains and any(value in meaning.infer_devices for value in CPU_VALUES)
+    model.settings["infer"] = {
+        "cpu": [
+            {"engine": kind.name, "precision": engines.INT8}
+            for kind in engines.ALL
+            if on_cpu and engines.INT8 in kind.offers.get(engines.CPU, ())
+        ],
+        "gpu": [],
+        "batch_sizes": meaning.infer_batch_sizes,
+        **({} if on_cpu else {"from_topologies": []}),
+    }
+    model.settings["quantise"] = {"images": meaning.calibration}
+    said = (
+        "quantised for ONNX Runtime and OpenVINO, by training images; the original's is Paddle's, by validation images"
+    )
+    model.remark("ptq", said)
 
 
 def _remarks(model: Model) -> None:

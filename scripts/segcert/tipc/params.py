@@ -79,7 +79,6 @@ TAILS = {
     "disable_to_static_train_benchmark",
 }
 OTHER_KINDS = {
-    "ptq_params",
     "kl_quant_params",
     "cpp_infer_params",
     "serving_params",
@@ -149,15 +148,19 @@ class Params:
 # -- reading ----------------------------------------------------------------------------------
 
 
-def read(path: Path | str) -> Params:
-    """A params file from its path; ParamsError also where there is none."""
+def text_of(path: Path | str) -> str:
+    """What a params file holds; ParamsError where there is none, or no text."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ParamsError([Problem(str(path), 0, f"is not text in UTF-8: {error.reason}")]) from None
     except (OSError, ValueError) as error:
         raise ParamsError([Problem(str(path), 0, f"cannot be read: {error}")]) from None
-    return parse(text, str(path))
+
+
+def read(path: Path | str) -> Params:
+    """A params file from its path; ParamsError also where there is none."""
+    return parse(text_of(path), str(path))
 
 
 def kind(text: str) -> str:
@@ -177,7 +180,7 @@ def parse(text: str, file: str) -> Params:
     problems = [*_marks(rows, file)] or [*_cut(rows, file)]
     if problems:
         raise ParamsError(sorted(problems, key=lambda problem: problem.line))
-    lines = {name: _line(*rows[place]) for name, place in FIELDS.items() if place < len(rows)}
+    lines = {name: line_of(*rows[place]) for name, place in FIELDS.items() if place < len(rows)}
     end = next((place for place in range(FEWEST, len(rows)) if MARK.match(rows[place][1])), len(rows))
     if end == FEWEST:  # the line is left out and the next section begins in its place
         lines.pop("infer_key_2", None)
@@ -191,7 +194,7 @@ def parse(text: str, file: str) -> Params:
     return Params(file, lines, _tails(rows[end:]))
 
 
-def _line(number: int, text: str) -> Line:
+def line_of(number: int, text: str) -> Line:
     key, _, value = text.partition(":")
     return Line(number, key.strip(), " ".join(value.split()))
 
@@ -266,7 +269,7 @@ def _tails(rows: list[tuple[int, str]]) -> dict[str, tuple[Line, ...]]:
         if mark := MARK.match(text):
             current = tails.setdefault(mark[1].strip(), [])
         else:
-            current.append(_line(number, text))
+            current.append(line_of(number, text))
     return {name: tuple(lines) for name, lines in tails.items()}
 
 
@@ -355,10 +358,11 @@ class Meaning:
     lines: Mapping[str, int]
     tails: tuple[str, ...] = ()
     random_input: list[int] | None = None  # [width, height] of random_infer_input
+    calibration: int | None = None  # of a file that quantises: images to calibrate on
 
 
 @dataclass
-class _Reader:
+class Reader:
     """Reads values of lines and collects what is wrong with them."""
 
     params: Params
@@ -455,7 +459,7 @@ def _options(words: list[str]) -> dict[str, tuple[str, ...]]:
 
 def understand(params: Params) -> tuple[Meaning | None, list[Problem]]:
     """What a params file asks for, and what is wrong with it; None where the former cannot be told."""
-    reader = _Reader(params)
+    reader = Reader(params)
     name = params["model_name"]
     if not NAME.match(name.value):
         reader.say(name.number, f"model_name: {_short(name.value)} is refused; allowed: letters, digits, '_', '.', '-'")
@@ -509,7 +513,7 @@ def _with_extra(command: Command | None, line: Line) -> Command | None:
     return command.with_options((line.key, line.value)) if command and line.given else command
 
 
-def _devices(reader: _Reader) -> list[Devices]:
+def _devices(reader: Reader) -> list[Devices]:
     line, use = reader.params["gpu_list"], reader.params["use_gpu"]
     entries = line.alternatives
     values = use.alternatives if len(set(use.alternatives)) > 1 else use.alternatives[:1]
@@ -540,7 +544,7 @@ def _devices(reader: _Reader) -> list[Devices]:
     return found
 
 
-def _autocasts(reader: _Reader) -> list[str | None]:
+def _autocasts(reader: Reader) -> list[str | None]:
     line = reader.params["autocast"]
     if line.key == "null" or line.value == "":
         return [None]
@@ -548,7 +552,7 @@ def _autocasts(reader: _Reader) -> list[str | None]:
     return [None if value == "null" else value for value in reader.among("autocast", known)]
 
 
-def _trainers(reader: _Reader) -> list[Trainer]:
+def _trainers(reader: Reader) -> list[Trainer]:
     """The chosen trainers. The first trainer line is the norm slot, whatever its name."""
     params, line = reader.params, reader.params["trainer"]
     slots = {
@@ -590,7 +594,7 @@ def _trainers(reader: _Reader) -> list[Trainer]:
     return found
 
 
-def _check_options(reader: _Reader, command: Command | None) -> None:
+def _check_options(reader: Reader, command: Command | None) -> None:
     """Values of the options of a training."""
     for option, least in (("--seed", 0), ("--num_workers", 0), ("--log_iters", 1), ("--iters", 1), ("--batch_size", 1)):
         if command and option in command.options and whole(text := command.option(option) or "", least) is None:
@@ -610,13 +614,13 @@ def shape(command: Command | None) -> list[int] | None:
     return [sizes[1], sizes[0]] if len(words) == 4 and sizes[0] and sizes[1] else None
 
 
-def _check_shape(reader: _Reader, command: Command | None) -> None:
+def _check_shape(reader: Reader, command: Command | None) -> None:
     if command and "--input_shape" in command.options and shape(command) is None:
         text = " ".join(command.options["--input_shape"])
         reader.say(command.line, f"--input_shape: {_short(text)} is refused; allowed: N 3 HEIGHT WIDTH")
 
 
-def _released(reader: _Reader) -> list[Released]:
+def _released(reader: Reader) -> list[Released]:
     """Three parallel lists: weights, how to export them, whether they are quantised."""
     params = reader.params
     weights, exports, quant = (params[name] for name in ("infer_model", "infer_export", "infer_quant"))
@@ -639,7 +643,7 @@ def _released(reader: _Reader) -> list[Released]:
     return found
 
 
-def _check_places(reader: _Reader) -> None:
+def _check_places(reader: Reader) -> None:
     """A word where the original does something that the file cannot mean."""
     line = reader.params["infer_key_1"]
     if line.value not in ("", "null"):

@@ -94,7 +94,7 @@ def unsupported_command(stage: str, command: Command) -> str | None:
 def unsupported_release(released: Released) -> str | None:
     """Why released weights are not run here; None where they are."""
     if released.quant:
-        return "quantised models are not done here yet"
+        return "quantised models are not taken here yet: it is exports that are quantised here"
     if released.export is None:
         return "infer_export is null: an inference model that exists already is not taken here yet"
     return unsupported_command("export", released.export)

@@ -16,7 +16,7 @@ from segcert.compute.engines.base import Engine
 from segcert.errors import StageError, Unverified
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-TYPES = {"float": "fp32", "float16": "fp16"}
+TYPES = {"float": "fp32", "float16": "fp16", "uint8": "int8", "int8": "int8"}
 
 
 class OnnxRuntime(Engine):
@@ -71,7 +71,10 @@ class OnnxRuntime(Engine):
         }
         seen = Counter(node["provider"] for node in nodes)
         shown = {f"{provider} {dtype}": count for (provider, dtype), count in convolutions.items()}
-        return effective, {"nodes": dict(seen), "convolutions": shown}
+        precisions: Counter[str] = Counter()
+        for (_, found), count in convolutions.items():
+            precisions[TYPES.get(found, found)] += count
+        return effective, {"nodes": dict(seen), "convolutions": shown, "precisions": dict(precisions)}
 
     def _executed_nodes(self, batch: NDArray[np.float32]) -> list[dict[str, str]]:
         """Each node that one batch executes, with its operator, provider and input dtype, from a profile.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from segcert.compute.engines.base import Engine, precision_of
 
-TYPES = {"f32": "fp32", "bf16": "bf16"}  # as its graph names them
-HINTS = {precision: name for name, precision in TYPES.items()}
+TYPES = {"f32": "fp32", "bf16": "bf16", "u8": "int8", "i8": "int8"}  # as its graph names them
+# What is to be computed in where the model does not say. Of a quantised one that is the rest of it.
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVino(Engine):
@@ -53,8 +54,12 @@ class OpenVino(Engine):
             "threads": self.compiled.get_property("INFERENCE_NUM_THREADS"),
             "precision": precision_of(precisions, TYPES),
         }
+        counted: Counter[str] = Counter()
+        for name, count in precisions.items():
+            counted[TYPES.get(name, name)] += count
         return effective, {
             "convolutions": dict(precisions),
+            "precisions": dict(counted),
             "plugin": str(self.compiled.get_property("EXECUTION_DEVICES")),
             "pinned": self.compiled.get_property("ENABLE_CPU_PINNING"),
         }
