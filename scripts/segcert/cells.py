@@ -446,7 +446,7 @@ class CellTable:
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
     def _eval(self, model: str, row: TrainCell) -> Cell:
-        evaluate = self.section(model, "evaluate")
+        evaluate, logits = self.section(model, "evaluate"), self.section(model, "gates")["logits"]
         request = Evaluate(
             device=self._device(model),
             transforms=evaluate["transforms"],
@@ -454,6 +454,8 @@ class CellTable:
             images=evaluate["images"],
             reference_images=self.section(model, "infer")["images"],
             input_size=self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model),
+            logits_images=logits["images"] if self.is_exported(model, row) else 0,
+            logits_mb=logits["megabytes"],
         )
         return self._cell(model, row, stages.EVAL, request)
 
@@ -482,6 +484,8 @@ class CellTable:
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
                     min_agreement=gates["pixel_agreement"][entry["precision"]],
                     max_miou_drop=gates["miou_drop"][entry["precision"]],
+                    max_logits_l2=gates["logits"]["l2"][entry["precision"]],
+                    max_logits_peak=gates["logits"]["peak"][entry["precision"]],
                     logger=self.settings["benchmark"]["logger"],
                 )
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)
