@@ -418,6 +418,7 @@ class CellTable:
             batch_size=per_model(train["batch_size"], model),
             input_size=self.input_size(model),
             seed=self.section(model, "seed"),
+            batch_norm_momentum=per_model(train["batch_norm_momentum"], model),
             **{key: train[key] for key in ("workers", "threads", "log_iters", "snapshot_iters")},
         )
         return self._cell(model, row, stages.TRAIN, request, why_not)
@@ -484,8 +485,8 @@ class CellTable:
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
                     min_agreement=gates["pixel_agreement"][entry["precision"]],
                     max_miou_drop=gates["miou_drop"][entry["precision"]],
-                    max_logits_l2=gates["logits"]["l2"][entry["precision"]],
-                    max_logits_peak=gates["logits"]["peak"][entry["precision"]],
+                    max_logits_l2=per_model(gates["logits"]["l2"][entry["precision"]], model),
+                    max_logits_peak=per_model(gates["logits"]["peak"][entry["precision"]], model),
                     logger=self.settings["benchmark"]["logger"],
                 )
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)

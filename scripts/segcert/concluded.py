@@ -69,7 +69,7 @@ class Concluded(Mapping[str, Any]):
     def weak(self) -> bool:
         """Whether the cell passed, and none of what it was held to says much: neither label maps nor logits.
 
-        An engine that gave one class everywhere, or logits that are constant over each image, would have passed as well.
+        An engine that gave one class everywhere, and logits that are constant over each image, would have passed too.
         """
         told = [gate["weak"] for gate in self.gates if "weak" in gate]
         return self.status is statuses.PASSED and True in told and False not in told

@@ -39,9 +39,9 @@ class Store:
         self._bound = False
 
     def offer(self, label_map: str, logits: Any) -> None:
-        """Keep those of an image, a Paddle tensor, by the name of its label map; after the first that has no room, none.
+        """Keep those of an image, a Paddle tensor, by the name of its label map.
 
-        An image that is listed again is kept once.
+        After the first that has no room none is kept; one of an image that is listed again is kept once.
         """
         if self._full or label_map in self._written:
             return
@@ -49,7 +49,7 @@ class Store:
         if self._written and self._bytes + own.nbytes > self._megabytes * MIB:
             self._full = self._bound = True
             return
-        np.save(_file(self._folder, label_map), own)
+        np.save(file_of(self._folder, label_map), own)
         self._written.append(label_map)
         self._bytes += own.nbytes
         self._full = len(self._written) == self._images
@@ -67,7 +67,9 @@ def stored(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     """
     names: list[str] = (summary.get(SUMMARY) or {}).get("images") or []
     if not names:
-        raise StageError(f"{folder}: holds no logits of its checkpoint, so nothing can be held to them; evaluate it again")
+        raise StageError(
+            f"{folder}: holds no logits of its checkpoint, so nothing can be held to them; evaluate it again"
+        )
     return names
 
 
@@ -77,7 +79,7 @@ def read(folder: Path, label_map: str) -> Logits:
     Raises:
         StageError: the file is no array of logits.
     """
-    path = _file(folder, label_map)
+    path = file_of(folder, label_map)
     try:
         found: Logits = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -87,5 +89,6 @@ def read(folder: Path, label_map: str) -> Logits:
     return found
 
 
-def _file(folder: Path, label_map: str) -> Path:
+def file_of(folder: Path, label_map: str) -> Path:
+    """Where those of an image stand."""
     return folder / f"{Path(label_map).stem}.npy"

@@ -15,6 +15,8 @@ from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.infer import Infer
 
+WORST_IMAGES = 3
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -43,12 +45,16 @@ def compare(image: str, own: Logits, right: Logits, label: NDArray[np.integer[An
     the engine that was timed.
 
     Raises:
-        StageError: they differ in shape.
+        StageError: they differ in shape, or the label map holds a class that there are no logits of.
     """
     if own.shape != right.shape or label.shape != right.shape[1:]:
         raise StageError(
             f"{image}: the engine gives logits of {own.shape} and a label map of {label.shape}; the checkpoint's "
             f"logits are {right.shape}"
+        )
+    if label.size and not 0 <= label.min() <= label.max() < len(right):
+        raise StageError(
+            f"{image}: the engine gives a class that is none of {len(right)}: {label.min()} to {label.max()}"
         )
     off = size = flat_off = 0.0
     peak = flat_peak = 0.0
@@ -75,12 +81,12 @@ def measured(found: Sequence[Parity]) -> dict[str, Any]:
 
     Gates are held against `logits_l2`, `logits_peak` and `logits_gap`.
     """
-    worst = max(found, key=lambda one: _badness(one.l2))
+    worst = sorted(found, key=lambda one: -_badness(one.l2))[:WORST_IMAGES]
     return {
         **{f"logits_{name}": finite(_worst(found, name)) for name in ("l2", "peak", "gap")},
         "logits": {
             "images": len(found),
-            "worst_image": worst.image,
+            "worst_images": [{"image": one.image, "l2": finite(one.l2), "peak": finite(one.peak)} for one in worst],
             **{name: finite(_worst(found, name)) for name in ("constant_l2", "constant_peak")},
         },
     }
@@ -91,7 +97,7 @@ def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
     told = numbers["logits"]
     flat = told["constant_l2"] <= request.max_logits_l2 and told["constant_peak"] <= request.max_logits_peak
     weak = "; an answer that is constant over each image would pass as well, so this says little" if flat else ""
-    of = f"logits of {told['images']} images"
+    of, worst = f"logits of {told['images']} images", told["worst_images"][0]["image"]
     return [
         proof.gate(
             "logits_l2",
@@ -99,7 +105,7 @@ def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
             "at most",
             request.max_logits_l2,
             f"{of} are off the checkpoint's by {_shown(numbers['logits_l2'])} (relative L2), at most "
-            f"{request.max_logits_l2:g} is asked; worst image: {told['worst_image']}{weak}",
+            f"{request.max_logits_l2:g} is asked; worst image: {worst}{weak}",
         )
         | {"weak": flat},
         proof.gate(
@@ -127,7 +133,8 @@ def _shown(value: float | None) -> str:
 
 
 def _worst(found: Sequence[Parity], name: str) -> float:
-    return max((getattr(one, name) for one in found), key=_badness)
+    values: list[float] = [getattr(one, name) for one in found]
+    return max(values, key=_badness)
 
 
 def _badness(value: float) -> float:
