@@ -162,10 +162,11 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from segcert.compute.engines.base import Engine, precision_of
+from segcert.compute.engines.base import precision_of
+from segcert.compute.engines.onnx import OnnxEngine
 
 
-class Twin(Engine):
+class Twin(OnnxEngine):
     """On a CPU."""
 
     name = "twin"
@@ -176,11 +177,14 @@ class Twin(Engine):
 
     def _session(self, options: Any) -> Any:
         options.intra_op_num_threads = self.threads
-        return onnxruntime.InferenceSession(str(self.folder / self.program), options)
+        return onnxruntime.InferenceSession(self.model(), options)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
-        labels: NDArray[np.integer[Any]] = self.session.run(None, {self.input: batch})[0]
-        return labels
+    def release(self) -> None:
+        del self.session
+
+    def given(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        given: NDArray[Any] = self.session.run(None, {self.input: batch})[0]
+        return given
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:

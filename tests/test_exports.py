@@ -120,7 +120,7 @@ def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
     exported = {"reason": result.remark, "env": {}}
 
     def require(size):
-        request = Infer(batch_size=size, min_agreement=1, max_miou_drop=0)
+        request = Infer(batch_size=size, min_agreement=1, max_miou_drop=0, max_logits_l2=0, max_logits_peak=0)
         inference._require_exported(request, tmp_path / "export", deploy, exported)
 
     require(1)

@@ -16,8 +16,6 @@ from conftest import ROOT
 from segcert import cells, certificates, conclusions, engines, proof, record
 from segcert.compute import dtypes, inference, metrics, training
 from segcert.compute.engines import library, onednn_trace, paddle_inference
-from segcert.concluded import Concluded
-from segcert.data import images
 from segcert.errors import StageError, Unverified
 from segcert.files import sha256
 from segcert.requests.infer import Infer
@@ -237,36 +235,6 @@ def test_another_model_than_the_checkpoint_is_accuracy_failed(exported, dataset,
     assert (exported / name).is_dir() and not aside.exists()
 
 
-def test_agreement_with_a_reference_of_one_class_is_weak_evidence(exported, dataset, tmp_path):
-    """An engine that gives zeros alone passes against such a reference: so no more is made of it."""
-    flat = exported / "flat"
-    flat.mkdir()
-    for file in (exported / "reference").glob("*.png"):
-        images.write_label(flat / file.name, np.zeros_like(images.read_label(file)))
-    told = json.loads((exported / "reference" / metrics.REFERENCE_SUMMARY).read_text())
-    (flat / metrics.REFERENCE_SUMMARY).write_text(json.dumps({**told, "miou": 0.3}))
-    zeros = tmp_path / "zeros.py"
-    patch = """
-from segcert.compute.engines.onnxruntime import OnnxRuntime
-run = OnnxRuntime.run
-OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
-    zeros.write_text(PATCHED.format(scripts=str(ROOT / "scripts"), patch=patch))
-    options = ["--engine", "onnxruntime", "--reference", "flat"]
-    done = stages.infer(exported, dataset, "weak", *options, script_name=zeros)
-    assert done.returncode == 0, done.stderr
-    found = record.read(exported / "weak.json")
-    assert found["metrics"]["classes_reference"] == 1 == found["metrics"]["constant_agreement"]
-    gate = found["metrics"]["gates"][0]
-    assert gate["weak"] is True and "the reference holds one class only, so this says little" in gate["sentence"]
-    assert Concluded(found).weak
-    honest = stages.infer(exported, dataset, "strong", "--engine", "onnxruntime")
-    assert honest.returncode == 0, honest.stderr
-    assert record.read(exported / "strong.json")["metrics"]["classes_reference"] == 2
-    assert not Concluded(record.read(exported / "strong.json")).weak
-    caught = stages.infer(exported, dataset, "caught", "--engine", "onnxruntime", script_name=zeros)
-    assert caught.returncode == 1 and planted(exported, "caught")["status"] == "accuracy-failed"
-
-
 @pytest.mark.parametrize(
     ("classes", "constant", "weak"),
     [(1, 1.0, "one class only"), (2, 0.9995, "one class covers 0.99950"), (2, 0.99, None)],
@@ -274,7 +242,8 @@ OnnxRuntime.run = lambda self, batch: run(self, batch) * 0"""
 def test_agreement_is_weak_where_one_class_everywhere_would_pass(classes, constant, weak):
     compared = {"pixel_agreement": 1.0, "miou_drop": None, "worst_images": []}
     compared |= {"classes_reference": classes, "constant_agreement": constant}
-    (gate,) = inference.judge(Infer(min_agreement=0.999, max_miou_drop=0.001), compared)
+    asked = Infer(min_agreement=0.999, max_miou_drop=0.001, max_logits_l2=0, max_logits_peak=0)
+    (gate,) = inference.judge(asked, compared)
     assert gate["holds"] and gate["weak"] is (weak is not None) and (weak or "agree") in gate["sentence"]
 
 
@@ -293,7 +262,18 @@ def test_a_record_without_proof_is_not_believed(exported, dataset):
     assert "statistics are not those" in lies(lambda c: c["samples_ms"]["inference"].pop())[0]
     assert lies(lambda c: c["effective"].pop("precision")) == ["precision was not observed"]
     assert lies(lambda c: c["effective"].update(engine="native")) == ["engine: onnxruntime requested, native observed"]
-    assert lies(lambda c: c["metrics"].update(gates=[])) == ["no gate was held against its label maps"]
+    assert lies(lambda c: c["metrics"].update(gates=[])) == [
+        "no gate was held against its label maps",
+        "its logits were not held against the checkpoint's",
+    ]
+    assert lies(lambda c: c["metrics"]["gates"].pop()) == ["its logits were not held against the checkpoint's"]
+    assert lies(lambda c: c["metrics"].pop("logits")) == ["what computed its logits was not observed"]
+    assert lies(lambda c: c["metrics"]["logits"]["effective"].pop("engine")) == [
+        "engine of what computed its logits was not observed"
+    ]
+    assert lies(lambda c: c["metrics"]["logits"]["effective"].update(precision="bf16")) == [
+        "its logits: precision: fp32 requested, bf16 observed"
+    ]
     assert lies(lambda c: c["metrics"]["gates"][0].update(holds=False)) == [honest["metrics"]["gates"][0]["sentence"]]
     assert (
         "said to hold and does not: 0.0, at least 0.999"
@@ -483,7 +463,15 @@ def test_a_gpu_that_is_not_taken_is_seen(exported, monkeypatch, precision):
     from segcert.compute import device
 
     def load(kind):
-        request = Infer(device="gpu", engine=kind, precision=precision, min_agreement=1, max_miou_drop=0)
+        request = Infer(
+            device="gpu",
+            engine=kind,
+            precision=precision,
+            min_agreement=1,
+            max_miou_drop=0,
+            max_logits_l2=0,
+            max_logits_peak=0,
+        )
         return inference._load(request, exported / "export", "model.json", None)
 
     for kind in ("native", "tensorrt"):
@@ -507,7 +495,9 @@ def test_onnxruntime_without_cuda_is_unverified_and_not_failed(exported, monkeyp
     from segcert.compute.engines import onnxruntime as engine
 
     def load(device="gpu"):
-        request = Infer(device=device, engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+        request = Infer(
+            device=device, engine="onnxruntime", min_agreement=1, max_miou_drop=0, max_logits_l2=0, max_logits_peak=0
+        )
         return inference._load(request, exported / "export", "model.json", None)
 
     with pytest.raises(Unverified, match="has no CUDAExecutionProvider"):
@@ -557,7 +547,7 @@ def test_images_that_fill_the_last_batch_count_once(exported, dataset):
 def test_the_log_of_a_gpu_cell_has_the_memory_that_the_driver_counts(exported, monkeypatch):
     """A stand-in for the driver."""
     runner = library.create("onnxruntime", exported / "export", "model.json", "cpu", "fp32", 1)
-    request = Infer(engine="onnxruntime", min_agreement=1, max_miou_drop=0)
+    request = Infer(engine="onnxruntime", min_agreement=1, max_miou_drop=0, max_logits_l2=0, max_logits_peak=0)
     counted = [request, runner, {phase: {"mean": 1.0, "count": 4} for phase in inference.PHASES}, "m", 1.0, 100.0]
     monkeypatch.setattr(inference.gpus, "memory_mb", lambda pid: 612.0 if pid == os.getpid() else None)
     assert tipc_logs.benchmark(inference._own_log(*counted))["perf"]["gpu_rss(MB)"] is None

@@ -152,7 +152,11 @@ def test_more_threads_than_cores_are_unverified_with_every_engine(monkeypatch, t
     files = inference.Files("export", "dataset", "reference", tmp_path / "log", tmp_path / "predictions")
     for engine in engines.on("cpu"):
         with pytest.raises(Unverified, match="needs 2 CPU cores; this process may use 1"):
-            inference.infer(Infer(engine=engine, threads=2, min_agreement=1, max_miou_drop=0), files, "m")
+            inference.infer(
+                Infer(engine=engine, threads=2, min_agreement=1, max_miou_drop=0, max_logits_l2=0, max_logits_peak=0),
+                files,
+                "m",
+            )
 
 
 def test_an_option_of_pythons_that_keeps_scripts_from_finding_their_package_reaches_no_job(project, monkeypatch):

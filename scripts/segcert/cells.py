@@ -445,6 +445,7 @@ class CellTable:
             batch_size=per_model(train["batch_size"], model),
             input_size=self.input_size(model),
             seed=self.section(model, "seed"),
+            batch_norm_momentum=per_model(train["batch_norm_momentum"], model),
             **{key: train[key] for key in ("workers", "threads", "log_iters", "snapshot_iters")},
         )
         return self._cell(model, row, stages.TRAIN, request, why_not)
@@ -475,7 +476,7 @@ class CellTable:
         return row.topology in infer["from_topologies"] and wanted in ("all", row.precision)
 
     def _eval(self, model: str, row: TrainCell) -> Cell:
-        evaluate = self.section(model, "evaluate")
+        evaluate, logits = self.section(model, "evaluate"), self.section(model, "gates")["logits"]
         request = Evaluate(
             device=self._device(model),
             transforms=evaluate["transforms"],
@@ -484,6 +485,8 @@ class CellTable:
             reference_images=self.section(model, "infer")["images"],
             input_size=self.export_size(model) if evaluate["transforms"] == "export" else self.input_size(model),
             published=self._published(model) if row.released else None,
+            logits_images=logits["images"] if self.is_exported(model, row) else 0,
+            logits_mb=logits["megabytes"],
         )
         return self._cell(model, row, stages.EVAL, request)
 
@@ -532,6 +535,8 @@ class CellTable:
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
                     min_agreement=gates["pixel_agreement"][entry["precision"]],
                     max_miou_drop=gates["miou_drop"][entry["precision"]],
+                    max_logits_l2=per_model(gates["logits"]["l2"][entry["precision"]], model),
+                    max_logits_peak=per_model(gates["logits"]["peak"][entry["precision"]], model),
                     logger=self.settings["benchmark"]["logger"],
                 )
                 name = infer_name(device, request.engine, request.precision, threads, batch_size)

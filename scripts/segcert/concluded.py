@@ -68,8 +68,12 @@ class Concluded(Mapping[str, Any]):
 
     @property
     def weak(self) -> bool:
-        """Whether the cell passed, and an engine that gave one class everywhere would have passed as well."""
-        return self.status is statuses.PASSED and any(gate.get("weak") is True for gate in self.gates)
+        """Whether the cell passed, and none of what it was held to says much: neither label maps nor logits.
+
+        An engine that gave one class everywhere, and logits that are constant over each image, would have passed too.
+        """
+        told = [gate["weak"] for gate in self.gates if "weak" in gate]
+        return self.status is statuses.PASSED and True in told and False not in told
 
     @property
     def precision(self) -> str:

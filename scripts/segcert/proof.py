@@ -11,6 +11,8 @@ from segcert import own_scripts, published, stages
 from segcert.numbers import is_number
 
 OUTCOME = "outcome"  # says itself, in words, what was not done
+LOGITS = ("logits_l2", "logits_peak", "logits_gap")  # the gates on an inference cell's logits
+OF_AN_ENGINE = ("device", "engine", "precision")  # what must be seen of the one that computed them
 
 
 def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
@@ -78,6 +80,7 @@ def unproven(content: Mapping[str, Any]) -> list[str]:
         problems += _without_gates(content["stage"], content["requested"], effective, metrics)
     if content["stage"] == stages.INFER.name:
         problems += _unlike_samples(content.get("samples_ms"), metrics)
+        problems += _other_logits(content["requested"], metrics)
     if content["stage"] == stages.QUANTISE.name:
         problems += _not_calibrated(content["requested"], metrics)
     if content["stage"] == stages.EVAL.name:
@@ -92,6 +95,7 @@ def _without_gates(
     """In words, each gate that a stage must have been held against and was not, or with another number."""
     needed = {
         "pixel_agreement": (stage == stages.INFER.name, "no gate was held against its label maps"),
+        **dict.fromkeys(LOGITS, (stage == stages.INFER.name, "its logits were not held against the checkpoint's")),
         "exported_agreement": (
             # Records of exports that were not compared request ONNX as well.
             stage == stages.EXPORT.name and "onnx" not in requested,
@@ -114,12 +118,22 @@ def _without_gates(
         name = own_scripts.GATES.get(str(requested.get("script")), "a script")
         needed[name] = (True, f"its result was not held against this run's ({name})")
     held = {gate["name"]: gate.get("value") for gate in metrics.get("gates", [])}
-    problems = [words for name, (asked, words) in needed.items() if asked and name not in held]
-    return problems + [
+    problems = dict.fromkeys(words for name, (asked, words) in needed.items() if asked and name not in held)
+    return list(problems) + [
         f"the gate {name} was held against {value}, and {metrics[name]} is its metric"
         for name, value in held.items()
         if name in metrics and metrics[name] != value
     ]
+
+
+def _other_logits(requested: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """In words, what computed the logits and is not what was asked for, or was not seen to be."""
+    told = metrics.get("logits")
+    seen = told.get("effective") if isinstance(told, Mapping) else None
+    if not isinstance(seen, Mapping):
+        return ["what computed its logits was not observed"]
+    unseen = [f"{key} of what computed its logits was not observed" for key in OF_AN_ENGINE if key not in seen]
+    return unseen + [f"its logits: {words}" for words in differences(requested, seen)]
 
 
 def _unlike_samples(samples: Any, metrics: Mapping[str, Any]) -> list[str]:

@@ -297,15 +297,16 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
     for number, entry in enumerate(settings["train"]["precisions"]):
         for position, name in enumerate(entry.get("models", ())):
             yield ["train", "precisions", number, "models", position], name, settings["model_zoo"], "model_zoo"
-    for section, key in (("train", "iters"), ("train", "batch_size")):
-        value = settings[section][key]
+    by_model: dict[tuple[str, ...], Any] = {("input_size",): settings["input_size"]}
+    for key in ("iters", "batch_size", "batch_norm_momentum"):
+        by_model["train", key] = settings["train"][key]
+    for gate in ("l2", "peak"):
+        for precision, value in settings["gates"]["logits"][gate].items():
+            by_model["gates", "logits", gate, precision] = value
+    for place, value in by_model.items():
         for name in value if isinstance(value, Mapping) else ():
             if name != "default":
-                yield [section, key, name], name, settings["model_zoo"], "model_zoo"
-    value = settings["input_size"]
-    for name in value if isinstance(value, Mapping) else ():
-        if name != "default":
-            yield ["input_size", name], name, settings["model_zoo"], "model_zoo"
+                yield [*place, name], name, settings["model_zoo"], "model_zoo"
 
 
 def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:

@@ -16,6 +16,7 @@ from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.dtypes import name as dtype_of
+from segcert.compute.logits import SUMMARY, Store
 from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion
 from segcert.compute.preprocess import Preprocess, require_size
 from segcert.data import layouts
@@ -31,8 +32,8 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     """mIoU, acc, kappa, Dice and per-class IoU on the validation split, at the labels' own size.
 
     Args:
-        reference: folder that gets the fp32 label maps of the inference list, at the model's size:
-            what every inference cell of this checkpoint must reproduce.
+        reference: folder that gets the fp32 label maps of the inference list, at the model's size, and the logits of
+            its first images: what every inference cell of this checkpoint must reproduce.
     """
     use_device(request.device)
     as_exported = request.transforms == "export"
@@ -72,8 +73,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
             label = np.squeeze(sample["label"])
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
-        limit = request.reference_images
-        written = _write_reference(model, config, dataset, reference, limit, confusion.empty(), finite)
+        written = _write_reference(model, config, dataset, reference, request, confusion.empty(), finite)
     bar.close()
     probe.remove()
     if not confusion.counted:
@@ -168,21 +168,29 @@ def _precision(model: Any, probe: DtypeProbe) -> str:
 
 
 def _write_reference(
-    model: Any, config: Any, dataset: str, folder: Path, limit: int | None, confusion: Confusion, finite: _Finite
+    model: Any, config: Any, dataset: str, folder: Path, request: Evaluate, confusion: Confusion, finite: _Finite
 ) -> dict[str, Any]:
-    """The checkpoint's label maps of the inference list, and what they come to against the truth."""
+    """The checkpoint's label maps of the inference list, what they come to against the truth, and its first logits."""
     manifest = json.loads((Path(dataset) / "manifest.json").read_text(encoding="utf-8"))
     preprocess = Preprocess(config.dic["export"]["transforms"], components.export_size(config))
     folder.mkdir()
     listed = layouts.inference_list(manifest)
-    pairs = listed[:limit]
+    pairs = listed[: request.reference_images]
+    store = Store(folder, request.logits_images, request.logits_mb)
     for image, truth in pairs:
         logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
         finite.require(image)
         label = logits.argmax(axis=1)[0].numpy()
         write_label(folder / layouts.label_map(image), label)
+        store.offer(layouts.label_map(image), logits[0])
         if truth:
             confusion.add_undone(label, preprocess.done[0], read_label(Path(dataset) / truth), truth)
     miou = confusion.miou()
-    write_json(folder / REFERENCE_SUMMARY, {**confusion.labels(), "images": len(pairs), "miou": miou})
-    return {"reference_images": len(pairs), "inference_images": len(listed), "reference_miou": miou}
+    summary = {**confusion.labels(), "images": len(pairs), "miou": miou, SUMMARY: store.told()}
+    write_json(folder / REFERENCE_SUMMARY, summary)
+    return {
+        "reference_images": len(pairs),
+        "inference_images": len(listed),
+        "reference_miou": miou,
+        "reference_logits": store.told(),
+    }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcert import engines, gpus, machine, proof
-from segcert.compute import int8, metrics, stats
+from segcert.compute import int8, logits, metrics, parity, stats
 from segcert.compute.engines import library
 from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config, input_size
@@ -40,7 +40,7 @@ class Files(NamedTuple):
     Attributes:
         export: folder of the exported model.
         dataset: folder of the data set, with its manifest.
-        reference: folder of the checkpoint's own label maps in fp32.
+        reference: folder of the checkpoint's own label maps in fp32, and of its logits of some images.
         log: the benchmark log to write.
         predictions: the folder of label maps (PNG) to make.
         quantised: folder of the same model in int8, for that precision.
@@ -137,7 +137,10 @@ def infer(
         # Without a record of what the model holds in int8, all of it is to be.
         held = quantised["metrics"]["int8_share"] if quantised else 1
         effective["precision"] = int8.observed(evidence["precisions"], held)
-    compared = _predict(runner, preprocess, dataset, batches, len(pairs), Path(files.reference), files.predictions)
+    reference = Path(files.reference)
+    told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
+    named = logits.stored(reference, told)  # before the work: without them it comes to nothing
+    compared = _predict(runner, preprocess, dataset, batches, len(pairs), reference, told, files.predictions)
     writer = _auto_log(request, runner, model) if request.logger == "auto_log" else None
     warmed = _warm_up(request, runner, first)
     load = OtherLoad()
@@ -148,6 +151,8 @@ def infer(
     total_s = sum(map(sum, samples.values())) / 1000
     text = _own_log(request, runner, summary, model, total_s, rss_mb) if writer is None else writer.report()
     files.log.write_text(text, encoding="utf-8")
+    gpu_memory_mb = gpus.memory_mb(os.getpid()) if request.device == "gpu" else None
+    parities = _parity(runner, preprocess, dataset, batches, named, reference, files.predictions)
     measured = {
         **{f"{phase}_ms": values for phase, values in summary.items()},
         "build_s": finite(build_s),
@@ -156,14 +161,16 @@ def infer(
         "worker_rss_mb": finite(rss_mb),
         "throughput_ips": finite(1000 * request.batch_size / summary["inference"]["p50"]),
         **compared,
+        **parities,
         **warmed,
         "load": load_seen,
-        "gpu_memory_mb": gpus.memory_mb(os.getpid()) if request.device == "gpu" else None,
+        "gpu_memory_mb": gpu_memory_mb,
         "evidence": evidence,
         "input_shape": list(first.shape),
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
-    return Result(effective, measured, judge(request, compared), {"samples_ms": rounded})
+    gates = [*judge(request, compared), *parity.judge(request, parities)]
+    return Result(effective, measured, gates, {"samples_ms": rounded})
 
 
 def _require_exported(
@@ -218,6 +225,7 @@ def _predict(
     batches: list[layouts.Pairs],
     listed: int,
     reference: Path,
+    told: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
     """Write every label map and compare it with the reference's and with the truth.
@@ -229,7 +237,6 @@ def _predict(
     the checkpoint's alike; None where the list has no labels, or none with a pixel that counts.
     """
     folder.mkdir()
-    told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
     own = metrics.Confusion(told["classes"], told["ignored"])
     theirs = own.empty()
     agreements: list[tuple[str, float]] = []
@@ -265,6 +272,39 @@ def _predict(
         "classes_reference": int(np.count_nonzero(shares)),
         "constant_agreement": float(shares.max() / len(agreements)),
     }
+
+
+def _parity(
+    runner: Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    named: list[str],
+    reference: Path,
+    predictions: Path,
+) -> dict[str, Any]:
+    """The engine's logits of those images that the reference has some of, held against these and against the label
+    maps that it gave; and once more what is seen to compute, now of what gives logits.
+
+    Args:
+        named: those images, by their label maps.
+        predictions: folder of the label maps.
+    """
+    found: dict[str, parity.Parity] = {}
+    for batch in batches:
+        names = [layouts.label_map(str(image)) for image, _ in batch]
+        if not set(names) & (set(named) - found.keys()):
+            break  # they are the first of the list
+        fed = preprocess.batch(dataset / image for image, _ in batch)
+        for name, own in zip(names, runner.logits(fed), strict=True):
+            if name in named and name not in found:
+                right = logits.read(reference, name)
+                found[name] = parity.compare(name, own, right, read_label(predictions / name))
+    effective, evidence = runner.observe(fed)
+    numbers = parity.measured(list(found.values()))
+    seen = {name: effective[name] for name in proof.OF_AN_ENGINE if name in effective}
+    numbers["logits"] |= {"effective": seen, "evidence": evidence}
+    return numbers
 
 
 def _warm_up(request: Infer, runner: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:

@@ -27,4 +27,6 @@ class Infer(Request):
     images: Annotated[int | None, Option("at most so many images of the inference list")] = None
     min_agreement: Annotated[float, Option("gate: share of pixels equal to the reference's")]
     max_miou_drop: Annotated[float, Option("gate: mIoU of the reference less that of this, at most")]
+    max_logits_l2: Annotated[float, Option("gate: relative L2 error of an image's logits, at most")]
+    max_logits_peak: Annotated[float, Option("gate: their largest error as a share of their range, at most")]
     logger: Annotated[str, Option("who writes the benchmark log", choices=("builtin", "auto_log"))] = "builtin"

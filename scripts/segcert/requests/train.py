@@ -28,6 +28,7 @@ class Train(Request):
         "seed",
         "workers",
         "threads",
+        "batch_norm_momentum",
     )
 
     device: Annotated[str, Option(choices=DEVICES)] = "cpu"
@@ -44,6 +45,9 @@ class Train(Request):
     log_iters: int = 10
     snapshot_iters: Annotated[int, Option("save a snapshot every so many; 0: none")] = 0
     input_size: Size = None
+    batch_norm_momentum: Annotated[
+        float | None, Option("share of the running statistics that a step keeps; the model's own where not given")
+    ] = None
 
     def __post_init__(self) -> None:
         if {bool(self.level), bool(self.dtype)} != {self.precision == "amp"}:

@@ -527,6 +527,7 @@ def _detail(cell: Concluded) -> dict[str, Any]:
             if isinstance(value, int | float | str) and not isinstance(value, bool)
         ],
         "worst_images": [_plain_item(part) for part in metrics.get("worst_images") or []],
+        "worst_logits": [_plain_item(part) for part in (metrics.get("logits") or {}).get("worst_images") or []],
         "load": _other_load(metrics.get("load")),
     }
 

@@ -3,7 +3,7 @@
 Every engine takes N x 3 x H x W float32 and gives N x H x W label maps. `observe` runs one batch and
 returns what really computed it, read from the engine itself: oneDNN's own trace of the primitives
 that it executed, OpenVINO's compiled graph, ONNX Runtime's providers. A setting that was merely
-passed on proves nothing: engines fall back in silence.
+passed on proves nothing: engines fall back in silence. `logits` gives what the label maps are the argmax of.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ class Engine(ABC):
     @abstractmethod
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
         """Label maps of a batch."""
+
+    @abstractmethod
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the label maps of a batch are the argmax of: N x C x H x W, of the same weights and settings.
+
+        For when label maps are done with: from then on the engine may be slow, may hold more memory and may give
+        label maps no more, and `observe` tells of what gives logits.
+
+        Raises:
+            StageError: they cannot be had.
+        """
 
     @abstractmethod
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:

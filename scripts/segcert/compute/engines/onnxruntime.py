@@ -12,14 +12,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from segcert.compute.engines.base import Engine
+from segcert.compute.engines.onnx import OnnxEngine
 from segcert.errors import StageError, Unverified
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 TYPES = {"float": "fp32", "float16": "fp16", "uint8": "int8", "int8": "int8"}
 
 
-class OnnxRuntime(Engine):
+class OnnxRuntime(OnnxEngine):
     """Its CPU or its CUDA provider."""
 
     name = "onnxruntime"
@@ -34,7 +34,7 @@ class OnnxRuntime(Engine):
             self.session = self._session(onnxruntime.SessionOptions(), provider)
         except Exception as error:
             # Where it may not fall back, it does not say whether the provider did not start or leaves out a node.
-            allowed = onnxruntime.InferenceSession(str(self.folder / self.program), providers=[provider])
+            allowed = onnxruntime.InferenceSession(self.model(), providers=[provider])
             if provider in allowed.get_providers():
                 raise
             raise Unverified(
@@ -51,11 +51,14 @@ class OnnxRuntime(Engine):
             # Otherwise nodes that CUDA does not take run on the CPU in silence.
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             chosen = [(provider, {"use_tf32": "0"})]  # TF32 keeps 10 bits of a float32's 23
-        return onnxruntime.InferenceSession(str(self.folder / self.program), options, providers=chosen)
+        return onnxruntime.InferenceSession(self.model(), options, providers=chosen)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
-        labels: NDArray[np.integer[Any]] = self.session.run(None, {self._name: batch})[0]
-        return labels
+    def release(self) -> None:
+        del self.session
+
+    def given(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        given: NDArray[Any] = self.session.run(None, {self._name: batch})[0]
+        return given
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         nodes = self._executed_nodes(batch)

@@ -9,14 +9,15 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from segcert.compute.engines.base import Engine, precision_of
+from segcert.compute.engines.base import precision_of
+from segcert.compute.engines.onnx import OnnxEngine
 
 TYPES = {"f32": "fp32", "bf16": "bf16", "u8": "int8", "i8": "int8"}  # as its graph names them
 # What is to be computed in where the model does not say. Of a quantised one that is the rest of it.
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
-class OpenVino(Engine):
+class OpenVino(OnnxEngine):
     """Its CPU plugin."""
 
     name = "openvino"
@@ -33,16 +34,19 @@ class OpenVino(Engine):
             # as long as one alone. A cell that is alone is as fast without it.
             "ENABLE_CPU_PINNING": False,
         }
-        self.compiled = core.compile_model(core.read_model(str(self.folder / self.program)), "CPU", settings)
+        self.compiled = core.compile_model(core.read_model(self.model()), "CPU", settings)
         self.request = self.compiled.create_infer_request()
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
+    def release(self) -> None:
+        del self.request, self.compiled
+
+    def given(self, batch: NDArray[np.float32]) -> NDArray[Any]:
         self.request.infer({0: batch})
-        labels: NDArray[np.integer[Any]] = self.request.get_output_tensor(0).data
-        return labels
+        given: NDArray[Any] = self.request.get_output_tensor(0).data
+        return given
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
-        self.run(batch)
+        self.given(batch)
         precisions: Counter[str] = Counter()
         for node in self.compiled.get_runtime_model().get_ops():
             info = node.get_rt_info()

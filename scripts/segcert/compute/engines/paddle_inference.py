@@ -55,6 +55,7 @@ class PaddleInference(Engine):
         self.predictor = inference.create_predictor(config)
         self._input = self.predictor.get_input_handle(self.predictor.get_input_names()[0])
         self._output = self.predictor.get_output_handle(self.predictor.get_output_names()[0])
+        self._operands: ArgmaxOperands | None = None
 
     @abstractmethod
     def configure(self, config: Any) -> None:
@@ -66,6 +67,15 @@ class PaddleInference(Engine):
         self.predictor.run()
         labels: NDArray[np.integer[Any]] = self._output.copy_to_cpu()  # waits for the device
         return labels
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Of this predictor and no other: one more takes seconds to build, and it would have to be shown to be the same.
+        if self._operands is None:
+            self._operands = ArgmaxOperands()
+            self.predictor.register_output_hook(self._operands)
+        self._operands.found.clear()
+        labels = self.run(batch)
+        return self._operands.of(labels)
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.device == "gpu":
@@ -91,6 +101,58 @@ class PaddleInference(Engine):
             "enable_mkldnn": config.mkldnn_enabled(),
             "cpu_math_library_num_threads": config.cpu_math_library_num_threads(),
         }
+
+
+class ArgmaxOperands:
+    """A hook on the outputs of a predictor's operators that keeps what each argmax was taken of, N x C x H x W.
+
+    Paddle tells of outputs alone, in the order in which they are computed (Paddle Inference,
+    Predictor.register_output_hook): what an argmax is taken of is the last of four dimensions before it. Whether it is,
+    is held against the label maps of the same run.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[NDArray[np.float32]] = []
+        self._last: Any = None
+
+    def __call__(self, operator: str, _name: str, tensor: Any) -> None:
+        if _kind(operator) in ("argmax", "arg_max"):
+            if self._last is not None:
+                self.found.append(float32_of(self._last.numpy(), str(self._last.dtype)))
+            self._last = None
+        elif len(tensor.shape) == 4 and "float" in str(tensor.dtype):
+            self._last = tensor
+
+    def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Those that label maps are an argmax of.
+
+        Raises:
+            StageError: none that was seen is.
+        """
+        for logits in self.found:
+            if logits.shape[:1] + logits.shape[2:] == labels.shape and _is_argmax(labels, logits):
+                return logits
+        raise StageError(
+            f"what its label maps are the argmax of cannot be seen: {len(self.found)} operands of an argmax were"
+        )
+
+
+def _is_argmax(labels: NDArray[np.integer[Any]], logits: NDArray[np.float32]) -> bool:
+    best = logits.max(axis=1)
+    given = np.take_along_axis(logits, labels[:, np.newaxis].astype(np.intp), axis=1)[:, 0]
+    return bool(np.all((given == best) | np.isnan(best)))
+
+
+def float32_of(array: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """A tensor's numbers; those of bfloat16 come as the bits that are the upper half of a float32's."""
+    if dtype.endswith("bfloat16") and array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32)
+
+
+def _kind(operator: str) -> str:
+    """An operator without its dialect and number: Paddle 3 says `pd_op.conv2d:12`, Paddle 2 `conv2d`."""
+    return operator.split(":")[0].rpartition(".")[2]
 
 
 def paddles_type(precision: str) -> Any:
