@@ -303,10 +303,10 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
     for gate in ("l2", "peak"):
         for precision, value in settings["gates"]["logits"][gate].items():
             by_model["gates", "logits", gate, precision] = value
-    for place, value in by_model.items():
+    for keys, value in by_model.items():
         for name in value if isinstance(value, Mapping) else ():
             if name != "default":
-                yield [*place, name], name, settings["model_zoo"], "model_zoo"
+                yield [*keys, name], name, settings["model_zoo"], "model_zoo"
 
 
 def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:
