@@ -90,7 +90,7 @@ def test_for_the_gpu_alone_nothing_is_run(resolve):
         ("--benchmark:True\n", "", 20, "19 that are not empty, 20 belong into"),
         ("--benchmark:True\n", "--benchmark:True\nmore:1\n", 22, "21 that are not empty"),
         ("--batch_num:3", "--batch_num:many", 9, "--batch_num: 'many' is refused"),
-        ("humanseg_lite_KL", "humanseg/lite_KL", 3, "model_name: 'pp_humanseg/lite_KL' is refused"),
+        ("model_name:pp_humanseg", "model_name:pp_humanseg/", 3, "model_name: 'pp_humanseg/_lite_KL' is refused"),
         ("--config:configs/model.yml", "--config:null", 8, "--config: no value"),
         ("deploy/slim/quant/ptq.py", "deploy/slim/quant/qat.py", 13, "only deploy/slim/quant/ptq.py is"),
         ("inference:deploy/python/infer.py", "inference:null", 16, "inference: no command"),
@@ -108,7 +108,7 @@ def test_the_linter_reads_it(tmp_path):
     (tmp_path / "train_ptq_infer_python.txt").write_text(LINES, encoding="utf-8")
     command = [sys.executable, str(ROOT / "scripts/params.py"), "lint", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0 and "1 understood, 0 errors" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "1 understood, 0 errors" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_what_stands_where_is_what_the_file_says():

@@ -234,10 +234,11 @@ def test_int8_is_asked_for_with_what_was_quantised(chain, dataset):
     )
 
 
-def test_a_package_that_is_not_there_is_named(monkeypatch):
+def test_a_package_that_is_not_there_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(Unverified, match=r"^nncf cannot be imported: .*; install the pins of envs/, which have all$"):
-        quantise._library("nncf")
+    request = Quantise(method="accuracy_control", min_agreement=0.9)
+    with pytest.raises(Unverified, match=r"^cannot quantise: .*nncf.*; install the pins of envs/"):
+        quantise._controlled(request, tmp_path / "m.onnx", tmp_path / "q.onnx", [])
 
 
 # -- what follows from what was seen ---------------------------------------------------------

@@ -6,7 +6,6 @@ the tensors between operators are rounded to 8 bits. Ranges are those that train
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,10 +160,11 @@ def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArr
 
     The same images give the same file, byte for byte.
     """
-    quantization = _library("onnxruntime.quantization")
-    registry = _library("onnxruntime.quantization.registry")
+    with _packages():
+        from onnxruntime import quantization
+        from onnxruntime.quantization import registry
 
-    class Images(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
         """The images one by one, in batches of the size that the model takes."""
 
         def __init__(self) -> None:
@@ -190,7 +190,9 @@ def _static(request: Quantise, model: Path, target: Path, images: Sequence[NDArr
 
 def _controlled(request: Quantise, model: Path, target: Path, images: Sequence[NDArray[np.float32]]) -> None:
     """Write what NNCF makes of a model: operators stay in fp32 until the label maps of the images agree with fp32's."""
-    nncf, onnxruntime = _library("nncf"), _library("onnxruntime")
+    with _packages():
+        import nncf
+        import onnxruntime
 
     def labels(made: onnx.ModelProto, feeds: Sequence[Mapping[str, Any]]) -> list[NDArray[np.integer[Any]]]:
         options = onnxruntime.SessionOptions()
@@ -226,20 +228,24 @@ def _controlled(request: Quantise, model: Path, target: Path, images: Sequence[N
 @contextmanager
 def _prepared(model: Path, beside: Path) -> Iterator[Path]:
     """The model as it is quantised: batch norm is in the convolutions, and each tensor has a shape."""
-    _library("onnxruntime").set_default_logger_severity(3)  # errors; it warns of every initializer that it drops
+    with _packages():
+        import onnxruntime
+        from onnxruntime import quantization
+    onnxruntime.set_default_logger_severity(3)  # errors; it warns of every initializer that it drops
     with TemporaryDirectory(dir=beside) as scratch:
         prepared = Path(scratch) / MODEL
         # The shapes are plain: nobody needs SymPy, which is not installed, to infer them.
-        _library("onnxruntime.quantization").quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        quantization.quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         yield prepared
 
 
-def _library(name: str) -> Any:
-    """A module of a package that quantises; Unverified says which one is not installed."""
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Where packages are imported that quantise; Unverified says which one is not installed."""
     try:
-        return importlib.import_module(name)
+        yield
     except ImportError as error:
-        raise Unverified(f"{name} cannot be imported: {error}; install the pins of envs/, which have all") from error
+        raise Unverified(f"cannot quantise: {error}; install the pins of envs/, which have what is needed") from error
 
 
 def _feeds(model: Path, images: Sequence[NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
