@@ -14,6 +14,9 @@ FINE = Exit(0)
 MOON = Known("moon", "moon is \\w+", "astronomy", "https://example.org/1")
 
 
+LOGITS = [proof.gate(name, 0.0, "at most", 0.1, f"{name} is 0") for name in proof.LOGITS]
+
+
 def gate(value, **more):
     return {**proof.gate("pixel_agreement", value, "at least", 0.9, f"agreement is {value}"), **more}
 
@@ -21,9 +24,10 @@ def gate(value, **more):
 def measured(*gates, seen=(), **metrics):
     """What an inference cell finds that has all that it must have, with changes."""
     times = {"count": 2, "p50": 2.0, "mean": 2.0, "min": 1.0, "max": 3.0}
-    metrics = {"pixel_agreement": 0.95, "inference_ms": times, **metrics}
+    logits = {"effective": {name: ASKED[name] for name in proof.OF_AN_ENGINE}}
+    metrics = {"pixel_agreement": 0.95, "inference_ms": times, "logits": logits, **metrics}
     samples = {"samples_ms": {"inference": [1.0, 3.0]}}
-    return Result({**ASKED, **dict(seen)}, metrics, list(gates or [gate(0.95)]), samples)
+    return Result({**ASKED, **dict(seen)}, metrics, [*(gates or [gate(0.95)]), *LOGITS], samples)
 
 
 def judge(result=None, end=FINE, told=None, known=(), asked=None, **more):
@@ -35,7 +39,7 @@ def test_one_that_proves_what_was_asked_for_passes():
     assert judge(measured()) == ("passed", None)
     found = judging.judge("infer", ASKED, measured(), FINE, None)
     assert found.result == measured() and not found.lasting
-    assert judging.metrics(found.result) == {**measured().metrics, "gates": [gate(0.95)]}
+    assert judging.metrics(found.result) == {**measured().metrics, "gates": [gate(0.95), *LOGITS]}
     assert judging.metrics(Result({}, {"n": 1})) == {"n": 1}
 
 

@@ -403,7 +403,7 @@ def test_fp32_on_a_gpu_is_without_tf32(script, monkeypatch):
         "train.py": "--config c --dataset d --iters 1 --batch-size 1 --checkpoint c --history h",
         "evaluate.py": "--config c --dataset d --checkpoint c --reference r",
         "infer.py": "--export e --dataset d --reference r --min-agreement 1 --max-miou-drop 0 "
-        "--benchmark-log b --predictions p",
+        "--max-logits-l2 0 --max-logits-peak 0 --benchmark-log b --predictions p",
     }
     common = f"x --cell c --record r --log l {options[script]} --device"
     low = {"train.py": "--precision amp --amp-level O1 --amp-dtype float16", "infer.py": "--precision fp16"}

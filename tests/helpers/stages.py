@@ -26,7 +26,6 @@ def train(folder, dataset, *arguments):
 
 def evaluate(folder, dataset, *arguments, script_name="evaluate.py"):
     fixed = ["--config", CONFIG, "--dataset", dataset, "--checkpoint", "model.pdparams", "--reference", "reference"]
-    fixed += ["--logits-images", "4"]
     return script(script_name, folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE, *arguments)
 
 
@@ -41,7 +40,7 @@ def infer(folder, dataset, name, *arguments, script_name="infer.py", exported="e
     fixed += ["--benchmark-log", f"{name}.log", "--predictions", name, "--record", f"{name}.json"]
     fixed += ["--log", f"{name}.process.log", "--warmup", "1", "--max-warmup", "2", "--min-samples", "4"]
     fixed += ["--min-agreement", "0.999", "--max-miou-drop", "0.001"]
-    fixed += ["--max-logits-l2", "1e-5", "--max-logits-peak", "2e-5"]
+    fixed += ["--max-logits-l2", "2e-5", "--max-logits-peak", "5e-5"]
     return script(script_name, folder, *fixed, *arguments)
 
 
