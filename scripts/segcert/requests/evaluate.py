@@ -32,12 +32,8 @@ class Evaluate(Request):
     images: Annotated[int | None, Option("at most so many validation images")] = None
     reference_images: Annotated[int | None, Option("at most so many images of the inference list")] = None
     input_size: Size = None
-<<<<<<< ours
     published: Annotated[str | None, Option("accuracy that is published of the checkpoint, as JSON")] = None
-    logits_images: Annotated[int, Option("keep the logits of so many images of the inference list at most")] = 0
-=======
     logits_images: Annotated[int, Option("keep the logits of so many images of the inference list at most")] = 8
->>>>>>> theirs
     logits_mb: Annotated[float, Option("and in so many MiB at most, but those of one image")] = 640
 
     @property
