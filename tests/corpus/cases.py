@@ -305,6 +305,14 @@ SECTIONS: dict[str, list[Case]] = {
          REFUSED, ("train.txt line 2: Annotations/train_1.png is listed as its own label",)),
     Case("image that is its own label by content", lambda: m.changed(
         m.people(), **{IMAGE: m.people()["Annotations/train_1.png"]}), REFUSED, (AT_LABEL, "its own image")),
+    *(Case(f"image that is its own label {kind}", lambda change=change: m.changed(
+        m.people(), **{IMAGE: change(m.people()["Annotations/train_1.png"])}), REFUSED,
+        (AT_IMAGE, "shows its own label map"))
+      for kind, change in (("and a byte more", lambda content: content + b"\0"),
+                           ("in colours", m.as_kind("BMP", "RGB")), ("as greys", m.as_numbers(np.uint8, ".bmp")))),
+    Case("image that is black, and so its label", lambda: m.changed(
+        m.people(), **{IMAGE: m.png(np.zeros((80, 100, 3), np.uint8)), LABEL: m.png(np.zeros((80, 100), np.uint8))}),
+        PASSES),
     ],
     "Lists and names": [  # A13 to A15, A17
     Case("a line ten times", repeated("test"), PASSES),

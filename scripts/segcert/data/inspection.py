@@ -34,6 +34,7 @@ MOST_VALUES = 65536  # different numbers in the labels of a split
 ORIENTATION = 0x0112  # of EXIF
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
 TURNS = range(2, 9)
+SAMPLED_ROWS = 8  # of an image, by which it is told whether it may be a label map
 NEXT_MARKER = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])", re.DOTALL)  # behind the data of a scan of a JPEG
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
 TELLS = ("JPEG", "MPO", "PNG")
@@ -60,6 +61,7 @@ class Seen:
         orientation: of EXIF, where it says that the picture is to be turned or mirrored; else None.
         notes: keys of REMARKS.
         values: of a label: class -> pixels.
+        flat: of an image, whether most pixels are as the one beside them, as in a label map.
     """
 
     sha256: str
@@ -68,6 +70,7 @@ class Seen:
     orientation: int | None = None
     notes: tuple[str, ...] = ()
     values: Mapping[int, int] = field(default_factory=dict)
+    flat: bool = False
 
 
 REMARKS = {
@@ -124,7 +127,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     found = list(_looked(jobs, threads, f"look at {name}"))
     seen_images = dict(zip(photos, found, strict=False))
     seen_labels = dict(zip(labels, found[len(photos) :], strict=True))
-    if faults := list(_faults(pairs, seen_images, seen_labels)):
+    if faults := list(_faults(root, pairs, seen_images, seen_labels)):
         raise StageError.of(name, faults)
     counts = {split: _counts(splits[split], seen_labels) for split in layouts.SPLITS}
     for split, counted in counts.items():
@@ -182,6 +185,8 @@ def look_at_image(path: Path) -> Seen:
         seen.problem = f"is not an image that OpenCV decodes{f' (it is {head.kind})' if head.kind else ''}"
         return seen
     seen.size = (image.shape[1], image.shape[0])
+    rows = image[:: max(1, len(image) // SAMPLED_ROWS)]
+    seen.flat = bool((rows[:, 1:] == rows[:, :-1]).all(axis=-1).mean() > 0.5) if image.shape[1] > 1 else True
     notes = ["frames"] if head.frames > 1 and head.kind != "MPO" else []
     if head.orientation:
         # Whether OpenCV heeds it is seen, not known: of several, and of odd ones, it takes others than Pillow.
@@ -437,7 +442,10 @@ def _printed() -> Iterator[Callable[[], str]]:
 
 
 def _faults(
-    pairs: Sequence[tuple[str, layouts.Pair]], seen_images: Mapping[str, Seen], seen_labels: Mapping[str, Seen]
+    root: Path,
+    pairs: Sequence[tuple[str, layouts.Pair]],
+    seen_images: Mapping[str, Seen],
+    seen_labels: Mapping[str, Seen],
 ) -> Iterator[str]:
     """In words, each file that is refused, where it is listed first, and each pair that does not fit."""
     told = set()
@@ -454,6 +462,24 @@ def _faults(
         elif own.size and its_label.size and own.size != its_label.size:
             sizes = f"is {its_label.size[0]}x{its_label.size[1]}, its image is {own.size[0]}x{own.size[1]}"
             yield f"{place}: {label}: {sizes}{_turned(own, its_label)}; they must be equal"
+        elif own.flat and len(its_label.values) > 1 and _shows(root / image, root / label):
+            yield f"{place}: {image}: shows its own label map, pixel by pixel, and no photo"
+
+
+def _shows(image: Path, label: Path) -> bool:
+    """Whether an image is the picture of a label map, or its numbers as greys: of one number an image may well be."""
+    import cv2
+
+    photo = _decoded(image, cv2.IMREAD_COLOR)
+    try:
+        numbers = images.read_label(label)
+    except StageError:  # told of by itself
+        return False
+    pictures = (_decoded(label, cv2.IMREAD_COLOR), numbers[..., None])
+    return photo is not None and any(
+        picture is not None and picture.shape[:2] == photo.shape[:2] and bool((picture == photo).all())
+        for picture in pictures
+    )
 
 
 def _turned(image: Seen, label: Seen) -> str:
