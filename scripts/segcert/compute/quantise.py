@@ -29,6 +29,8 @@ from segcert.stage.worker import Result
 MODEL = "model.onnx"  # in an export, in the folders of its batches, and in what is made of them
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DEQUANTIZE = "DequantizeLinear"
+# What hands on the values that it is given, so that rounded ones stay rounded.
+MOVING = ("Concat", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 # Computed in fp32: they decide between classes, for which 8 bits are coarse, and take no time to speak of.
 LEFT_OUT = ("ArgMax", "Resize", "Softmax")
 
@@ -47,16 +49,19 @@ class Convolutions(NamedTuple):
 
 
 def convolutions(model: onnx.ModelProto) -> Convolutions:
-    """Those of an ONNX model: one is quantised where both image and weights come from a DequantizeLinear.
+    """Those of an ONNX model: one is quantised where both image and weights are rounded, by a DequantizeLinear.
 
     It is by this form that engines know what to compute in integers (ONNX Runtime documentation, "Quantize ONNX
-    models").
+    models"). What only moves values may stand between the two.
     """
-    dequantised = {output for node in model.graph.node if node.op_type == DEQUANTIZE for output in node.output}
+    rounded: set[str] = set()
     found: dict[bool, list[str]] = {True: [], False: []}
-    for node in model.graph.node:
+    for node in model.graph.node:  # each after what it is made from
         if node.op_type in CONVOLUTIONS:
-            found[set(node.input[:2]) <= dequantised].append(node.name or node.output[0])
+            found[set(node.input[:2]) <= rounded].append(node.name or node.output[0])
+        moved = node.input if node.op_type == "Concat" else node.input[:1]
+        if node.op_type == DEQUANTIZE or (node.op_type in MOVING and set(moved) <= rounded):
+            rounded |= {*node.output}
     return Convolutions(tuple(found[True]), tuple(found[False]))
 
 
