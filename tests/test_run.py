@@ -133,7 +133,7 @@ def test_the_environment_of_the_jobs(plan):
 def test_what_is_written_of_a_run_holds_no_secret(plan):
     secret = {"weights": {"pphumanseg_lite_generic": {"url": "https://user:hidden@example.org/w.zip"}}}
     run = plan(**secret)
-    assert run.config.keys() == {"settings", "hardware", "paddleseg", "versions"}
+    assert run.config.keys() == {"settings", "hardware", "paddleseg", "configurations", "versions"}
     assert "hidden" in json.dumps(run.settings) and "hidden" not in json.dumps(run.config)
     assert run.config["hardware"] == vars(run.hardware) and run.config["versions"].keys() == set(machine.WORKFLOW)
 
