@@ -58,7 +58,7 @@ def test_seed_matrix_on_gpus(table):
 
 def test_smoke_matrix_without_a_gpu(table):
     smoke = table(CPU, mode="smoke")
-    assert count(smoke) == {"train": 18, "eval": 18, "export": 8, "infer": 8 * len(ways.CPU)}
+    assert count(smoke) == {"train": 18, "eval": 18, "export": 8, "quantise": 8, "infer": 8 * len(ways.CPU)}
     static = [cell.model for cell in smoke.planned("train") if cell.requested["graph"] == "to_static"]
     assert static == ["pp_liteseg_stdc1", "pp_humanseg_lite"], "those whose programs are built fastest"
     left_out = [cell for cell in smoke.cells if not cell.planned]
@@ -76,7 +76,7 @@ def test_static_graphs_stand_beside_their_dynamic_twins(table):
     one = table(CPU, mode="smoke", train=asked)
     assert [cell.model for cell in one.planned("train") if cell.name == "single_fp32_static"] == [EIGHT[2]]
     every = table(CPU, mode="smoke", train={**asked, "precisions": [{"precision": "fp32"}, STATIC]})
-    assert count(every) == {"train": 16, "eval": 16, "export": 8, "infer": 8 * len(ways.CPU)}
+    assert count(every) == {"train": 16, "eval": 16, "export": 8, "quantise": 8, "infer": 8 * len(ways.CPU)}
     static, plain = (every.find("train", EIGHT[0], f"single_fp32{end}") for end in ("_static", ""))
     assert {**static.requested, "graph": "dynamic"} == plain.requested
     assert "--graph to_static" in " ".join(static.options)

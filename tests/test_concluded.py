@@ -67,8 +67,9 @@ def test_what_only_a_run_can_know_is_empty_where_there_was_none():
 @pytest.mark.parametrize("status", [status.name for status in statuses.ALL])
 def test_only_one_that_passed_can_be_weak(status):
     """What holds of an engine that gives one class everywhere says nothing; of one that failed there is more to say."""
-    gates = [{"name": "a", "weak": False}, {"name": "pixel_agreement", "weak": True}]
-    assert view(status=status, metrics={"gates": gates}).weak == (status == "passed")
+    gates = [{"name": "a"}, {"name": "pixel_agreement", "weak": True}, {"name": "logits_l2", "weak": False}]
+    assert view(status=status, metrics={"gates": gates[:2]}).weak == (status == "passed")
+    assert not view(status=status, metrics={"gates": gates}).weak, "its logits say enough"
     assert not view(status=status, metrics={"gates": gates[:1]}).weak
     assert view(status=status).status is statuses.by_name(status)
 

@@ -39,7 +39,7 @@ def test_a_run_knows_what_it_is_of(plan, tmp_path):
     assert (run.mode, run.folder) == ("smoke", "results/smoke")
     assert run.settings["models"] == [MODEL] and run.settings["train"]["workers"] == 1
     assert run.hardware.setting == "cpu" and run.table.hardware is run.hardware
-    assert {cell.stage for cell in run.planned} == {"train", "eval", "export", "infer"}
+    assert {cell.stage for cell in run.planned} == {"train", "eval", "export", "quantise", "infer"}
     assert all(cell.planned for cell in run.planned) and len(run.planned) < len(run.table.cells)
     assert (tmp_path / run.scripts).samefile(ROOT / "scripts")
     assert run.environment == "../envs/cpu.yaml"

@@ -185,7 +185,7 @@ def test_what_is_made_from_a_cell_is_held_up_as_its_status_says(tmp_path, status
     """In the conclusions, where there may be no record of it; and in its job, if it is started."""
     parent = {"status": status.name, "stage": "train", "cell": "x"}
     planned = SimpleNamespace(planned=True, record=str(tmp_path / "none.json"))
-    held, reason, _ = conclusions._status_of(planned, [parent], lost=False)
+    held, reason, _ = conclusions._status_of(planned, [parent], lost=False, configuration={})
     assert held.name == (status.holds_up if status.stops else "not-run")
     assert reason == (f"made from train x: {status.name}" if status.stops else "not asked for in this run")
     found = judging.held_up({**parent, "reason": WHY})
