@@ -1,8 +1,10 @@
 """What the tests share: the package on the path, and a copy of the project that a test may spoil."""
 
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,23 @@ PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report"
 # The same examples every time, so that a change is what makes a test fail; `make fuzz` looks for new ones.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+
+LONGEST = 900  # seconds of a test with its fixtures; one that waits for ever would end the whole run without a name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    def give_up(_signal: int, _frame: Any) -> None:
+        pytest.fail(f"{item.nodeid}: not ended after {LONGEST} s", pytrace=True)
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
