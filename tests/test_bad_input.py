@@ -66,6 +66,11 @@ WRONG = [
     ({"model_zoo": []}, ["model_zoo", "[]", "object"]),
     ({"weights": {"w": {"source": "path", "path": "{x}/a"}}}, ["weights.w.path", "{x}/a", "without { }"]),
     ({"train": None}, ["train", "null", "object"]),
+    ({"train": {"batch_norm_momentum": 1}}, ["train.batch_norm_momentum", "1"]),
+    ({"train": {"batch_norm_momentum": {"default": None, "m": 0.5}}}, ["train.batch_norm_momentum.m", "`model_zoo`"]),
+    ({"gates": {"logits": {"l2": {"bf16": {"default": 0.1, "m": 0.2}}}}}, ["gates.logits.l2.bf16.m", "`model_zoo`"]),
+    ({"gates": {"logits": {"peak": {"bf16": {"unet": 0.2}}}}}, ["gates.logits.peak.bf16"]),
+    ({"gates": {"logits": {"images": 0}}}, ["gates.logits.images", "0", "at least 1"]),
 ]
 
 

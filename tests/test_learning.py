@@ -30,14 +30,26 @@ def _background_share(dataset):
     return sum(int((label == 0).sum()) for label in maps) / sum(label.size for label in maps)
 
 
-def test_a_seed_gives_the_same_losses_again(dataset, tmp_path):
-    runs = []
-    for name, seed in (("one", "7"), ("two", "7"), ("three", "8")):
+def test_a_seed_gives_the_same_losses_again_whatever_running_statistics_keep(dataset, tmp_path):
+    import paddle
+
+    runs, variances = [], []
+    for name, *options in (
+        ("one", "--seed", "7"),
+        ("two", "--seed", "7", "--batch-norm-momentum", "0.25"),
+        ("three", "--seed", "8"),
+    ):
         (tmp_path / name).mkdir()
-        done = train(tmp_path / name, dataset, "--iters", "3", "--batch-size", "2", "--workers", "1", "--seed", seed)
+        done = train(tmp_path / name, dataset, "--iters", "3", "--batch-size", "2", "--workers", "1", *options)
         assert done.returncode == 0, done.stderr
         runs.append(losses(tmp_path / name))
+        variances.append(paddle.load(str(tmp_path / name / "model.pdparams"))["conv_bn0._batch_norm._variance"].numpy())
     assert runs[0] == runs[1] != runs[2]
+    told = [record.read(tmp_path / name / "train.json") for name in ("one", "two")]
+    assert [item["requested"]["batch_norm_momentum"] for item in told] == [None, 0.25]
+    assert [item["effective"]["batch_norm_momentum"] for item in told] == [0.9, 0.25]
+    # What is left of the variance of 1 that they start at, besides that of the images.
+    assert variances[0].min() > 0.9**3 > variances[1].min() > 0.25**3
 
 
 def test_two_ranks_train_and_end_with_equal_weights(dataset, tmp_path):

@@ -588,11 +588,12 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
         cells.append(pages.cell(tmp_path, "m", name, "single_fp32", "passed"))
     cells += [pages.of_engine(tmp_path, "m", "blocked", threads=number, reason="r") for number in range(20)]
     cells[3]["metrics"] |= {"load": {"noticed": True, "other_cores": 1}, "worst_images": [{"image": "a"}]}
+    cells[3]["metrics"] |= {"logits": {"worst_images": [{"image": "far.png", "l2": 0.125, "peak": 0.25}]}}
     cells[3] |= {"record_file": cells[3]["record"], "set_aside": {"predictions": str(tmp_path)}}
     Path(cells[3]["log"]).write_text("")
     every = Conclusions("smoke", cells)
     report.write(every, tmp_path)
-    rendered(tmp_path, every, verdicts)
+    assert "<li>image far.png, l2 0.125, peak 0.25</li>" in rendered(tmp_path, every, verdicts)
     one = pages.of_engine(tmp_path, "one", "passed")
     rendered(tmp_path, Conclusions("smoke", [one]))  # green
     weak = pages.of_engine(tmp_path, "weak", "passed")

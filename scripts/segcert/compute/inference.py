@@ -133,10 +133,9 @@ def infer(
     first_run_s = time.perf_counter() - begun
     effective, evidence = runner.observe(first)
     effective |= {"batch_size": len(first)}
-    if request.precision == engines.INT8:
-        # Without a record of what the model holds in int8, all of it is to be.
-        held = quantised["metrics"]["int8_share"] if quantised else 1
-        effective["precision"] = int8.observed(evidence["precisions"], held)
+    # Without a record of what the model holds in int8, all of it is to be.
+    held = quantised["metrics"]["int8_share"] if quantised else 1
+    effective |= _precision(request, evidence, held)
     reference = Path(files.reference)
     told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
     named = logits.stored(reference, told)  # before the work: without them it comes to nothing
@@ -153,6 +152,7 @@ def infer(
     files.log.write_text(text, encoding="utf-8")
     gpu_memory_mb = gpus.memory_mb(os.getpid()) if request.device == "gpu" else None
     parities = _parity(runner, preprocess, dataset, batches, named, reference, files.predictions)
+    parities["logits"]["effective"] |= _precision(request, parities["logits"]["evidence"], held)
     measured = {
         **{f"{phase}_ms": values for phase, values in summary.items()},
         "build_s": finite(build_s),
@@ -184,6 +184,11 @@ def _require_exported(
     if only > 0 and request.batch_size != only:
         told = f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}"
         raise StageError(f"{told}; ask for it in `export.batch_sizes` of the configuration")
+
+
+def _precision(request: Infer, evidence: Mapping[str, Any], held: float) -> dict[str, str]:
+    """What of a quantised model was computed in int8, in place of what most of it was; nothing of others."""
+    return {"precision": int8.observed(evidence["precisions"], held)} if request.precision == engines.INT8 else {}
 
 
 def _run_from(request: Infer, files: Files, export: Path) -> Path:

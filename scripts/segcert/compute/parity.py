@@ -95,7 +95,9 @@ def measured(found: Sequence[Parity]) -> dict[str, Any]:
 def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """The gates on logits, from what `measured` returns."""
     told = numbers["logits"]
-    flat = told["constant_l2"] <= request.max_logits_l2 and told["constant_peak"] <= request.max_logits_peak
+    flat = _passes(told["constant_l2"], request.max_logits_l2) and _passes(
+        told["constant_peak"], request.max_logits_peak
+    )
     weak = "; an answer that is constant over each image would pass as well, so this says little" if flat else ""
     of, worst = f"logits of {told['images']} images", told["worst_images"][0]["image"]
     return [
@@ -126,6 +128,10 @@ def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
             "of one model",
         ),
     ]
+
+
+def _passes(value: float | None, threshold: float) -> bool:
+    return value is not None and value <= threshold
 
 
 def _shown(value: float | None) -> str:

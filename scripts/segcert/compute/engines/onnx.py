@@ -18,12 +18,12 @@ BETWEEN = ("Cast", "Identity", "Squeeze")  # nodes from an argmax to the label m
 class OnnxEngine(Engine):
     """An engine that loads an ONNX model: `build` loads what `model` returns."""
 
-    _of_logits = False
+    of_logits = False  # whether what is built gives logits
 
     def model(self) -> str | bytes:
         """What the library is to load: the name of the file, or in place of it the model without its argmax."""
         path = self.folder / self.program
-        return without_argmax(path) if self._of_logits else str(path)
+        return without_argmax(path) if self.of_logits else str(path)
 
     @abstractmethod
     def release(self) -> None:
@@ -37,9 +37,9 @@ class OnnxEngine(Engine):
         return self.given(batch)
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not self._of_logits:
+        if not self.of_logits:
             self.release()  # so that two models never take memory at a time
-            self._of_logits = True
+            self.of_logits = True
             self.build()
         return self.given(batch).astype(np.float32, copy=False)
 

@@ -30,8 +30,12 @@ class OnnxRuntime(OnnxEngine):
             raise Unverified(f"this onnxruntime has no {provider}; install onnxruntime-gpu in its place")
         if self.device == "gpu":
             onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, where there are some
+        options = onnxruntime.SessionOptions()
+        if self.of_logits:  # nobody times it, so that one session gives them and tells what it ran
+            self._profile = tempfile.TemporaryDirectory()
+            _profile_to(options, self._profile.name)
         try:
-            self.session = self._session(onnxruntime.SessionOptions(), provider)
+            self.session = self._session(options, provider)
         except Exception as error:
             # Where it may not fall back, it does not say whether the provider did not start or leaves out a node.
             allowed = onnxruntime.InferenceSession(self.model(), providers=[provider])
@@ -82,25 +86,38 @@ class OnnxRuntime(OnnxEngine):
     def _executed_nodes(self, batch: NDArray[np.float32]) -> list[dict[str, str]]:
         """Each node that one batch executes, with its operator, provider and input dtype, from a profile.
 
+        Of a session that gives logits, those that it has executed so far.
+
         Source of the format: onnxruntime documentation, "Profiling tools" (Chrome trace events).
         """
+        if self.of_logits:
+            return _nodes(self.session)
         with tempfile.TemporaryDirectory() as folder:
             options = onnxruntime.SessionOptions()
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            _profile_to(options, folder)
             session = self._session(options, PROVIDERS[self.device])
             session.run(None, {self._name: batch})
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        nodes = []
-        for event in events:
-            args = event.get("args", {})
-            if event.get("cat") == "Node" and "provider" in args:
-                shapes = args.get("input_type_shape") or [{}]
-                nodes.append(
-                    {
-                        "op": args.get("op_name", "unknown"),
-                        "provider": args["provider"],
-                        "dtype": next(iter(shapes[0]), "unknown"),
-                    }
-                )
-        return nodes
+            return _nodes(session)
+
+
+def _profile_to(options: Any, folder: str) -> None:
+    options.enable_profiling = True
+    options.profile_file_prefix = str(Path(folder) / "profile")
+
+
+def _nodes(session: Any) -> list[dict[str, str]]:
+    """The nodes of a session's profile, which ends with that."""
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    nodes = []
+    for event in events:
+        args = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in args:
+            shapes = args.get("input_type_shape") or [{}]
+            nodes.append(
+                {
+                    "op": args.get("op_name", "unknown"),
+                    "provider": args["provider"],
+                    "dtype": next(iter(shapes[0]), "unknown"),
+                }
+            )
+    return nodes
