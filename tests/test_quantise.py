@@ -35,7 +35,8 @@ def quantised(folder, dataset, *arguments, to="quantised", exported="export"):
 def inferred(folder, dataset, engine, model, name):
     """The record of a cell in int8 that runs the model in that folder."""
     asked = ["--engine", engine, "--precision", "int8", "--quantised", model, "--upstream", f"{model}.json"]
-    done = stages.infer(folder, dataset, name, *asked, "--min-agreement", "0.99", "--max-miou-drop", "0.01")
+    gates = ["--min-agreement", "0.99", "--max-miou-drop", "0.01", "--max-logits-l2", "0.2", "--max-logits-peak", "0.3"]
+    done = stages.infer(folder, dataset, name, *asked, *gates)
     return record.read(folder / (f"{name}.json" if done.returncode == 0 else f"{name}.failed.json"))
 
 
