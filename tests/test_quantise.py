@@ -140,19 +140,8 @@ def test_weights_of_eight_bits_are_seen_to_be_that(chain, dataset):
 
 def controlled(chain, dataset, least):
     """The record of a quantisation with control, and what OpenVINO makes of it."""
-    done = quantised(
-        chain,
-        dataset,
-        "--method",
-        "accuracy_control",
-        "--weight-bits",
-        "8",
-        "--min-agreement",
-        least,
-        "--images",
-        "2",
-        to="nncf",
-    )
+    control = ["--method", "accuracy_control", "--min-agreement", least]
+    done = quantised(chain, dataset, *control, "--images", "2", to="nncf")
     assert done.returncode == 0, done.stderr
     found = record.read(chain / "nncf.json")
     asked = {"device": "cpu", "precision": "int8", "method": "accuracy_control", "weight_bits": 7}
@@ -297,6 +286,18 @@ def test_the_precision_of_a_run(counted, held, precision):
 def test_the_precision_of_what_was_made(method, quantised_of, precision):
     held = [quantise.Convolutions(("q",) * some, ("l",) * others) for some, others in quantised_of]
     assert quantise._precision(Quantise(method=method), held) == precision
+
+
+def test_bits_of_depthwise_convolutions_count_where_they_may_overflow():
+    """The weights of a 1x1 convolution are of 7 bits, those of a depthwise one of 8."""
+    tensor, node = onnx.numpy_helper.from_array, onnx.helper.make_node
+    weights = {"deep": np.full((4, 1, 3, 3), -127, np.int8), "plain": np.full((4, 4, 1, 1), 64, np.int8)}
+    nodes = [node("DequantizeLinear", [name, "scale"], [f"{name}_w"]) for name in weights]
+    nodes += [node("Conv", ["x", "deep_w"], ["t"], group=4), node("Conv", ["t", "plain_w"], ["y"])]
+    held = [tensor(weight, name) for name, weight in weights.items()] + [tensor(np.float32(1), "scale")]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [], held))
+    assert quantise.weight_bits(model) == 8
+    assert quantise.weight_bits(model, depthwise=False) == 7
 
 
 def test_a_model_without_integers_has_no_bits():
