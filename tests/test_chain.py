@@ -35,7 +35,8 @@ CONFIG = {
     "infer": {"images": 2, "min_samples": 6, "warmup": 1},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
 }
-CELLS, PASSED = len(ways.CPU), len(ways.HERE)  # inference cells per model
+INFERRED = len(ways.HERE)  # inference cells per model that this CPU can run
+INT8 = len([way for way in ways.HERE if way[1] == "int8"])
 TRAINED = len(MODELS) + 1  # mode smoke trains the first as a static graph too, evaluates it and exports it not
 
 
@@ -79,13 +80,15 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
     assert found["red"] is False
     ran = [cell for cell in found["cells"] if cell["status"] == "passed"]
     by_stage = {
-        stage: [cell for cell in ran if cell["stage"] == stage] for stage in ("train", "eval", "export", "infer")
+        stage: [cell for cell in ran if cell["stage"] == stage]
+        for stage in ("train", "eval", "export", "quantise", "infer")
     }
     assert {stage: len(cells) for stage, cells in by_stage.items()} == {
         "train": TRAINED,
         "eval": TRAINED,
         "export": 2,
-        "infer": 2 * PASSED,
+        "quantise": 2,
+        "infer": 2 * INFERRED,
     }
     for cell in ran:
         assert cell["command"] and cell["effective"] and cell["inputs"]
@@ -170,7 +173,7 @@ def test_files_stand_where_the_contract_says(chain):
 
 def test_every_benchmark_log_reads_back_and_agrees_with_its_record(chain):
     logs = [path for path in chain.glob("results/smoke/*/*/infer/*.log") if not path.name.endswith(".process.log")]
-    assert len(logs) == 2 * CELLS
+    assert len(logs) == 2 * INFERRED
     for path in logs:
         log, content = tipc_logs.benchmark(path.read_text()), record.read(path.with_suffix(".json"))
         assert log["model"] == {"model_name": content["model"], "precision": content["requested"]["precision"]}
@@ -191,11 +194,12 @@ def test_paddlesegs_own_reader_takes_the_export(chain):
 
 def test_status_lines(chain):
     lines = tipc_logs.status_lines((chain / "results/smoke/results_python.log").read_text())
-    assert len(lines) == 2 * (TRAINED + 1 + CELLS) and all(line["ok"] for line in lines)
+    assert len(lines) == 2 * (TRAINED + 2 + INFERRED) and all(line["ok"] for line in lines)
     assert {line["model"] for line in lines} == set(MODELS)
 
 
-JOBS = 2 + 1 + 2 * (3 + CELLS) + 3  # data, run_config.yaml; train, eval, export, infer; conclude, page, all
+# data, run_config.yaml; train, evaluate; export, quantise, infer; conclude, page, all
+JOBS = 2 + 1 + 2 * TRAINED + 2 * (2 + INFERRED) + 3
 
 
 def test_a_run_shows_a_line_when_a_job_starts_and_one_when_it_ends(chain):
@@ -297,7 +301,7 @@ def test_a_deleted_file_makes_its_cell_and_the_conclusions(chain, suffix):
 
 def test_other_batch_sizes_make_inference_cells_only(chain):
     assert plan(chain, "infer={batch_sizes: [2]}") == {
-        "infer": 2 * CELLS,
+        "infer": 2 * INFERRED,
         "write_run_config": 1,
         "conclude": 1,
         "page": 1,
@@ -306,31 +310,33 @@ def test_other_batch_sizes_make_inference_cells_only(chain):
 
 def test_another_learning_rate_makes_that_models_chain_only(chain):
     with changed(chain / "config/models/pp_humanseg_lite.yml", lambda text: text.replace("0.0075", "0.005")):
-        assert plan(chain) == {"train": 2, "evaluate": 2, "export": 1, "infer": CELLS, "conclude": 1, "page": 1}
+        chain_jobs = {"train": 2, "evaluate": 2, "export": 1, "quantise": 1, "infer": INFERRED}
+        # run_config.yaml has the hash of each model's configuration
+        assert plan(chain) == {**chain_jobs, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
 @pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/compute/stats.py"])
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"infer": 2 * CELLS, "conclude": 1, "page": 1}
+        assert plan(chain) == {"infer": 2 * INFERRED, "conclude": 1, "page": 1}
 
 
 def test_edited_quantisation_makes_what_computes_in_int8_only(chain):
     with changed(chain / "scripts/segcert/compute/quantise.py", lambda text: text + "\n"):
-        assert plan(chain) == {"quantise": 2, "infer": 4, "conclude": 1, "page": 1}
+        assert plan(chain) == {"quantise": 2, "infer": 2 * INT8, "conclude": 1, "page": 1}
 
 
 def test_an_edited_engine_makes_exports_too(chain):
     """They are run by it, as proof."""
     with changed(chain / "scripts/segcert/compute/engines/openvino.py", lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"export": 2, "infer": 2 * CELLS, "conclude": 1, "page": 1}
+        assert plan(chain) == {"export": 2, "quantise": 2, "infer": 2 * INFERRED, "conclude": 1, "page": 1}
 
 
 def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
     with changed(chain / "scripts/segcert/compute/stats.py", lambda text: text + "\n# edited\n"):
         told = dry_run(chain)
     lines = [line for line in told.splitlines() if ": infer " in line]
-    assert len(lines) == 2 * CELLS
+    assert len(lines) == 2 * INFERRED
     changed_file = r"before: 'segcert/compute/stats.py (\w{12})'; now: '(.*) (\w{12})'"
     reason = rf"\(Params have changed since last execution: {changed_file}\)$"
     for line in lines:
@@ -378,17 +384,19 @@ def plan_with_installed(folder, packages):
 
 
 def test_an_engine_upgraded_in_place_makes_its_cells_again(chain, tmp_path):
+    """Of ONNX Runtime, which quantises too, those in int8 of every engine."""
     metadata = tmp_path / "onnxruntime-99.0.dist-info/METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime\nVersion: 99.0\n")
-    assert plan_with_installed(chain, tmp_path) == {"infer": 2, "write_run_config": 1, "conclude": 1, "page": 1}
+    again = {"quantise": 2, "infer": 2 * (1 + INT8)}
+    assert plan_with_installed(chain, tmp_path) == {**again, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
 def test_paddle_upgraded_in_place_makes_everything_again_that_runs_on_it(chain, tmp_path):
     (tmp_path / "paddle/version").mkdir(parents=True)
     (tmp_path / "paddle/__init__.py").touch()
     (tmp_path / "paddle/version/__init__.py").write_text('full_version = "99.0"\ncommit = "other"\n')
-    chains = {"train": TRAINED, "evaluate": TRAINED, "export": 2, "infer": 2 * CELLS}
+    chains = {"train": TRAINED, "evaluate": TRAINED, "export": 2, "quantise": 2, "infer": 2 * INFERRED}
     assert plan_with_installed(chain, tmp_path) == {**chains, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
@@ -452,12 +460,16 @@ def judged(chain, monkeypatch, *lost, software=()):
 def test_a_record_of_another_version_is_not_believed(chain, monkeypatch):
     installed = machine.software()["onnxruntime"]
     result = judged(chain, monkeypatch, software={"onnxruntime": "99.0"})
-    of_engine = [
-        c for c in result.cells if c["requested"].get("engine") == "onnxruntime" and c["status"] != "unverified"
+    made_by_it = [
+        c
+        for c in result.cells
+        if c["status"] != "unverified" and (c["requested"].get("engine") == "onnxruntime" or c["stage"] == "quantise")
     ]
-    assert {c["status"] for c in of_engine} == {"not-run"} and len(of_engine) == 2
-    assert f"onnxruntime was {installed}, now 99.0" in of_engine[0]["reason"]
-    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (TRAINED + 1 + PASSED - 1)
+    assert {c["status"] for c in made_by_it} == {"not-run"} and len(made_by_it) == 2 * (1 + INT8 // 2 + 1)
+    assert all(f"onnxruntime was {installed}, now 99.0" in c["reason"] for c in made_by_it)
+    in_int8 = [c for c in result.select(stage="infer") if c["requested"]["precision"] == "int8"]
+    assert {c["status"] for c in in_int8} == {"not-run"} and len(in_int8) == 2 * INT8
+    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (TRAINED + 1 + INFERRED - 1 - INT8)
     result = judged(chain, monkeypatch, software={"paddle": "99.0"})
     assert not [c for c in result.cells if c["status"] == "passed"]
 
@@ -467,7 +479,8 @@ def test_what_is_made_from_something_not_believed_is_not_believed(chain, monkeyp
     with changed(path, lambda text: text.replace('"iters": 3', '"iters": 2', 1)):
         result = judged(chain, monkeypatch)
     lite = [c for c in result.select(model="pp_humanseg_lite") if c["status"] != "unverified"]
-    assert {c["status"] for c in lite} == {"not-run"}
+    assert {c["status"] for c in lite if c["train_cell"] == "single_fp32"} == {"not-run"}
+    assert {c["status"] for c in lite if c["train_cell"] == "single_fp32_static"} == {"passed"}, "a training of its own"
 
 
 def test_a_record_made_under_another_gate_is_not_believed(chain, monkeypatch):
@@ -508,13 +521,13 @@ def test_a_record_made_from_another_checkpoint_is_not_believed(chain, monkeypatc
     with changed(path, lambda text: text.replace(digest, "0" * 64)):
         result = judged(chain, monkeypatch)
     for stage in ("eval", "export"):
-        cell = result.select(model="pp_humanseg_lite", stage=stage)[0]
+        cell = result.select(model="pp_humanseg_lite", stage=stage, train_cell="single_fp32")[0]
         assert cell["status"] == "failed", "what lies there is what they were made from, and the training made another"
         assert "model.pdparams is not what results/smoke/pp_humanseg_lite/single_fp32/train.json says" in cell["reason"]
     path = chain / "results/smoke/pp_humanseg_lite/single_fp32/eval.json"
     with changed(path, lambda text: text.replace(digest, "0" * 64)):
         result = judged(chain, monkeypatch)
-    (cell,) = result.select(model="pp_humanseg_lite", stage="eval")
+    (cell,) = result.select(model="pp_humanseg_lite", stage="eval", train_cell="single_fp32")
     assert cell["status"] == "not-run" and "made from another" in cell["reason"]
 
 
