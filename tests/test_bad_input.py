@@ -54,7 +54,7 @@ WRONG = [
     (known(error="a(b"), ["known_failures.0.error", "a(b", "a regular expression; this is none"]),
     (
         known(match={"stage": "evaluate"}),
-        ["known_failures.0.match.stage", '"evaluate"', "one of train, eval, export, infer"],
+        ["known_failures.0.match.stage", '"evaluate"', "one of train, eval, export, quantise, infer"],
     ),
     (known(match={"stage": ["eval", "moon"]}), ["known_failures.0.match.stage", '"moon"']),
     (known(link=""), ["known_failures.0.link", "not empty"]),
@@ -177,7 +177,18 @@ def spoiled_dataset(dataset, folder, spoil):
     (folder / "train.txt").write_text(f"{image} {label}\n" * 4)
     manifest["splits"]["train"] = [[image, label]] * 4
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    sealed(folder)
     return image, label
+
+
+def sealed(folder):
+    """The manifest lists the files as they are: as if they had come so, past what looks at them when they do."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for item in manifest["files"]:
+        file = folder / item["path"]
+        item |= {"sha256": sha256(file), "bytes": file.stat().st_size}
+    path.write_text(json.dumps(manifest))
 
 
 def fill(value):
@@ -297,6 +308,7 @@ def test_evaluation_names_the_file_that_is_wrong(trained, dataset, tmp_path):
     def reason_of(number, spoil):
         folder = shutil.copytree(dataset, tmp_path / f"d{number}")
         spoil(folder)
+        sealed(folder)
         done = stages.evaluate(tmp_path, folder)
         assert done.returncode == 1 and not (tmp_path / "reference").exists()
         return record.read(tmp_path / "eval.failed.json")["reason"]
@@ -324,6 +336,7 @@ def test_a_model_that_another_paddle_exported_is_told_of_when_it_does_not_load(e
     graph.write_text(graph.read_text().replace("1.conv2d", "1.conv2d_of_tomorrow"))
     told = record.read(tmp_path / "export.json")
     told["env"]["paddle"] = "9.9.9"
+    told["outputs"]["export"] = sha256(tmp_path / "export")
     (tmp_path / "export.json").write_text(json.dumps(told))
     done = stages.infer(tmp_path, dataset, "native", "--upstream", "export.json")
     assert done.returncode == 1
@@ -355,7 +368,7 @@ def test_an_input_whose_manifest_is_spoiled_meanwhile_has_changed(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/a.txt").write_text("a")
     manifest = tmp_path / "set/manifest.json"
-    told = json.dumps({"files": [{"path": "a.txt", "sha256": sha256(tmp_path / "set/a.txt")}]})
+    told = json.dumps({"files": [{"path": "a.txt", "sha256": sha256(tmp_path / "set/a.txt"), "bytes": 1}]})
     for spoiled in ("{", b"\xff", told + " "):
         manifest.write_text(told)
         seen = inputs.Inputs([tmp_path / "set"])

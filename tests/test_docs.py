@@ -200,18 +200,14 @@ def test_the_order_of_statuses_in_a_comparison_is_as_told():
 def test_pages_that_count_the_ways_of_inference_count_right():
     named = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     numbers = "零一两三四五六七八九十"
-    low = {engine for engine, precision in ways.CPU if precision == "bf16"}
-    counts = [len(ways.CPU), len({engine for engine, _ in ways.CPU}), len(low)]
-    assert len(ways.CPU) == counts[1] + counts[2], "another precision: then these sentences say too little"
+    more = [{engine for engine, precision in ways.CPU if precision == low} for low in ("bf16", "int8")]
+    counts = [len(ways.CPU), len({engine for engine, _ in ways.CPU}), *map(len, more)]
+    assert len(ways.CPU) == sum(counts[1:]), "another precision: then these sentences say too little"
+    said = r"{} ways on the CPU \({} engines, {} of them also in bfloat16[^),]*, {} (?:also )?in int8\)"
     for page in ("docs/tutorial.md", "docs/own-model.md"):
-        said = r"{} ways on the CPU(?:: | \(){} engines, {} of them also in bfloat16".format(
-            *(named[n] for n in counts)
-        )
-        assert re.search(said, " ".join(TEXTS[page].split())), page
-    assert (
-        "{}种方式（{}种引擎，其中{}种还用 bfloat16".format(*(numbers[n] for n in counts))
-        in TEXTS["docs/tutorial.zh.md"]
-    )
+        assert re.search(said.format(*(named[n] for n in counts)), " ".join(TEXTS[page].split())), page
+    told = "{}种方式（{}种引擎，其中{}种还用 bfloat16，{}种还用 int8".format(*(numbers[n] for n in counts))
+    assert told in TEXTS["docs/tutorial.zh.md"]
 
 
 # -- versions ---------------------------------------------------------------------------------

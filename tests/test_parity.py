@@ -162,7 +162,7 @@ def test_label_maps_of_another_model_than_the_logits_are_caught(checkpoint, data
     gap = gates(cell(folder, dataset, tmp_path, "onnxruntime"))["logits_gap"]
     assert not gap["holds"] and "label maps and logits are to be of one model" in gap["sentence"]
     (tmp_path / "again").mkdir()
-    with pytest.raises(StageError, match="what its label maps are the argmax of cannot be seen: 1 operands"):
+    with pytest.raises(StageError, match="what its label maps are the argmax of cannot be seen: 1 tensors"):
         cell(folder, dataset, tmp_path / "again", "native")
 
 
@@ -186,9 +186,11 @@ def test_a_reference_without_logits_cannot_be_held_to(checkpoint, dataset, tmp_p
         np.save(logits.file_of(tmp_path / "reference", name), content)
         with pytest.raises(StageError, match=r"no logits; evaluate the checkpoint again"):
             logits.read(tmp_path / "reference", name)
-    logits.file_of(tmp_path / "reference", name).write_text("no array")
-    with pytest.raises(StageError, match=r"cannot be read: .*; evaluate the checkpoint again"):
-        logits.read(tmp_path / "reference", name)
+    whole = logits.file_of(folder / "reference", name).read_bytes()
+    for spoiled in (b"", b"no array", whole[:-1]):
+        logits.file_of(tmp_path / "reference", name).write_bytes(spoiled)
+        with pytest.raises(StageError, match=r"cannot be read: .*; evaluate the checkpoint again"):
+            logits.read(tmp_path / "reference", name)
     path.write_text(json.dumps({key: value for key, value in told.items() if key != "logits"}))
     with pytest.raises(StageError, match=r"holds no logits of its checkpoint.*evaluate it again"):
         cell(tmp_path, dataset, tmp_path, "onnxruntime")

@@ -74,15 +74,16 @@ def stored(folder: Path, summary: Mapping[str, Any]) -> list[str]:
 
 
 def read(folder: Path, label_map: str) -> Logits:
-    """Those of one image, mapped from its file.
+    """Those of one image.
 
     Raises:
         StageError: the file is no array of logits.
     """
     path = file_of(folder, label_map)
     try:
-        found: Logits = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # Not mapped: a file that is cut short meanwhile would end the process.
+        found: Logits = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise StageError(f"{path}: cannot be read: {error}; evaluate the checkpoint again") from error
     if found.ndim != 3 or found.dtype != np.float32:
         raise StageError(f"{path}: holds {found.dtype} of {found.shape}, no logits; evaluate the checkpoint again")

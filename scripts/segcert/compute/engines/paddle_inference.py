@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class PaddleInference(Engine):
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         # Of this predictor and no other: one more takes seconds to build, and it would have to be shown to be the same.
         if self._operands is None:
-            self._operands = ArgmaxOperands()
+            self._operands = ArgmaxOperands(self.run(batch).shape[1:], len(self.predictor.get_output_names()))
             self.predictor.register_output_hook(self._operands)
         self._operands.found.clear()
         labels = self.run(batch)
@@ -104,24 +104,26 @@ class PaddleInference(Engine):
 
 
 class ArgmaxOperands:
-    """A hook on the outputs of a predictor's operators that keeps what each argmax was taken of, N x C x H x W.
+    """A hook on the outputs of a predictor's operators that keeps what an argmax may be taken of, N x C x H x W.
 
     Paddle tells of outputs alone, in the order in which they are computed (Paddle Inference,
-    Predictor.register_output_hook): what an argmax is taken of is the last of four dimensions before it. Whether it is,
-    is held against the label maps of the same run.
+    Predictor.register_output_hook). What an argmax is taken of is one of the last of four dimensions and of the label
+    maps' size before it, as many as the model has outputs: auxiliary ones may come between. Which one it is, is found by
+    the label maps of the same run. Should those fit two, and the wrong one be taken, the gates on logits do not hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: Sequence[int], outputs: int) -> None:
+        """`size` is that of the label maps, H x W; `outputs` is how many the model has."""
         self.found: list[NDArray[np.float32]] = []
-        self._last: Any = None
+        self._size = list(size)
+        self._last: deque[Any] = deque(maxlen=outputs)
 
     def __call__(self, operator: str, _name: str, tensor: Any) -> None:
         if _kind(operator) in ("argmax", "arg_max"):
-            if self._last is not None:
-                self.found.append(float32_of(self._last.numpy(), str(self._last.dtype)))
-            self._last = None
-        elif len(tensor.shape) == 4 and "float" in str(tensor.dtype):
-            self._last = tensor
+            self.found += [float32_of(operand.numpy(), str(operand.dtype)) for operand in self._last]
+            self._last.clear()
+        elif len(tensor.shape) == 4 and list(tensor.shape[2:]) == self._size and "float" in str(tensor.dtype):
+            self._last.append(tensor)
 
     def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Those that label maps are an argmax of.
@@ -133,7 +135,7 @@ class ArgmaxOperands:
             if logits.shape[:1] + logits.shape[2:] == labels.shape and _is_argmax(labels, logits):
                 return logits
         raise StageError(
-            f"what its label maps are the argmax of cannot be seen: {len(self.found)} operands of an argmax were"
+            f"what its label maps are the argmax of cannot be seen: {len(self.found)} tensors that it may be of were"
         )
 
 
