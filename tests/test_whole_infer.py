@@ -27,7 +27,9 @@ ENGINES = {
     "whole_infer": [("native", "fp32"), ("onednn", "bf16")],
     "mine": [("onnxruntime", "fp32"), ("openvino", "bf16")],
 }
-PASSED = 2 if machine.cpu_has_bf16() else 1
+# Those that this CPU can run.
+HERE = {mode: [way for way in asked if way[1] != "bf16" or machine.cpu_has_bf16()] for mode, asked in ENGINES.items()}
+PASSED = len(HERE["whole_infer"])
 TINY = {
     "hardware": "cpu",
     "models": [MODEL],
@@ -120,7 +122,7 @@ def test_nothing_is_trained(whole, mode):
         "take_released_weights": 1,
         "evaluate": 1,
         "export": 1,
-        "infer": len(ENGINES[mode]),
+        "infer": len(HERE[mode]),
         "write_run_config": 1,
         "conclude": 1,
         "page": 1,
@@ -169,7 +171,7 @@ def test_inference_takes_the_whole_test_list(whole, mode):
     assert len(names) == IMAGES["test"]
     released = folder / "results" / mode / MODEL / "released"
     cells_run = [path for path in (released / "infer").iterdir() if path.is_dir()]
-    assert len(cells_run) == len(ENGINES[mode])
+    assert len(cells_run) == len(HERE[mode])
     for cell in (*cells_run, released / "reference"):
         assert sorted(path.stem for path in cell.glob("*.png")) == names
 

@@ -108,8 +108,8 @@ class ArgmaxOperands:
 
     Paddle tells of outputs alone, in the order in which they are computed (Paddle Inference,
     Predictor.register_output_hook). What an argmax is taken of is one of the last of four dimensions and of the label
-    maps' size before it, as many as the model has outputs: auxiliary ones may come between. Which one it is, is found by
-    the label maps of the same run. Should those fit two, and the wrong one be taken, the gates on logits do not hold.
+    maps' size before it, as many as the model has outputs: auxiliary ones may come between. Which one it is, is found
+    by the label maps of the same run. Should those fit two, and the wrong one be taken, the gates on logits do not hold.
     """
 
     def __init__(self, size: Sequence[int], outputs: int) -> None:
