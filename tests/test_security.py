@@ -116,6 +116,8 @@ def test_names_that_become_paths_are_restricted(key, value):
 
 FORBIDDEN = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load"}
 FORBIDDEN |= {"yaml.full_load", "yaml.load_all", "subprocess.getoutput", "subprocess.getstatusoutput"}
+# Compiled to be compared with what Python would run in its place; never run.
+COMPILING = {"beside.py"}
 # Unpickling, and where it is allowed: each place looks at the file first.
 PICKLES = {
     "pickle.loads": {"training.py"},  # from a snapshot whose hash is what the training wrote
@@ -139,7 +141,8 @@ def test_nothing_is_run_or_unpickled_that_was_not_looked_at():
     assert len(files) > 40
     for file in files:
         for name, call in calls(file):
-            assert name not in FORBIDDEN, f"{file}:{call.lineno}: {name}"
+            allowed_here = name == "compile" and file.name in COMPILING
+            assert name not in FORBIDDEN or allowed_here, f"{file}:{call.lineno}: {name}"
             shell = [k for k in call.keywords if k.arg == "shell" and ast.unparse(k.value) != "False"]
             assert not shell, f"{file}:{call.lineno}: {name}(shell=...)"
             if name.split(".")[-1] in ("load", "loads", "Unpickler") and name.split(".")[0] in ("pickle", "paddle"):

@@ -109,7 +109,7 @@ class ArgmaxOperands:
     Paddle tells of outputs alone, in the order in which they are computed (Paddle Inference,
     Predictor.register_output_hook). What an argmax is taken of is one of the last of four dimensions and of the label
     maps' size before it, as many as the model has outputs: auxiliary ones may come between. Which one it is, is found
-    by the label maps of the same run. Should those fit two, and the wrong one be taken, the gates on logits do not hold.
+    by the label maps of the same run. Where those fit two, a wrong one is caught by the gates on logits.
     """
 
     def __init__(self, size: Sequence[int], outputs: int) -> None:
