@@ -1,15 +1,17 @@
 """What the tests share: the package on the path, and a copy of the project that a test may spoil."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,27 +125,45 @@ def planned_jobs(text: str) -> dict[str, int]:
     return {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first worker of pytest-xdist who asks makes for all of them; nobody changes it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"once-{name}"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            make(folder.with_suffix(".partial"))
+            folder.with_suffix(".partial").rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     """Generated portraits, unpacked, with the manifest that the stages read."""
     from segcert.data import archives, inspection, synthetic
     from segcert.files import write_json
 
-    folder = tmp_path_factory.mktemp("data")
-    synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
-    archives.unpack(folder / "d.tar", folder / "d")
-    write_json(folder / "d/manifest.json", inspection.inspect(folder / "d", "mini_supervisely", "d").manifest)
-    return folder / "d"
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        synthetic.write_tar(folder / "d.tar", "mini_supervisely", {"train": 16, "val": 6, "test": 2}, seed=3)
+        archives.unpack(folder / "d.tar", folder / "d")
+        write_json(folder / "d/manifest.json", inspection.inspect(folder / "d", "mini_supervisely", "d").manifest)
+
+    return made_once(tmp_path_factory, "data", make) / "d"
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, dataset) -> Path:
-    """A folder with a model that has learned something: checkpoint, history, evaluation, reference label maps."""
+    """A folder with a model that has learned something: checkpoint, history, evaluation, reference label maps.
+
+    Tests may add to it: each worker has a copy.
+    """
     import stages
 
-    folder = tmp_path_factory.mktemp("trained")
-    done = stages.train(folder, dataset, "--iters", "60", "--batch-size", "4", "--workers", "1", "--threads", "2")
-    assert done.returncode == 0, done.stderr
-    done = stages.evaluate(folder, dataset)
-    assert done.returncode == 0, done.stderr
-    return folder
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        done = stages.train(folder, dataset, "--iters", "60", "--batch-size", "4", "--workers", "1", "--threads", "2")
+        assert done.returncode == 0, done.stderr
+        done = stages.evaluate(folder, dataset)
+        assert done.returncode == 0, done.stderr
+
+    return shutil.copytree(made_once(tmp_path_factory, "trained", make), tmp_path_factory.mktemp("trained") / "chain")

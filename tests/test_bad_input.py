@@ -399,6 +399,7 @@ def test_a_record_whose_fields_are_of_another_kind_is_refused(trained, tmp_path)
 # -- surroundings -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_caches_that_cannot_be_written(project, monkeypatch):
     """Home and caches lie below a regular file, where nobody can make anything; Snakemake alone has one of its own."""
     blocked = project / "blocked"
@@ -429,6 +430,7 @@ def test_files_from_the_future_are_named_before_any_job(project):
     assert not (project / "results").exists()
 
 
+@pytest.mark.long
 def test_results_from_the_future_are_not_made_again(project):
     config = {
         "mode": "smoke",

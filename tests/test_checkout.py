@@ -980,6 +980,7 @@ def test_versions_are_those_of_the_imported_modules(monkeypatch):
 # -- the page ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_other_commands_of_the_page_run_and_say_what_it_says(ran):
     printed, _ = typed(ran, LOOK)
     assert planned_jobs(printed) == STALE and "pp_liteseg" not in printed
@@ -1028,6 +1029,7 @@ if os.environ.get("SEGCERT_WORKER"):
 """
 
 
+@pytest.mark.long
 def test_what_the_page_says_of_what_is_exercised(tmp_path, dataset, monkeypatch):
     monkeypatch.setenv("CALLED", str(tmp_path / "called"))
     monkeypatch.setattr(sys, "executable", str(interpreter(tmp_path / "env", CALLED)))

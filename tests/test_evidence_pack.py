@@ -612,6 +612,7 @@ def wheel(folder, name, version, requires=""):
     return file
 
 
+@pytest.mark.long
 def test_env_gpu_installs_the_pins_by_their_hashes_and_then_paddle_held_to_them(making, tmp_path):
     """With wheels of no content in the place of the real ones, and a folder in the place of Paddle's index."""
     pinned = wheel(tmp_path / "pins", "pinned", "1.0")

@@ -109,6 +109,7 @@ def test_a_converter_that_aborts_takes_nothing_with_it(tmp_path):
     assert outcome.status.name == "passed" and outcome.reason == result.remark
 
 
+@pytest.mark.long
 def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
     """RTFormer's forward refuses a batch of unknown size."""
     result = exporting.export(REQUEST, *model_of(tmp_path, "RTFormer"), tmp_path / "export")

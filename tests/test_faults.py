@@ -222,6 +222,7 @@ def test_results_that_cannot_be_written(greedy, tmp_path):
 
 
 @needs_root
+@pytest.mark.long
 def test_a_workflow_whose_results_cannot_be_written(project):
     (project / "mine.yaml").write_text("mode: smoke\nhardware: cpu\nmodels: [pp_humanseg_lite]\n")
     with mounted(project / "results", "4m") as results:

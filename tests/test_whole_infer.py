@@ -202,6 +202,7 @@ def test_every_byte_is_fetched_once_although_the_server_failed(whole):
     assert set(recorded) == {site.url + path for path in site.files}
 
 
+@pytest.mark.long
 def test_offline_afterwards_nothing_is_to_do_and_nothing_is_missed(whole):
     folder, site, _ = whole
     asked = len(site.requests)
@@ -295,6 +296,7 @@ def test_data_that_cannot_be_had_block_what_is_evaluated_on_them(tmp_path, monke
     assert attempts.left_behind("results/data/mini_supervisely.tar.json") == []
 
 
+@pytest.mark.long
 def test_offline_says_what_to_bring_and_where_to_put_it(tmp_path):
     folder = copy_project(tmp_path / "project")
     arguments = ("--config", "mode=whole_infer", f"models=[{MODEL}]", "hardware=cpu", "offline=true")
