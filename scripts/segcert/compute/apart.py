@@ -87,7 +87,6 @@ def _work(sender: Connection, writing: int, work: Callable[..., object], argumen
     for stream in (OUT, ERRORS):
         os.dup2(writing, stream)
     os.close(writing)
-    printed.by_line()
     try:
         sender.send((True, work(*arguments)))
     except Exception as error:

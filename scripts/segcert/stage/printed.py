@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import signal
 
 KEPT = 1 << 16  # bytes of the end that are looked at
 MOST = 400  # characters of it in a reason
-LINE_BUFFERED = 1  # _IOLBF of <stdio.h>
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 RULE = re.compile(r"[-=*~\s]*")  # a line that shows nothing
 # Paddle's own account of the end, which names the signal and the stack but no reason.
-ACCOUNT = re.compile(r"^-*\s*C\+\+ Traceback \(most recent call last\):", re.M)
+ACCOUNT = re.compile(r"^C\+\+ Traceback \(most recent call last\):(?=[\s\S]+is detected by the operating system)", re.M)
 ERROR = re.compile(r"\berror\b|^terminate called|^\s*what\(\):", re.I)
-
-
-def by_line() -> None:
-    """Let C write each line when it is complete: a process that is aborted loses what C had not written yet."""
-    libc = ctypes.CDLL(None)
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, LINE_BUFFERED, ctypes.c_size_t(0))
 
 
 def why(how: str, code: int, printed: bytes) -> str | None:
@@ -32,7 +24,7 @@ def why(how: str, code: int, printed: bytes) -> str | None:
     """
     from_outside = code in (-signal.SIGKILL, -signal.SIGTERM)
     found = None if from_outside else last(printed)
-    return f"{found} ({how})" if found else None
+    return f"{found} (the last that it printed; {how})" if found else None
 
 
 def last(printed: bytes) -> str | None:
@@ -44,7 +36,7 @@ def last(printed: bytes) -> str | None:
         printed: what a process printed, or the end of it.
     """
     text = COLOURS.sub("", printed[-KEPT:].decode("utf-8", "replace"))
-    lines = [line.strip() for line in ACCOUNT.split(text)[0].splitlines() if not RULE.fullmatch(line)]
+    lines = [line.strip() for line in ACCOUNT.split(text, maxsplit=1)[0].splitlines() if not RULE.fullmatch(line)]
     found = lines[-1:]
     if found and ERROR.search(found[0]):
         found = _trailing(lines)

@@ -19,7 +19,7 @@ from segcert.checkout import pinned
 from segcert.errors import Unverified
 from segcert.files import write_json
 from segcert.masking import masked
-from segcert.stage import deferred, printed, reasons
+from segcert.stage import deferred, reasons
 
 WORKER = "SEGCERT_WORKER"  # set for the worker: its staging folder
 PARENT = "SEGCERT_PARENT"  # set for the worker: the process that started it, with which it ends
@@ -83,7 +83,6 @@ def run(work: Callable[[], Result], staging: Staging, on_gpus: bool) -> int:
         # Here and not by the supervisor: Paddle's launcher takes an empty list for one device without a name.
         os.environ[gpus.VISIBLE] = ""
     deferred.defer()
-    printed.by_line()
     try:
         result = _observed(work, staging)
     except BaseException as error:

@@ -92,7 +92,8 @@ def _size(
     PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
     on models of one size: that of `random_infer_input`, or of the built-in configuration.
     """
-    if model.settings.get("export") or _fixed(content) or per_model(effective["input_size"], _name(model, known)):
+    own = model.settings.get("export", {})
+    if own.get("input_size") or _fixed(content) or per_model(effective["input_size"], _name(model, known)):
         return None
     size = model.meaning.random_input
     if size is None and known:
@@ -102,7 +103,7 @@ def _size(
         return f"{opened} ({file})"
     if size is None:
         return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
-    model.settings["export"] = {"input_size": size}
+    model.settings["export"] = {**own, "input_size": size}
     model.note("norm_export", f"the exported model's size is open; {size[0]} x {size[1]} (width x height) is taken")
     return None
 

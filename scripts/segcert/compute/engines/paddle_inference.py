@@ -74,8 +74,13 @@ class PaddleInference(Engine):
             self._operands = ArgmaxOperands()
             self.predictor.register_output_hook(self._operands)
         self._operands.found.clear()
-        labels = self.run(batch)
-        return self._operands.of(labels)
+        try:
+            return self._operands.of(self.run(batch))
+        except StageError:
+            if self._operands.looks_for is None:
+                self._operands.look_further()
+                return self.logits(batch)
+            raise
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.device == "gpu":
@@ -109,19 +114,38 @@ class ArgmaxOperands:
     Paddle tells of outputs alone, in the order in which they are computed (Paddle Inference,
     Predictor.register_output_hook): what an argmax is taken of is the last of four dimensions before it. Whether it is,
     is held against the label maps of the same run.
+
+    Of a model that gives several logits (FastSCNN with its auxiliary head), all argmaxes may come at the end. Then what
+    has the shape of the logits is looked at wherever it is computed, of those right after one another the last: the
+    others are it before its bias or activation.
+
+    Attributes:
+        found: what was kept.
+        looks_for: shapes to keep, other than before an argmax; None: it has not been looked further.
     """
 
     def __init__(self) -> None:
         self.found: list[NDArray[np.float32]] = []
+        self.looks_for: set[tuple[int, ...]] | None = None
         self._last: Any = None
+
+    def look_further(self) -> None:
+        """Look from now on for all that has a shape of what was found."""
+        self.looks_for = {logits.shape for logits in self.found}
 
     def __call__(self, operator: str, _name: str, tensor: Any) -> None:
         if _kind(operator) in ("argmax", "arg_max"):
-            if self._last is not None:
-                self.found.append(float32_of(self._last.numpy(), str(self._last.dtype)))
-            self._last = None
+            self._keep()
         elif len(tensor.shape) == 4 and "float" in str(tensor.dtype):
+            before = None if self._last is None else tuple(self._last.shape)
+            if before != tuple(tensor.shape) and before in (self.looks_for or ()):
+                self._keep()
             self._last = tensor
+
+    def _keep(self) -> None:
+        if self._last is not None:
+            self.found.append(float32_of(self._last.numpy(), str(self._last.dtype)))
+        self._last = None
 
     def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Those that label maps are an argmax of.
