@@ -203,7 +203,11 @@ def _translate(
     if known and name != known:
         model.note("model_name", f"a second file of {known}: it is planned as {name}")
         model.settings["input_size"] = per_model(effective["input_size"], known)
-    command = _training(model, name, config["mode"], effective) if model.trains else _released(model, name, effective)
+    size = planned.input_size(model, known, effective)
+    if model.trains:
+        command = _training(model, name, config["mode"], effective, size)
+    else:
+        command = _released(model, effective, size)
     reason = planned.place(model, command, known, config, effective, root)
     if reason:
         _skip_everything(model, reason)
@@ -233,8 +237,14 @@ def _skip_everything(model: Model, reason: str) -> None:
 # -- training ---------------------------------------------------------------------------------
 
 
-def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, Any]) -> Command | None:
-    """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped."""
+def _training(
+    model: Model, model_name: str, mode: str, effective: Mapping[str, Any], size: list[int] | None
+) -> Command | None:
+    """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped.
+
+    Args:
+        size: `input_size` of the run.
+    """
     meaning = model.meaning
     first: Command | None = None
     entries: list[Devices] = []
@@ -264,7 +274,7 @@ def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, 
                     continue
                 first = first or command
                 rows.append(precision)
-                exported |= _exported(model, trainer, topology, precision, per_model(effective["input_size"], model_name))
+                exported |= _exported(model, trainer, topology, precision, size)
         if rows:
             entries.append(entry)
             precisions = rows
@@ -350,8 +360,12 @@ def _precision(command: Command) -> dict[str, str]:
 # -- released weights -------------------------------------------------------------------------
 
 
-def _released(model: Model, name: str, effective: Mapping[str, Any]) -> Command | None:
-    """In place of a training: the released weights that are exported; the command of their export."""
+def _released(model: Model, effective: Mapping[str, Any], size: list[int] | None) -> Command | None:
+    """In place of a training: the released weights that are exported; the command of their export.
+
+    Args:
+        size: `input_size` of the run.
+    """
     model.settings["train"] = {}
     command = None
     for number, released in enumerate(model.meaning.released):
@@ -364,7 +378,7 @@ def _released(model: Model, name: str, effective: Mapping[str, Any]) -> Command 
             model.skip("train", "released", name, "released weights", reason, quant=released.quant)
             continue
         command = released.export
-        _shape(model, command, per_model(effective["input_size"], name))
+        _shape(model, command, size)
         planned.released_weights(model, released, effective)
     if command is None and not any(item["name"] == "released" for item in model.skipped):
         reason = f"no infer_model that could be run ({model.at(model.meaning.lines['infer_model'])})"

@@ -93,7 +93,7 @@ def _size(
     on models of one size: that of `random_infer_input`, or of the built-in configuration.
     """
     own = model.settings.get("export", {})
-    if own.get("input_size") or _fixed(content) or per_model(effective["input_size"], _name(model, known)):
+    if own.get("input_size") or _fixed(content) or input_size(model, known, effective):
         return None
     size = model.meaning.random_input
     if size is None and known:
@@ -106,6 +106,16 @@ def _size(
     model.settings["export"] = {**own, "input_size": size}
     model.note("norm_export", f"the exported model's size is open; {size[0]} x {size[1]} (width x height) is taken")
     return None
+
+
+def input_size(model: Model, known: str | None, effective: Mapping[str, Any]) -> list[int] | None:
+    """`input_size` of a run for a model, which goes over every size in files: that of its own settings, else of all."""
+    name = _name(model, known)
+    own = effective["model_zoo"].get(name, {}).get("settings", {})
+    size: list[int] | None = per_model(
+        own.get("input_size", model.settings.get("input_size", effective["input_size"])), name
+    )
+    return size
 
 
 def _name(model: Model, known: str | None) -> str:
@@ -132,8 +142,7 @@ def _keys(
     model: Model, content: Mapping[str, Any], file: Path, known: str | None, effective: Mapping[str, Any]
 ) -> str | None:
     """What of the configuration is not done here, with the file; None where all is."""
-    name = _name(model, known)
-    size = per_model(model.settings.get("input_size", effective["input_size"]), name)
+    size = input_size(model, known, effective)
     own = model.settings.get("export", {}).get("input_size") or effective["export"]["input_size"]
     run = modelkeys.Run(
         trains=model.trains,
