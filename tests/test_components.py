@@ -400,7 +400,7 @@ def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):
     assert np.array_equal(labels(plain, batch, True, "traced"), plain(batch)[0].numpy().argmax(1))
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", r"ended with exit code 1\)"), (None, "does not exist")])
+@pytest.mark.parametrize(("content", "words"), [("{", r"ended with exit code 255\)"), (None, "does not exist")])
 def test_a_program_that_paddle2onnx_cannot_read_is_told_of(tmp_path, content, words):
     from segcert.compute import exporting, proving
 
