@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -399,15 +400,18 @@ def test_a_model_that_cannot_be_traced_is_exported_from_its_source(tmp_path):
     assert np.array_equal(labels(plain, batch, True, "traced"), plain(batch)[0].numpy().argmax(1))
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", "its messages are in the log"), (None, "does not exist")])
+@pytest.mark.parametrize(("content", "words"), [("{", r"ended with exit code 255\)"), (None, "does not exist")])
 def test_a_program_that_paddle2onnx_cannot_read_is_told_of(tmp_path, content, words):
-    from segcert.compute import exporting
+    from segcert.compute import exporting, proving
 
     (tmp_path / "model.pdiparams").write_bytes(b"")
     if content is not None:
         (tmp_path / "model.json").write_text(content)
-    with pytest.raises(StageError, match=rf"paddle2onnx cannot convert model\.json with opset 13: .*{words}"):
-        exporting._to_onnx(tmp_path, "model.json", 13)
+    made = exporting.Program("model.json", None, True, np.zeros((2, 8, 8)), proving.Trial({}))
+    found = exporting._onnx(tmp_path, made, 13, proving.images(8, 8))
+    assert not found.holds
+    told = rf"no ONNX model: paddle2onnx cannot convert model\.json with opset 13 or later: .*{words}"
+    assert re.match(told, found.remark), found.remark
 
 
 def test_weights_that_are_not_finite_are_named():

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 import stages
 import yaml
 
 from segcert import machine, proof, record
-from segcert.compute import apart, exporting, inference, proving
+from segcert.compute import apart, components, exporting, inference, proving
 from segcert.compute.engines import library
 from segcert.compute.preprocess import deploy_config
 from segcert.errors import StageError
@@ -28,10 +29,6 @@ DONE = judging.Exit(0)
 
 def model_of(folder, kind):
     """Configuration and checkpoint of a model of PaddleSeg's with two classes and weights by chance."""
-    import paddle
-
-    from segcert.compute import components
-
     config = folder / f"{kind}.yml"
     model = {"_inherited_": False, "type": kind, "num_classes": 2}
     config.write_text(yaml.safe_dump({"_base_": stages.CONFIG, "model": model}))
@@ -101,12 +98,24 @@ def test_a_converter_that_aborts_takes_nothing_with_it(tmp_path):
     """ENet also makes a shape of the batch's size; converted from its source, its batch is free all the same."""
     result = exporting.export(REQUEST, *model_of(tmp_path, "ENet"), tmp_path / "export")
     assert result.effective["batch"] == "free" and result.effective["onnx"] is False
+    assert result.effective["converted"] == "from source"
     assert result.remark == (
-        "no ONNX model: paddle2onnx cannot convert model.json with opset 13: "
-        "killed by SIGABRT; its messages are in the log"
+        "no ONNX model: paddle2onnx cannot convert model.json with opset 13 or later: [ERROR][Paddle2ONNX] Due to the "
+        "unsupported operators, the conversion is aborted. (the last that it printed; killed by SIGABRT)"
     )
     outcome = judged(result)
     assert outcome.status.name == "passed" and outcome.reason == result.remark
+
+
+def test_of_what_an_aborting_converter_says_the_cause_is_told(tmp_path):
+    """The last line of all that it prints of ESPNetV2 says only that there are such features."""
+    result = exporting.export(REQUEST, *model_of(tmp_path, "ESPNetV2"), tmp_path / "export")
+    assert result.effective["onnx"] is False and max(result.metrics["native"]["agreement"].values()) == 1.0
+    assert "[OP: pd_op.depthwise_conv2d] While dilations != 1, cannot support padding = 'SAME'." in result.remark
+    assert (
+        result.remark.endswith("There are unsupported features. (the last that it printed; killed by SIGABRT)")
+        and "\n" not in result.remark
+    )
 
 
 @pytest.mark.long
@@ -115,6 +124,7 @@ def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
     result = exporting.export(REQUEST, *model_of(tmp_path, "RTFormer"), tmp_path / "export")
     assert result.effective["batch"] == 1 and list(result.metrics["native"]["agreement"]) == ["1"]
     assert "exported for batches of 1 only: TypeError: bool(Tensor) is not supported" in result.remark
+    assert "(paddleseg/models/rtformer.py, line " in result.remark
     assert judged(result).status.name == "passed"
     deploy = deploy_config(tmp_path / "export")
     assert deploy["input_shape"] == [1, 3, 64, 64]
@@ -168,6 +178,77 @@ def test_a_run_tells_an_export_of_the_sizes_that_it_infers_in(tmp_path, monkeypa
 def test_a_free_batch_needs_no_program_of_another_size(lite, tmp_path):
     result = exporting.export(replace(REQUEST, batch_sizes=(1, 4)), *lite, tmp_path / "export")
     assert result.effective["batch"] == "free" and not (tmp_path / "export/batch_4").exists()
+
+
+# -- models of other kinds ----------------------------------------------------------------------
+
+
+class Small(paddle.nn.Layer):
+    """A convolution, as PaddleSeg's models give it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = paddle.nn.Conv2D(3, 2, 1)
+
+    def forward(self, x):
+        return [self.layer(x)]
+
+
+class Sampled(Small):
+    """SFNet and others have `grid_sample`, which ONNX has from operator set 16 on."""
+
+    def forward(self, x):
+        grid = paddle.tanh(self.layer(x)).transpose([0, 2, 3, 1])
+        return [self.layer(paddle.nn.functional.grid_sample(x, grid))]
+
+
+class Keeping(Small):
+    """It makes a grid once, of the size of its first input."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+        self.grid = None
+
+    def forward(self, x):
+        if self.grid is None:
+            self.grid = paddle.linspace(-1, 1, x.shape[3])
+            self.kept["twice"] = 2 * self.grid
+        return [self.layer(x) + self.grid + self.kept["twice"]]
+
+
+class KeepingAndBranching(Keeping):
+    """No tracing can follow it, and the attempt leaves a grid behind."""
+
+    def forward(self, x):
+        (logit,) = super().forward(x)
+        if x.mean() > 100:
+            logit = -logit
+        return [logit]
+
+
+def exported(folder, model, monkeypatch, **request):
+    config = model_of(folder, "PPHumanSegLite")
+    model.eval()
+    monkeypatch.setattr(components, "load_model", lambda *_: model)
+    return exporting.export(replace(REQUEST, **request), *config, folder / "export")
+
+
+def test_the_operator_set_is_raised_to_what_a_model_needs_and_told(tmp_path, monkeypatch):
+    result = exported(tmp_path, Sampled(), monkeypatch)
+    assert result.effective["onnx"] is True and result.effective["opset"] == 16
+    assert result.remark.startswith("the ONNX model needs opset 16, where 13 is asked")
+    assert judged(result).status.name == "passed"
+    lower = replace(result, effective={**result.effective, "opset": 12})
+    assert judged(lower).reason == "opset: 13 requested, 12 observed"
+
+
+@pytest.mark.parametrize(("kind", "converted"), [(Keeping, "traced"), (KeepingAndBranching, "from source")])
+def test_what_a_model_keeps_of_one_attempt_is_in_no_other(tmp_path, monkeypatch, kind, converted):
+    """It would be a variable of another program: nothing could be converted, or computed, any more."""
+    result = exported(tmp_path, kind(), monkeypatch)
+    assert result.effective["converted"] == converted and result.effective["batch"] == "free"
+    assert result.metrics["exported_agreement"] == 1.0
 
 
 # -- planted faults ---------------------------------------------------------------------------
@@ -296,6 +377,9 @@ def fails(how):
         raise ValueError("some value")
     if how == "ended":
         os._exit(3)
+    os.write(1, b"cannot do it\n\n" if how == "aborted" else b"at work\n")  # as native code prints
+    if how == "aborted":
+        os.abort()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -306,6 +390,7 @@ def fails(how):
         ("raised", "ValueError: some value"),
         ("ended", "ended with exit code 3; its messages are in the log"),
         ("killed", "killed by SIGKILL; its messages are in the log"),
+        ("aborted", "cannot do it (the last that it printed; killed by SIGABRT)"),
     ],
 )
 def test_what_ends_apart_is_told_of(how, words):

@@ -74,6 +74,27 @@ def test_one_that_told_nothing_has_its_exit_in_words(code, words):
     assert judge(None, killed) == ("failed", f"{words}; a process of its group was killed for its memory")
 
 
+@pytest.mark.parametrize(
+    ("printed", "words"),
+    [
+        (b"begun\n\ncannot do it\n----\n\n", "cannot do it"),
+        (b"ERROR of before\nat work\nERROR no such thing\n[error] there are errors\n", "ERROR no such thing [error] "),
+        (b"what it said\n\n----\nC++ Traceback (most recent call last):\n----\n0 f()\n"
+         b"`abort` is detected by the operating system.\n  [SignalInfo: SIGABRT]\n", "what it said"),
+        (b"C++ Traceback (most recent call last):\n0 f()\nhandled\n", "handled"),
+        (b"x" * 1000, f"{'x' * 400} ..."),
+        (b"\xff odd \t words", "\ufffd odd words"),
+    ],
+)  # fmt: skip
+def test_the_last_that_was_printed_is_why_native_code_ended(printed, words):
+    for code, how in ((-signal.SIGABRT, "killed by SIGABRT"), (3, "ended with exit code 3")):
+        status, reason = judge(None, Exit(code, printed=printed))
+        assert status == "failed" and reason.startswith(words)
+        assert reason.endswith(f"(the last that it printed; {how})")
+    for code in (-signal.SIGKILL, -signal.SIGTERM):  # somebody else ended it
+        assert judge(None, Exit(code, printed=printed)) == judge(None, Exit(code))
+
+
 def test_one_without_a_result_or_without_its_outputs_failed():
     assert judge(None, Exit(0, out_of_memory=True)) == ("failed", "ended without a result although its exit code was 0")
     missing = {"missing": ["benchmark_log", "predictions"]}

@@ -448,6 +448,48 @@ def test_options_and_lists_become_settings(tmp_path, resolve):
     assert by_stage["train"] is None and by_stage["export"] == by_stage["eval"] == [160, 96]
 
 
+SHAPED = "tools/export.py --config {config} --input_shape "
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({"input_size": {"default": [64, 32]}}, [[64, 32]] * 3),
+        ({"input_size": [64, 32], "mode": "smoke"}, [[64, 32]] * 3),
+        ({"mode": "smoke"}, [[256, 144]] * 3),
+        ({"model_zoo": {"pp_humanseg_lite": {"settings": {"input_size": [64, 32]}}}}, [[64, 32]] * 3),
+        ({"input_size": [64, 32], "export": {"input_size": [96, 64]}}, [[64, 32], [96, 64], [96, 64]]),
+        ({}, [None, [160, 96], [160, 96]]),
+    ],
+)
+def test_the_size_of_a_run_goes_over_that_of_a_file(tmp_path, resolve, settings, sizes):
+    """Else a training would be small, and its evaluation and export as large as the file says."""
+    file = tipc_files.write(tmp_path / "train_infer_python.txt", norm_export=f"{SHAPED}-1 3 96 160")
+    resolved = resolve(file, **settings)
+    found = {cell.stage: cell.requested.get("input_size") for cell in table_of(resolved).cells}
+    assert [found[stage] for stage in ("train", "eval", "export")] == sizes
+    told = [note for note in resolved["params"]["notes"] if "--input_shape: 160 x 96 is not exported" in note]
+    assert bool(told) == (sizes[0] is not None)
+
+
+def test_a_size_of_a_file_that_the_configuration_leaves_open_is_no_larger_than_the_runs(paddleseg, resolve):
+    people(paddleseg / "data/people")
+    (paddleseg / "configs/base.yml").write_text(BASE.replace("{type: Resize, target_size: [64, 64]}, ", ""))
+    file = paddleseg / "train_infer_python.txt"
+    file.write_text(tipc_files.text(tipc_files.TAIL, model_name="mine"))
+    resolved = resolve(file, input_size=[48, 32])
+    found = {cell.stage: cell.requested.get("input_size") for cell in table_of(resolved).cells}
+    assert found["train"] == found["eval"] == found["export"] == [48, 32]
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [("2", [2]), ("-1", [1]), ("None", [1])])
+def test_the_batch_of_a_file_is_exported_where_it_cannot_be_free(tmp_path, resolve, batch, sizes):
+    file = tipc_files.write(tmp_path / "train_infer_python.txt", norm_export=f"{SHAPED}{batch} 3 96 160")
+    assert sections.of_model(resolve(file), "pp_humanseg_lite", "export")["batch_sizes"] == sizes
+    asked = resolve(file, export={"batch_sizes": [4]})
+    assert sections.of_model(asked, "pp_humanseg_lite", "export")["batch_sizes"] == [4]
+
+
 def test_a_mode_that_the_file_does_not_know_uses_its_own_values_and_says_so(tmp_path, resolve, shipped):
     file = tipc_files.write(tmp_path / "train_infer_python.txt")
     resolved = resolve(file, mode="smoke")

@@ -36,6 +36,9 @@ def work(args, staging):
     if what == "kill": os.kill(os.getpid(), signal.SIGKILL)
     if what == "exit0": os._exit(0)
     if what == "exit3": os._exit(3)
+    if what == "abort":
+        os.write(2, b"\\x1b[31m[ERROR] cannot pool by 0\\x1b[0m\\n")
+        os.abort()
     if what == "hang":
         import subprocess
         subprocess.Popen(["sleep", "600"])
@@ -119,7 +122,8 @@ def test_the_recorded_command_is_the_one_that_ran(script, tmp_path):
         ("user", "failed", "a.png: is missing; put it there"),
         ("kill", "failed", "killed by SIGKILL"),
         ("exit0", "failed", "ended without a result although its exit code was 0"),
-        ("exit3", "failed", "ended with exit code 3"),
+        ("exit3", "failed", "working (the last that it printed; ended with exit code 3)"),
+        ("abort", "failed", "[ERROR] cannot pool by 0 (the last that it printed; killed by SIGABRT)"),
         ("no-output", "failed", "ended without its outputs thing"),
         ("fallback", "failed", "engine: onednn requested, native observed"),
         ("gate", "accuracy-failed", "g is 0.5, at least 0.9"),

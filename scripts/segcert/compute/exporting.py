@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from segcert.compute.engines import library
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.export import Export
+from segcert.stage import reasons
 from segcert.stage.progress import say
-from segcert.stage.reasons import short
 from segcert.stage.worker import Result
 
 CANNOT = "paddle2onnx cannot convert"
@@ -80,7 +81,7 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         return Result(effective, metrics, gates)
     models = [_onnx(place, program, request.opset, fed) for place, program in programs.items()]
     onnx = models[0]
-    effective |= {"onnx": onnx.holds, **({"opset": _opset(folder / library.ONNX)} if onnx.holds else {})}
+    effective |= {"onnx": onnx.holds, **({"opset": onnx.opset} if onnx.holds else {})}
     metrics |= {
         "onnx_s": finite(time.perf_counter() - exported),
         **({"onnx_mb": finite((folder / library.ONNX).stat().st_size / 2**20)} if onnx.holds else {}),
@@ -132,7 +133,7 @@ def _program(model: Any, folder: Path, fed: proving.Images, size: int) -> Progra
     except (MemoryError, OSError):
         raise
     except Exception as error:
-        why = apart.told(error)
+        why = reasons.reason(error)
     if why is None:
         return made
     say(f"a free batch cannot be exported, so it is fixed: {why}")
@@ -178,17 +179,38 @@ def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None =
 
     if not paddle.__version__.startswith("2."):
         try:
-            # Not `forward` itself: its mark would stay on the function of the class, and nothing could be converted.
-            wrapped.model.forward = paddle.jit.not_to_static(unconverted)
-            paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
+            with _as_it_was(wrapped.model):
+                # Not `forward` itself: the mark would stay on the function of the class, for good.
+                wrapped.model.forward = paddle.jit.not_to_static(unconverted)
+                paddle.jit.save(paddle.jit.to_static(wrapped, input_spec=spec, full_graph=True), str(stem))
             return True
         except Exception as error:
             say(f"tracing failed, converting from source: {error}")
-        wrapped.model.forward = forward
     whole = WrappedModel(wrapped.model, "argmax")
     whole.eval()
-    paddle.jit.save(paddle.jit.to_static(whole, input_spec=spec, full_graph=True), str(stem))
+    with _as_it_was(wrapped.model):
+        paddle.jit.save(paddle.jit.to_static(whole, input_spec=spec, full_graph=True), str(stem))
     return False
+
+
+@contextlib.contextmanager
+def _as_it_was(model: Any) -> Iterator[None]:
+    """Afterwards the layers have the attributes that they had.
+
+    What a forward keeps of its input (a grid that it makes once, the last features) is a variable of the program that
+    was being built. Neither the next attempt nor the model in memory can compute with it.
+    """
+    before = [
+        (layer, {name: copy.copy(value) if isinstance(value, dict | list | set) else value for name, value in held})
+        for layer in model.sublayers(include_self=True)
+        for held in [list(vars(layer).items())]
+    ]
+    try:
+        yield
+    finally:
+        for layer, held in before:
+            vars(layer).clear()
+            vars(layer).update(held)
 
 
 def multiply_adds(model: Any, height: int, width: int) -> int:
@@ -221,11 +243,13 @@ class Onnx:
 
     Attributes:
         holds: whether an engine ran it right, so that it is there.
+        opset: its operator set, where it is there.
         trials: engine -> its trial.
         remark: what a person must know of it.
     """
 
     holds: bool
+    opset: int | None = None
     trials: Mapping[str, proving.Trial] = field(default_factory=dict)
     remark: str | None = None
 
@@ -241,23 +265,25 @@ def _onnx(folder: Path, made: Program, opset: int, fed: proving.Images) -> Onnx:
         apart.run(_to_onnx, folder, made.program, opset)  # apart: it ends its process where it knows no way
     except StageError as error:
         target.unlink(missing_ok=True)
-        return Onnx(False, remark=f"no ONNX model: {_named(error, made.program, opset)}")
+        return Onnx(False, remark=f"no ONNX model: {CANNOT} {made.program} with opset {opset} or later: {error}")
     trials = proving.by_onnx(folder, made.program, fed, made.expected, made.sizes)
     wrong = "; ".join(f"{engine} {why}" for engine, trial in trials.items() if (why := trial.wrong()))
     if any(trial.holds(size) for trial in trials.values() for size in made.sizes):
-        return Onnx(True, trials, f"of the ONNX model: {wrong}" if wrong else None)
+        is_of = _opset(target)
+        raised = f"the ONNX model needs opset {is_of}, where {opset} is asked" if is_of != opset else None
+        told = "; ".join(filter(None, [raised, f"of the ONNX model: {wrong}" if wrong else None]))
+        return Onnx(True, is_of, trials, told or None)
     target.unlink()
     why = wrong or f"none of {', '.join(proving.onnx_engines())} is installed to try it"
-    return Onnx(False, trials, f"no ONNX model, because what paddle2onnx made of {made.program} is wrong: {why}")
-
-
-def _named(error: StageError, program: str, opset: int) -> str:
-    """What fails, where only that a process ended is known."""
-    told = str(error)
-    return told if CANNOT in told else f"{CANNOT} {program} with opset {opset}: {told}"
+    return Onnx(False, None, trials, f"no ONNX model, because what paddle2onnx made of {made.program} is wrong: {why}")
 
 
 def _to_onnx(folder: Path, program: str, opset: int) -> None:
+    """Convert the program; where paddle2onnx knows no way, it raises, or ends the process.
+
+    Args:
+        opset: the operator set, which paddle2onnx raises to what the program needs.
+    """
     import paddle2onnx
 
     target = folder / library.ONNX
@@ -265,19 +291,15 @@ def _to_onnx(folder: Path, program: str, opset: int) -> None:
     # minute; the runtimes fold constants themselves. paddle2onnx 1 has another one, under another name.
     has_tool = "optimize_tool" in inspect.signature(paddle2onnx.export).parameters
     unoptimized = {"optimize_tool": "none"} if has_tool else {"enable_optimize": False}
-    try:
-        paddle2onnx.export(
-            str(folder / program),
-            str(folder / "model.pdiparams"),
-            str(target),
-            opset_version=opset,
-            auto_upgrade_opset=False,
-            enable_onnx_checker=True,
-            **unoptimized,
-        )
-    except (Exception, SystemExit) as error:  # it ends the process where it cannot read the program
-        said = "its messages are in the log" if isinstance(error, SystemExit) else short(error)
-        raise StageError(f"{CANNOT} {program} with opset {opset}: {said}") from error
+    paddle2onnx.export(
+        str(folder / program),
+        str(folder / "model.pdiparams"),
+        str(target),
+        opset_version=opset,
+        auto_upgrade_opset=True,
+        enable_onnx_checker=True,
+        **unoptimized,
+    )
 
 
 def _opset(path: Path) -> int:

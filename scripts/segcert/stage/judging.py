@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segcert import proof, statuses
+from segcert.stage import printed
 from segcert.stage.worker import Result
 
 FORGIVEN = {"device", "engine", "precision", "level", "dtype"}  # of a stand-in: what it cannot do as asked
@@ -22,11 +23,13 @@ class Exit:
         code: its exit code; below 0: less the number of the signal that killed it.
         stopped_by: why it was ended before its work was over; None where it ended by itself.
         out_of_memory: whether the system killed a process of its group for its memory meanwhile.
+        printed: the end of what it printed.
     """
 
     code: int
     stopped_by: str | None = None
     out_of_memory: bool = False
+    printed: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _ended_early(end: Exit, told: Told | None) -> Outcome | None:
         return Outcome(status, told.message, lasting=told.lasting, texts=told.texts)
     if end.code != 0:
         killed = "; a process of its group was killed for its memory" if end.out_of_memory else ""
-        return Outcome(statuses.FAILED, _in_words(end.code) + killed)
+        return Outcome(statuses.FAILED, _in_words(end) + killed)
     return None
 
 
@@ -174,13 +177,15 @@ def _held_against(
     return Outcome(statuses.PASSED, result.remark, result)
 
 
-def _in_words(code: int) -> str:
-    """An exit code that is not 0."""
-    if code < 0:
-        name = signal.Signals(-code).name
+def _in_words(end: Exit) -> str:
+    """An exit code that is not 0; first the last line that was printed, where that may be why."""
+    if end.code < 0:
+        name = signal.Signals(-end.code).name
         hint = {"SIGKILL": "; was the machine out of memory? (dmesg tells)", "SIGSEGV": " in native code"}.get(name, "")
-        return f"killed by {name}{hint}"
-    return f"ended with exit code {code} and no message; see the log"
+        how = f"killed by {name}{hint}"
+        return printed.why(how, end.code, end.printed) or how
+    how = f"ended with exit code {end.code}"
+    return printed.why(how, end.code, end.printed) or f"{how} and no message; see the log"
 
 
 def _is_hardware_limit(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> bool:

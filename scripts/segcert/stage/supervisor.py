@@ -30,7 +30,7 @@ from segcert.errors import ConfigError
 from segcert.files import hashes, write_json
 from segcert.masking import masked
 from segcert.numbers import finite
-from segcert.stage import at_hand, family, judging, leases, surroundings
+from segcert.stage import at_hand, family, judging, leases, printed, surroundings
 from segcert.stage.advice import with_advice
 from segcert.stage.inputs import Inputs
 from segcert.stage.judging import Known, Outcome, Told
@@ -65,6 +65,7 @@ class Supervisor:
         self.oom_kills = machine.oom_kills()
         self.stopped_by: str | None = None
         self.child: subprocess.Popen[bytes] | None = None
+        self.printed_from = 0  # where in the log what the worker prints begins
         self.inputs: Inputs | None = None  # as they were before the worker started, once it has
         self.above: dict[str, dict[str, Any]] = {}  # the records of what this is made from, by their file
         self.paddleseg: at_hand.AtHand | None = None
@@ -228,6 +229,7 @@ class Supervisor:
             if self.cleared:
                 log.write(f"set aside of what the surroundings set: {', '.join(self.cleared)}\n".encode())
             log.flush()
+            self.printed_from = log.tell()
             self.child = subprocess.Popen(
                 [sys.executable, *sys.argv],
                 stdin=subprocess.DEVNULL,
@@ -279,10 +281,10 @@ class Supervisor:
         return code
 
     def _append_rank_logs(self, log: Any) -> None:
-        printed = self.log.read_bytes()  # the launcher prints what rank 0 does, unless it ends too early
+        so_far = self.log.read_bytes()  # the launcher prints what rank 0 does, unless it ends too early
         for file in sorted(self.staging.ranks.glob("workerlog.*")):
             said = file.read_bytes()
-            if said.strip() not in printed:
+            if said.strip() not in so_far:
                 log.write(f"---- rank {file.suffix[1:]} ----\n".encode() + said)
 
     # -- judging ------------------------------------------------------------------------------
@@ -293,6 +295,7 @@ class Supervisor:
             code,
             self.stopped_by,
             out_of_memory=killed is not None and self.oom_kills is not None and killed > self.oom_kills,
+            printed=self._printed() if code else b"",
         )
         result = None
         if code == 0 and self.staging.result.is_file():
@@ -309,6 +312,12 @@ class Supervisor:
             stand_in=self.stand_in,
         )
         return self._advised(self._not_as_asked(outcome))
+
+    def _printed(self) -> bytes:
+        """The end of what the worker printed."""
+        with self.log.open("rb") as log:
+            log.seek(max(self.printed_from, self.log.stat().st_size - printed.KEPT))
+            return log.read()
 
     def _not_as_asked(self, outcome: Outcome) -> Outcome:
         """The outcome; failed where another PaddleSeg was imported than was asked for."""

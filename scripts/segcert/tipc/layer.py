@@ -203,7 +203,11 @@ def _translate(
     if known and name != known:
         model.note("model_name", f"a second file of {known}: it is planned as {name}")
         model.settings["input_size"] = per_model(effective["input_size"], known)
-    command = _training(model, name, config["mode"], effective) if model.trains else _released(model, effective)
+    size = planned.input_size(model, known, effective)
+    if model.trains:
+        command = _training(model, name, config["mode"], effective, size)
+    else:
+        command = _released(model, effective, size)
     reason = planned.place(model, command, known, config, effective, root)
     if reason:
         _skip_everything(model, reason)
@@ -233,8 +237,14 @@ def _skip_everything(model: Model, reason: str) -> None:
 # -- training ---------------------------------------------------------------------------------
 
 
-def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, Any]) -> Command | None:
-    """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped."""
+def _training(
+    model: Model, model_name: str, mode: str, effective: Mapping[str, Any], size: list[int] | None
+) -> Command | None:
+    """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped.
+
+    Args:
+        size: `input_size` of the run.
+    """
     meaning = model.meaning
     first: Command | None = None
     entries: list[Devices] = []
@@ -264,7 +274,7 @@ def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, 
                     continue
                 first = first or command
                 rows.append(precision)
-                exported |= _exported(model, trainer, topology, precision)
+                exported |= _exported(model, trainer, topology, precision, size)
         if rows:
             entries.append(entry)
             precisions = rows
@@ -281,14 +291,20 @@ def _training(model: Model, model_name: str, mode: str, effective: Mapping[str, 
     return first
 
 
-def _exported(model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Precision and graph, as `infer.from_precision` and `from_graphs` say them, of an export; else a skipped cell."""
+def _exported(
+    model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str], size: list[int] | None
+) -> set[tuple[str, str]]:
+    """Precision and graph, as `infer.from_precision` and `from_graphs` say them, of an export; else a skipped cell.
+
+    Args:
+        size: `input_size` of the run.
+    """
     reason = support.unsupported_command("export", trainer.export) if trainer.export else "its export is null"
     if reason is None and trainer.command and trainer.export:
         own, other = (command.option("--config") for command in (trainer.command, trainer.export))
         reason = f"its --config {other} is not the trainer's, {own}" if other not in (None, own) else None
     if reason is None:
-        _shape(model, trainer.export)
+        _shape(model, trainer.export, size)
         return {(precision["precision"], precision.get("graph", "dynamic"))}
     name = f"{topology}_{trainer.name}"
     model.skip("export", topology, name, trainer.name, f"{reason} ({model.at(trainer.export_line)})")
@@ -344,8 +360,12 @@ def _precision(command: Command) -> dict[str, str]:
 # -- released weights -------------------------------------------------------------------------
 
 
-def _released(model: Model, effective: Mapping[str, Any]) -> Command | None:
-    """In place of a training: the released weights that are exported; the command of their export."""
+def _released(model: Model, effective: Mapping[str, Any], size: list[int] | None) -> Command | None:
+    """In place of a training: the released weights that are exported; the command of their export.
+
+    Args:
+        size: `input_size` of the run.
+    """
     model.settings["train"] = {}
     command = None
     for number, released in enumerate(model.meaning.released):
@@ -358,7 +378,7 @@ def _released(model: Model, effective: Mapping[str, Any]) -> Command | None:
             model.skip("train", "released", name, "released weights", reason, quant=released.quant)
             continue
         command = released.export
-        _shape(model, command)
+        _shape(model, command, size)
         planned.released_weights(model, released, effective)
     if command is None and not any(item["name"] == "released" for item in model.skipped):
         reason = f"no infer_model that could be run ({model.at(model.meaning.lines['infer_model'])})"
@@ -384,9 +404,20 @@ def _evaluation(model: Model, training: Command | None) -> None:
             model.skip("eval", topology, name, "eval line", f"{reason} ({model.at(command.line)})")
 
 
-def _shape(model: Model, command: Command | None) -> None:
-    if size := params.shape(command):
-        model.settings["export"] = {"input_size": size}
+def _shape(model: Model, command: Command | None, asked: list[int] | None) -> None:
+    """The settings `export`, from the shape of an export's command.
+
+    Args:
+        asked: `input_size` of the run, which goes over the size in the file.
+    """
+    size, batch = params.shape(command), params.batch(command)
+    if size and asked and list(asked) != size:
+        told = f"{asked[0]} x {asked[1]} (width x height) of `input_size` is taken"
+        model.note("norm_export", f"--input_shape: {size[0]} x {size[1]} is not exported: {told}")
+    own = {"input_size": size} if size and not asked else {}
+    own |= {"batch_sizes": [batch]} if batch else {}
+    if own:
+        model.settings["export"] = own
 
 
 def _inference(model: Model) -> None:

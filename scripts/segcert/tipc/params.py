@@ -614,6 +614,12 @@ def shape(command: Command | None) -> list[int] | None:
     return [sizes[1], sizes[0]] if len(words) == 4 and sizes[0] and sizes[1] else None
 
 
+def batch(command: Command | None) -> int | None:
+    """N of an export's `--input_shape N 3 HEIGHT WIDTH`; None where it is open, or there is none."""
+    words = " ".join(command.options.get("--input_shape", ())).replace(",", " ").split() if command else []
+    return whole(words[0], 1) if shape(command) else None
+
+
 def _check_shape(reader: Reader, command: Command | None) -> None:
     if command and "--input_shape" in command.options and shape(command) is None:
         text = " ".join(command.options["--input_shape"])

@@ -92,7 +92,8 @@ def _size(
     PaddleSeg's files may leave the size open, and the original then runs images of any size. Here the matrix runs
     on models of one size: that of `random_infer_input`, or of the built-in configuration.
     """
-    if model.settings.get("export") or _fixed(content) or per_model(effective["input_size"], _name(model, known)):
+    own = model.settings.get("export", {})
+    if own.get("input_size") or _fixed(content) or input_size(model, known, effective):
         return None
     size = model.meaning.random_input
     if size is None and known:
@@ -102,9 +103,19 @@ def _size(
         return f"{opened} ({file})"
     if size is None:
         return "the exported model's size is open: no Resize in export.transforms, no --input_shape; set `input_size`"
-    model.settings["export"] = {"input_size": size}
+    model.settings["export"] = {**own, "input_size": size}
     model.note("norm_export", f"the exported model's size is open; {size[0]} x {size[1]} (width x height) is taken")
     return None
+
+
+def input_size(model: Model, known: str | None, effective: Mapping[str, Any]) -> list[int] | None:
+    """`input_size` of a run for a model, which goes over every size in files: that of its own settings, else of all."""
+    name = _name(model, known)
+    own = effective["model_zoo"].get(name, {}).get("settings", {})
+    size: list[int] | None = per_model(
+        own.get("input_size", model.settings.get("input_size", effective["input_size"])), name
+    )
+    return size
 
 
 def _name(model: Model, known: str | None) -> str:
@@ -131,8 +142,7 @@ def _keys(
     model: Model, content: Mapping[str, Any], file: Path, known: str | None, effective: Mapping[str, Any]
 ) -> str | None:
     """What of the configuration is not done here, with the file; None where all is."""
-    name = _name(model, known)
-    size = per_model(model.settings.get("input_size", effective["input_size"]), name)
+    size = input_size(model, known, effective)
     own = model.settings.get("export", {}).get("input_size") or effective["export"]["input_size"]
     run = modelkeys.Run(
         trains=model.trains,
