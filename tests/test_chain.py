@@ -466,7 +466,8 @@ def test_a_record_of_another_version_is_not_believed(chain, monkeypatch):
         if c["status"] != "unverified" and (c["requested"].get("engine") == "onnxruntime" or c["stage"] == "quantise")
     ]
     assert {c["status"] for c in made_by_it} == {"not-run"} and len(made_by_it) == 2 * (1 + INT8 // 2 + 1)
-    assert all(f"onnxruntime was {installed}, now 99.0" in c["reason"] for c in made_by_it)
+    first = [c for c in made_by_it if c["requested"].get("precision") == "fp32" or c["stage"] == "quantise"]
+    assert len(first) == 4 and all(f"onnxruntime was {installed}, now 99.0" in c["reason"] for c in first)
     in_int8 = [c for c in result.select(stage="infer") if c["requested"]["precision"] == "int8"]
     assert {c["status"] for c in in_int8} == {"not-run"} and len(in_int8) == 2 * INT8
     assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (TRAINED + 1 + INFERRED - 1 - INT8)

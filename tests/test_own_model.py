@@ -60,7 +60,7 @@ def test_every_stage_and_every_cpu_engine_of_the_example_passes(own):
     assert {cell["model"] for cell in found["cells"]} == {"segformer_b0"}
     ran = [cell for cell in found["cells"] if cell["status"] == "passed"]
     assert {cell["algorithm"] for cell in ran} == {"SegFormer"}
-    assert [cell["stage"] for cell in ran if cell["stage"] != "infer"] == ["train", "eval", "export"]
+    assert [cell["stage"] for cell in ran if cell["stage"] != "infer"] == ["train", "eval", "export", "quantise"]
     engines = {
         (cell["effective"]["engine"], cell["effective"]["precision"]) for cell in ran if cell["stage"] == "infer"
     }
@@ -91,11 +91,11 @@ def test_a_changed_model_file_makes_its_chain_again_and_a_changed_archive_everyt
         return planned_jobs(planned.stdout + planned.stderr)
 
     assert plan() == {}
-    chain = {"train": 1, "evaluate": 1, "export": 1, "infer": len(ways.HERE), "conclude": 1, "page": 1}
+    chain = {"train": 1, "evaluate": 1, "export": 1, "quantise": 1, "infer": len(ways.HERE), "conclude": 1, "page": 1}
     model, archive = work / EXAMPLE / "segformer_b0.yml", work / "my_streets.tar.gz"
     before, times = model.read_bytes(), model.stat()
     model.write_bytes(before.replace(b"6.0e-5", b"3.0e-5"))
-    assert plan() == chain
+    assert plan() == {"write_run_config": 1, **chain}, "it has the hash of each model's configuration"
     model.write_bytes(before)
     os.utime(model, ns=(times.st_atime_ns, times.st_mtime_ns))
     before, times = archive.read_bytes(), archive.stat()

@@ -152,9 +152,8 @@ def test_python_is_clean():
 def test_cluster_profiles_plan(project, profile):
     planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
     assert planned.returncode == 0, planned.stdout + planned.stderr
-    assert (
-        planned_jobs(planned.stdout + planned.stderr)["train"] == 34
-    )  # 8 models x 2 topologies x fp32 and AMP, and 2 static graphs
+    # 8 models x 2 topologies x fp32 and AMP, and 2 static graphs
+    assert planned_jobs(planned.stdout + planned.stderr)["train"] == 34
 
 
 # Stands for LSF and Grid Engine, which are not to be had here: notes what it is asked for and runs the job at once.
