@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 import pages
 from conftest import finished_run
-from test_chain import CONFIG, PASSED
+from test_chain import CONFIG, INFERRED
 
 from segcert import statuses
 from segcert.concluded import Concluded
@@ -232,7 +232,7 @@ def test_pictures_are_there_for_every_checkpoint(opened):
     for strip in strips:
         captions = [caption.text for caption in strip.find_elements(By.CSS_SELECTOR, "figcaption")]
         assert [c.strip() for c in captions[:3]] == ["photo", "truth", "checkpoint, fp32"]
-        assert len(captions) == 3 + PASSED
+        assert len(captions) == 3 + INFERRED
     opened.js("document.querySelectorAll('img').forEach(image => { image.loading = 'eager' })")
     opened.wait(lambda: opened.js("[...document.querySelectorAll('img')].every(image => image.complete)"))
     assert opened.js("[...document.querySelectorAll('img')].filter(image => !image.naturalWidth).length") == 0
