@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +80,8 @@ def measure(
         for engine, precision in OURS
         if (everything or precision == "fp32") and (precision == "fp32" or low)
     ]
-    original = Original(bench, bench.work / "original")
-    theirs = {
-        **common,
-        "paddleseg": str(original.folder),
-        "export": str(original_export(bench, model, size, checkpoint)),
-    }
-    contenders += [
-        Contender(
-            f"original {'onednn' if mkldnn else 'native'}",
-            bench.theirs,
-            "worker_original.py",
-            {**theirs, "mkldnn": mkldnn},
-            logs / f"original_{mkldnn}.log",
-            original.environment,
-        )
-        for mkldnn in ([True, False] if everything else [True])
-    ]
+    theirs = originals(bench, model, size, checkpoint, common, logs)
+    contenders += theirs if everything else theirs[:1]
     if everything:
         plain = [("onnxruntime", None), ("openvino", "f32"), *([("openvino", None)] if low else [])]
         contenders += [
@@ -108,6 +94,13 @@ def measure(
             )
             for library, hint in plain
         ]
+    return turns(bench, contenders)
+
+
+def turns(
+    bench: Bench, contenders: Sequence[Contender]
+) -> tuple[dict[str, list[float]], dict[str, dict[str, Any]], dict[str, str]]:
+    """Milliseconds of contenders that measure in turns, what each said of itself, and why others could not run."""
     with contextlib.ExitStack() as stack:
         for contender in contenders:
             stack.enter_context(contender)
@@ -120,6 +113,25 @@ def measure(
                 samples[contender.name] += contender.measure(**how)
             order.reverse()
     return samples, {contender.name: contender.about for contender in able}, why
+
+
+def originals(
+    bench: Bench, model: str, size: tuple[int, int], checkpoint: Path, common: Mapping[str, Any], logs: Path
+) -> list[Contender]:
+    """PaddleSeg's infer.py on a checkpoint that its own script exported: with oneDNN, and without."""
+    original = Original(bench, bench.work / "original")
+    folder = str(original_export(bench, model, size, checkpoint))
+    return [
+        Contender(
+            f"original {'onednn' if mkldnn else 'native'}",
+            bench.theirs,
+            "worker_original.py",
+            {**common, "paddleseg": str(original.folder), "export": folder, "mkldnn": mkldnn},
+            logs / f"original_{mkldnn}.log",
+            original.environment,
+        )
+        for mkldnn in (True, False)
+    ]
 
 
 def best(samples: dict[str, list[float]], about: dict[str, dict[str, Any]], side: str, precision: str | None) -> str:

@@ -22,6 +22,7 @@ import original
 import ours
 import part_chain
 import part_growth
+import part_int8
 import part_latency
 import part_memory
 import part_preprocess
@@ -34,6 +35,7 @@ PARTS = {
     "smoke": part_chain.smoke,
     "preprocess": part_preprocess.preprocess,
     "latency": part_latency.latency,
+    "int8": part_int8.int8,
     "limit": part_latency.limit,
     "scaling": part_latency.scaling,
     "training": part_training.training,

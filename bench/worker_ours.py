@@ -17,9 +17,10 @@ def build(options):
     from segcert.compute.engines import library
     from segcert.compute.preprocess import deploy_config
 
-    folder = Path(options["export"])
+    export = Path(options["export"])
+    folder = Path(options.get("folder", export))  # of the model: its export, or that in int8
     batch = np.load(options["batch"])
-    program = deploy_config(folder)["model"]
+    program = deploy_config(export)["model"]
     engine = library.create(options["engine"], folder, program, "cpu", options["precision"], options["threads"])
     warm(lambda: engine.run(batch), options["warm_s"])
     effective, _ = engine.observe(batch)
