@@ -29,17 +29,20 @@ ENGINES = ("onnxruntime", "openvino")
 TARGET, PLAIN_TARGET = 3.5, 0.95
 
 
+def iterations(bench: Bench, model: str) -> int:
+    return 2 if bench.quick else ITERS[model]
+
+
 def certified(
     bench: Bench, model: str, size: tuple[int, int]
 ) -> tuple[Workflow, dict[tuple[str, str], dict[str, Any]]]:
     """A run that trains, quantises and holds cells to the shipped gates; (engine, precision) -> what is concluded."""
     ways = [{"engine": engine, "precision": precision} for engine in ENGINES for precision in ("fp32", "int8")]
     ways += [{"engine": "onednn", "precision": "fp32"}, {"engine": "openvino", "precision": "bf16"}]
-    few = bench.quick
     mode = {
         "input_size": list(size),
         "train": {
-            "iters": 2 if few else ITERS[model],
+            "iters": iterations(bench, model),
             "batch_size": 4,
             "workers": 1,
             "topologies": ["single"],
@@ -47,7 +50,14 @@ def certified(
             "pretrained_backbone": False,
             "snapshot_iters": 0,
         },
-        "infer": {"cpu": ways, "gpu": [], "cpu_threads": [min(2, machine.cores())], "min_samples": 10, "images": 8},
+        "infer": {
+            "from_topologies": ["single"],
+            "cpu": ways,
+            "gpu": [],
+            "cpu_threads": [min(2, machine.cores())],
+            "min_samples": 10,
+            "images": 8,
+        },
     }
     workflow = Workflow(bench, f"int8_{model}", {"mode": MODE, "modes": {MODE: mode}, "models": [model]})
     try:
@@ -120,7 +130,7 @@ def int8(bench: Bench) -> list[dict]:
             raise BenchError(f"int8: {model}: no cell passed; see {workflow.results}")
         own = min(valid, key=medians.__getitem__)
         original = min((name for name in medians if name.startswith("original")), key=medians.__getitem__)
-        note = f"{size[0]}x{size[1]}, trained for {ITERS[model]} iterations; {own}; {held}. ms: {said}.{failed}"
+        note = f"{size[0]}x{size[1]}, trained for {iterations(bench, model)} iterations; {own}; {held}. ms: {said}.{failed}"
         further = {"target": TARGET, "note": note, "cell": own}
         rows.append(row(f"int8/{model}", samples[own], samples[original], "ms", ORIGINAL, **further))
         for engine in ENGINES:

@@ -17,7 +17,7 @@ from segcert.stage import deferred
 
 deferred.defer()
 
-from segcert.compute import components  # noqa: E402
+from segcert.compute import components, losses  # noqa: E402
 
 RANDOM = ("Random", "ResizeStepScaling")
 
@@ -39,7 +39,7 @@ def main() -> None:
     options.add_argument("--out", required=True, type=Path)
     args = options.parse_args()
     config = components.load_config(args.config, args.dataset, args.size, iters=10, batch_size=2)
-    content = restored(config.dic, {own: theirs for theirs, own in components.CORRECTED.items()})
+    content = restored(config.dic, {own: theirs for theirs, own in losses.CORRECTED.items()})
     if args.no_random:
         kept = [item for item in content["train_dataset"]["transforms"] if not item["type"].startswith(RANDOM)]
         if not any(item["type"] == "Resize" for item in kept):
