@@ -130,7 +130,8 @@ def int8(bench: Bench) -> list[dict]:
             raise BenchError(f"int8: {model}: no cell passed; see {workflow.results}")
         own = min(valid, key=medians.__getitem__)
         original = min((name for name in medians if name.startswith("original")), key=medians.__getitem__)
-        note = f"{size[0]}x{size[1]}, trained for {iterations(bench, model)} iterations; {own}; {held}. ms: {said}.{failed}"
+        trained = f"{size[0]}x{size[1]}, trained for {iterations(bench, model)} iterations"
+        note = f"{trained}; {own}; {held}. ms: {said}.{failed}"
         further = {"target": TARGET, "note": note, "cell": own}
         rows.append(row(f"int8/{model}", samples[own], samples[original], "ms", ORIGINAL, **further))
         for engine in ENGINES:
