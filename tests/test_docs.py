@@ -63,6 +63,7 @@ def said(walked, part):
     return walked[1][next(number for number, text in enumerate(texts) if part in text)]
 
 
+@pytest.mark.long
 def test_the_tutorials_commands_run_and_say_what_it_says(walked):
     folder, printed = walked
     assert len(printed) == len(blocks("docs/tutorial.md"))
@@ -97,6 +98,7 @@ def test_every_stage_is_told_of_with_what_it_must_prove():
         assert f"\n## {stage.name}\n" in page
 
 
+@pytest.mark.long
 def test_every_field_of_a_record_is_told_of(walked):
     folder, _ = walked
     page = TEXTS["docs/reference/records.md"]

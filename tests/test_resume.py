@@ -43,7 +43,10 @@ def wait_for_snapshot(folder, process):
     raise AssertionError("no snapshot was made")
 
 
-@pytest.mark.parametrize(("workers", "devices"), [(1, 1), (0, 1), (1, 2)])
+@pytest.mark.parametrize(
+    ("workers", "devices"),
+    [pytest.param(1, 1, marks=pytest.mark.long), pytest.param(0, 1, marks=pytest.mark.long), (1, 2)],
+)
 def test_a_training_killed_at_any_moment_ends_like_an_undisturbed_one(dataset, tmp_path, workers, devices):
     import paddle
 

@@ -63,7 +63,7 @@ def test_the_seeds_whole_matrix_is_planned_for_gpus_that_are_elsewhere(project):
             assert f"{folder}/infer/python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1.log" in text
 
 
-@pytest.mark.parametrize(("arguments", "limit"), [((), 3), (("--jobs", "4"), None)])
+@pytest.mark.parametrize(("arguments", "limit"), [((), 3), pytest.param(("--jobs", "4"), None, marks=pytest.mark.long)])
 def test_gpu_jobs_at_a_time_are_as_many_as_there_are_devices(project, tmp_path, monkeypatch, arguments, limit):
     """Not where a scheduler's number of jobs is given; Snakemake says what it goes by."""
     monkeypatch.setenv("PATH", stand_in_driver.install(tmp_path / "driver", count=3)["PATH"])
@@ -86,9 +86,9 @@ def test_a_single_target_plans_only_what_it_needs(project):
     ("config", "words"),
     [
         (["hardware=tpu"], ["--config", "hardware", "tpu", "auto, cpu, gpu"]),
-        (["mode=quick"], ["mode", "quick", "smoke"]),
+        pytest.param(["mode=quick"], ["mode", "quick", "smoke"], marks=pytest.mark.long),
         (["train={iterations: 5}"], ["train.iterations", "no such key", "iters"]),
-        (["models=[pp_humanseg_light]"], ["pp_humanseg_light", "pp_humanseg_lite"]),
+        pytest.param(["models=[pp_humanseg_light]"], ["pp_humanseg_light", "pp_humanseg_lite"], marks=pytest.mark.long),
     ],
 )
 def test_wrong_configuration_stops_before_any_job(project, config, words):
@@ -148,7 +148,9 @@ def test_python_is_clean():
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("profile", ["slurm", "cluster-generic", "lsf"])
+@pytest.mark.parametrize(
+    "profile", ["slurm", *(pytest.param(name, marks=pytest.mark.long) for name in ("cluster-generic", "lsf"))]
+)
 def test_cluster_profiles_plan(project, profile):
     planned = snakemake(project, "-n", "--profile", f"profiles/{profile}", "--config", "mode=smoke", "hardware=gpu")
     assert planned.returncode == 0, planned.stdout + planned.stderr
