@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ def contenders(
     """This project's engines in those ways, the original on the same weights, and plain use of the quantised file."""
     chain = workflow.results / model / "single_fp32"
     export, quantised = chain / "export", chain / "quantised"
+    shutil.rmtree(chain / "original", ignore_errors=True)  # the checkpoint may be another than at the last time
     threads = min(2, machine.cores())
     common = {
         "batch": str(batch_file(bench, model, export)),
