@@ -996,20 +996,22 @@ def test_the_other_commands_of_the_page_run_and_say_what_it_says(ran):
 
 def test_a_child_is_held_to_the_code_of_its_parent(ran):
     """P1: the export of a checkpoint that other code trained is not made, and nothing of it is green."""
-    checkouts.git(ran / "PaddleSeg", "checkout", "-q", ".")
+    file = ran / "PaddleSeg" / checkouts.MODEL_FILE
+    before = file.read_text()  # edited already, where the page's other commands ran
+    file.write_text(before + "\n")
     try:
         target = f"{LITE}/export.json"
         done = snakemake(ran, "--configfile", "tree.yaml", "--rerun-triggers", "mtime", "-R", "export", "--", target)
         assert done.returncode == 1
         failed = record.read(ran / LITE / "export.failed.json")
         assert re.match(
-            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}, edited: 1 file "
-            rf"\({checkouts.MODEL_FILE}\); hash \w{{16}}\) than is at hand now \(develop, \w{{8}}; hash \w{{16}}\)",
+            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}.*; hash \w{{16}}\) than is at hand "
+            rf"now \(develop, \w{{8}}, edited: 1 file \({checkouts.MODEL_FILE}\); hash \w{{16}}\)",
             failed["reason"],
         )
     finally:
-        checkouts.edit(ran / "PaddleSeg", "max_pool", "avg_pool")
-    assert not (ran / LITE / "export.json").exists() or record.read(ran / LITE / "export.json")["env"] != failed["env"]
+        file.write_text(before)
+    assert not (ran / LITE / "export.json").exists()
 
 
 CALLED = """

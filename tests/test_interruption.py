@@ -67,8 +67,10 @@ def test_a_second_run_beside_a_first_is_refused_and_the_first_goes_on(run):
     first = run.start(TRAINED)
     wait_for(lambda: "supervisor" in run.family(), first)
     (run.folder / "output.txt").rename(run.folder / "first.txt")
+    first.send_signal(signal.SIGSTOP)  # else it might end before the second is up
     second = run.start(TRAINED)
-    assert second.wait(120) != 0
+    assert second.wait(300) != 0
+    first.send_signal(signal.SIGCONT)
     told = run._output()
     assert "Directory cannot be locked" in told and "no other Snakemake process" in told and "Traceback" not in told
     assert first.wait(600) == 0, (run.folder / "first.txt").read_text()
