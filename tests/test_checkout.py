@@ -1005,8 +1005,8 @@ def test_a_child_is_held_to_the_code_of_its_parent(ran):
         assert done.returncode == 1
         failed = record.read(ran / LITE / "export.failed.json")
         assert re.match(
-            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}.*; hash \w{{16}}\) than is at hand "
-            rf"now \(develop, \w{{8}}, edited: 1 file \({checkouts.MODEL_FILE}\); hash \w{{16}}\)",
+            rf"{LITE}/train\.json: was made by other code of PaddleSeg \(develop, \w{{8}}.*; hash \w{{16}}\) "
+            rf"than is at hand now \(develop, \w{{8}}, edited: 1 file \({checkouts.MODEL_FILE}\); hash \w{{16}}\)",
             failed["reason"],
         )
     finally:
