@@ -126,13 +126,16 @@ def test_a_model_without_a_free_batch_is_exported_for_one_image(tmp_path):
     assert "exported for batches of 1 only: TypeError: bool(Tensor) is not supported" in result.remark
     assert "(paddleseg/models/rtformer.py, line " in result.remark
     assert judged(result).status.name == "passed"
-    deploy = deploy_config(tmp_path / "export")
-    assert deploy["input_shape"] == [1, 3, 64, 64]
-    exported = {"reason": result.remark, "env": {}}
+    assert deploy_config(tmp_path / "export")["input_shape"] == [1, 3, 64, 64]
+
+
+def test_another_batch_than_the_exports_is_refused_with_its_reason(tmp_path):
+    deploy = {"input_shape": [1, 3, 64, 64]}
+    exported = {"reason": "exported for batches of 1 only: TypeError: no", "env": {}}
 
     def require(size):
         request = Infer(batch_size=size, min_agreement=1, max_miou_drop=0, max_logits_l2=0, max_logits_peak=0)
-        inference._require_exported(request, tmp_path / "export", deploy, exported)
+        inference._require_exported(request, tmp_path, deploy, exported)
 
     require(1)
     told = r"is for batches of 1, and 2 is asked: exported for batches of 1 only: TypeError.*`export.batch_sizes`"

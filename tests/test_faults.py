@@ -149,6 +149,13 @@ def test_advice_is_given_once_and_only_where_it_fits(tmp_path):
     assert told.count("make room") == 1
 
 
+def test_what_ends_on_a_full_disk_without_saying_so_is_told_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(advice, "_free", lambda folder: 7)  # stands for a full disk
+    told = advice.with_advice("ended with exit code 1", tmp_path)
+    assert told.startswith(f"ended with exit code 1; {tmp_path}: No space left on device, 7 bytes are free; ")
+    assert "make room" in told
+
+
 def test_a_killed_data_loader_fails_its_training(dataset, tmp_path):
     import psutil
 

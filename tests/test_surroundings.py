@@ -92,6 +92,13 @@ def test_what_bears_on_results_is_told_and_kept(run):
     assert not [line for line in told if line.startswith("OMP_NUM_THREADS")], "the stage sets it by itself"
 
 
+def test_a_home_that_cannot_be_written_is_not_written(run, tmp_path):
+    home = tmp_path / "none"
+    content, _ = run(["HOME", "NETRC"], HOME=str(home))
+    assert content["effective"]["HOME"].startswith(str(tmp_path / "out"))
+    assert content["effective"]["NETRC"] == str(home / ".netrc") and not home.exists()
+
+
 def test_a_pythonpath_lends_what_is_not_installed_and_replaces_nothing(run, tmp_path):
     lent = tmp_path / "lent"
     lent.mkdir()
