@@ -511,11 +511,15 @@ class CellTable:
         """Whether the model's accuracy is controlled as it is quantised."""
         return bool(self.section(model, "quantise")["method"] == ACCURACY_CONTROL)
 
+    def _agreement(self, model: str, precision: str) -> float:
+        """The share of pixels on which label maps of a precision are to agree."""
+        return float(per_model(self.section(model, "gates")["pixel_agreement"][precision], model))
+
     def _quantise(self, model: str, row: TrainCell) -> Cell:
         quantise = self.section(model, "quantise")
         request = Quantise(
             **{key: quantise[key] for key in ("method", "weight_bits", "images")},
-            min_agreement=self.section(model, "gates")["pixel_agreement"][INT8] if self._controls(model) else None,
+            min_agreement=self._agreement(model, INT8) if self._controls(model) else None,
         )
         return self._cell(model, row, stages.QUANTISE, request)
 
@@ -533,8 +537,8 @@ class CellTable:
                     threads=threads,
                     batch_size=batch_size,
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
-                    min_agreement=gates["pixel_agreement"][entry["precision"]],
-                    max_miou_drop=gates["miou_drop"][entry["precision"]],
+                    min_agreement=self._agreement(model, entry["precision"]),
+                    max_miou_drop=per_model(gates["miou_drop"][entry["precision"]], model),
                     max_logits_l2=per_model(gates["logits"]["l2"][entry["precision"]], model),
                     max_logits_peak=per_model(gates["logits"]["peak"][entry["precision"]], model),
                     logger=self.settings["benchmark"]["logger"],
