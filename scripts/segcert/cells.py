@@ -331,6 +331,9 @@ class CellTable:
     # -- building -----------------------------------------------------------------------------
 
     def _of_model(self, model: str) -> Iterator[Cell]:
+        if why := self.settings["model_zoo"][model].get("not_planned"):
+            yield self._not_planned(model, why)
+            return
         rows = list(self._train_rows(model))
         for row, train in rows:
             yield train
@@ -350,6 +353,17 @@ class CellTable:
                 yield left_out
             if item.get("quant"):
                 yield from self._infer(model, row, quant=True)
+
+    def is_planned(self, model: str) -> bool:
+        """Whether anything of the model was to be done; else its file alone is a row, with the reason."""
+        return "not_planned" not in self.settings["model_zoo"][model]
+
+    def _not_planned(self, model: str, why: Mapping[str, str]) -> Cell:
+        """The one row of a model's file that plans nothing."""
+        row = TrainCell("single", named="not_planned") if self.trains(model) else RELEASED
+        request = LeftOut(device=self._device(model), devices=1, what="the whole configuration")
+        status = statuses.by_name(why["status"])
+        return self._cell(model, row, stages.by_name(stages.TRAIN.name, row.topology), request, (status, why["reason"]))
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
         """What is asked for and not done, of checkpoints such as this run has."""
