@@ -10,10 +10,11 @@ import tipc_files
 import yaml
 from conftest import ROOT, copy_project, planned_jobs, snakemake
 
-from segcert import cells, ending, modelkeys, sections, settings, zoo
+from segcert import cells, conclusions, ending, modelkeys, sections, settings, zoo
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
 from segcert.run import Start
+from segcert.show import junit, report
 
 CPU = Hardware(0, "cpu", bf16=True)
 BASE = """\
@@ -320,6 +321,22 @@ def test_what_is_so_of_many_files_is_told_once(tmp_path, plan_run):
     assert any(
         note.startswith(f"{failed} of {total} models are not planned, failed: bad.") for note in ending.notes(run)
     )
+
+
+def test_a_broken_file_may_be_a_known_failure(root, resolve):
+    """Where it is broken as it says; and every document has its row, though nothing ran."""
+    known = {"match": {"model": "bad.cut", "stage": "train"}, "reason": "it is old", "link": "https://e.org/1"}
+    entries = [{"id": "K1", "error": "is no such text", **known}, {"id": "K2", "error": "is not YAML", **known}]
+    found = conclusions.conclude(cells.CellTable(resolve(root, known_failures=entries), CPU))
+    (row,) = found.select(model="bad.cut")
+    assert row["status"] == "known-failure" and row["reason"].startswith("K2: it is old (https://e.org/1) Seen: ")
+    assert "\n" not in row["reason"]
+    (row,) = conclusions.conclude(cells.CellTable(resolve(root, known_failures=entries[:1]), CPU)).select(
+        model="bad.cut"
+    )
+    assert row["status"] == "failed"
+    for text in (report.markdown(found), report.chinese(found), junit.junit(found)):
+        assert all(zoo.name_of(Path(name)) in text for name in LEFT)
 
 
 # -- params files -----------------------------------------------------------------------------

@@ -619,7 +619,7 @@ class CellTable:
         return None
 
     def _known(self, cell: Cell) -> Cell:
-        """The cell with the known failures that match it."""
+        """The cell with the known failures that match it; one that failed by its file alone may be such itself."""
         fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.topology}
         matching = tuple(
             known
@@ -628,6 +628,10 @@ class CellTable:
                 fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items()
             )
         )
+        for one in matching if cell.status == statuses.FAILED.name else ():
+            if re.search(one["error"], cell.reason or ""):
+                reason = f"{one['id']}: {one['reason']} ({one['link']}) Seen: {cell.reason}"
+                return replace(cell, status=statuses.KNOWN_FAILURE.name, reason=reason)
         if not matching:
             return cell
         return replace(cell, known_failures=matching)
