@@ -336,13 +336,13 @@ def test_a_folders_files_of_another_kind_are_rows_with_their_reason(paddleseg, r
     tipc_files.write(paddleseg / "tipc/train_infer_python.txt")
     (paddleseg / "tipc/train_other_infer_python.txt").write_text("=====serving_params=====\nmodel_name:x\n")
     resolved = resolve(paddleseg / "tipc")
-    assert resolved["models"] == ["pp_humanseg_lite", "tipc"]
+    assert resolved["models"] == ["pp_humanseg_lite", "tipc-other"]
     assert "left out: its kind is serving_params" in skipped(resolved)["not_planned"].reason
     assert str(paddleseg / "tipc/train_other_infer_python.txt") in skipped(resolved)["not_planned"].reason
     with pytest.raises(ConfigError, match="another kind"):
         resolve(paddleseg / "tipc/train_other_infer_python.txt")
     (paddleseg / "tipc/train_infer_python.txt").unlink()
-    assert resolve(paddleseg / "tipc")["models"] == ["tipc"]
+    assert resolve(paddleseg / "tipc")["models"] == ["tipc-other"]
 
 
 # -- what they mean ---------------------------------------------------------------------------

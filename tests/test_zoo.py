@@ -373,13 +373,13 @@ FAILED = {
     "lost": ["train_infer_python.txt:16: --config configs/lost.yml is not there"],
     "cut": ["cut.yml: is not YAML"],
     "part": ["model: this key is needed", "no_model.yml", "train_infer_python.txt:16"],
-    "short": ["short/train_infer_python.txt", "wrong number of lines"],
-    "known": ["train_gone_infer_python.txt", "cannot be read: No such file"],
+    "short-infer_python": ["short/train_infer_python.txt", "wrong number of lines"],
+    "known-gone": ["train_gone_infer_python.txt", "cannot be read: No such file"],
 }
 SKIPPED = {
     "ade": ["train_dataset.type ADE20K: only Cityscapes, Dataset are read here", "train_infer_python.txt:16"],
     "labels": ["multi-label segmentation", "labels.yml"],
-    "serving": ["its kind is serving_params, not train_params"],
+    "serving-infer_python": ["its kind is serving_params, not train_params"],
 }
 
 

@@ -191,11 +191,11 @@ def _unplanned(
 ) -> tuple[str, dict[str, Any]]:
     """Name and entry of a file of a folder that plans nothing: one of many does not keep the others from running.
 
-    Where nobody can tell the model that it is of, it is called as its folder.
+    Where nobody can tell the model that it is of, it is called as its folder and itself: that takes no other's name.
     """
     model = meaning.model if meaning else slug(Path(path.resolve().parent.name))
     known = canonical(config, model)
-    name = _unused(known or model, path, taken)
+    name = _unused(known or model, path, taken if meaning else [*taken, known or model])
     entry = {"algorithm": model, "config": "", "data": next(iter(config["data"])), **config["model_zoo"].get(known, {})}
     if name != known:
         entry["aliases"] = []
