@@ -383,7 +383,14 @@ SKIPPED = {
 }
 
 
-@pytest.mark.parametrize("given", [{}, {"train": {"topologies": ["single"]}, "infer": {"from_topologies": ["single"]}}])
+ASKED = [
+    {},
+    {"train": {"topologies": ["single"]}},
+    {"train": {"topologies": ["multi"]}, "infer": {"from_topologies": ["multi"]}},
+]
+
+
+@pytest.mark.parametrize("given", ASKED)
 def test_every_params_file_of_a_folder_is_a_model_or_a_row(tipc, resolve, given):
     """Also where somebody says which trainings are wanted: that gives none to a file that has none."""
     shipped = tipc_files.shipped(ROOT)
@@ -398,6 +405,10 @@ def test_every_params_file_of_a_folder_is_a_model_or_a_row(tipc, resolve, given)
             assert all(word in row.reason for word in words), row.reason
     assert {cell.status for cell in rows["script"]} == {"skipped"}
     assert "Matting/tools/train.py is not done here" in rows["script"][0].reason
+    if "train" in given:
+        (trained,) = given["train"]["topologies"]
+        assert {cell.topology for cell in rows["good"] if cell.planned} == {trained}
+        assert [cell for cell in rows["good"] if cell.planned and cell.stage == "infer"]
     planned = {name for name, own in rows.items() if any(cell.planned for cell in own)}
     assert planned == {"good", "good-infer_python", "pp_humanseg_lite"}
 

@@ -109,6 +109,10 @@ def _laid(layers: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict
             kept = without(entry["settings"], for_all)
             if entry["settings"].get("train", {}).get("topologies") == []:  # a params file without a training to run
                 kept = merge(kept, {"train": {"topologies": []}, "infer": {"from_topologies": []}})
+            elif (trained := for_all.get("train", {}).get("topologies")) and (
+                exported := kept.get("infer", {}).get("from_topologies")
+            ):  # a file says of which of its own trainings, and the user which there are
+                kept["infer"]["from_topologies"] = [one for one in exported if one in trained] or trained
             entry["settings"] = merge(kept, only(entry["settings"], users))
     return settings
 
