@@ -332,17 +332,17 @@ def test_a_params_file_that_cannot_be_read_is_named_in_its_folder(paddleseg):
     assert "Traceback" not in done.stderr
 
 
-def test_a_folders_files_of_another_kind_are_told_and_left_out(paddleseg, resolve):
+def test_a_folders_files_of_another_kind_are_rows_with_their_reason(paddleseg, resolve):
     tipc_files.write(paddleseg / "tipc/train_infer_python.txt")
     (paddleseg / "tipc/train_other_infer_python.txt").write_text("=====serving_params=====\nmodel_name:x\n")
     resolved = resolve(paddleseg / "tipc")
-    assert resolved["models"] == ["pp_humanseg_lite"]
-    assert any("train_other" in note and "left out" in note for note in resolved["params"]["notes"])
+    assert resolved["models"] == ["pp_humanseg_lite", "tipc-other"]
+    assert "left out: its kind is serving_params" in skipped(resolved)["not_planned"].reason
+    assert str(paddleseg / "tipc/train_other_infer_python.txt") in skipped(resolved)["not_planned"].reason
     with pytest.raises(ConfigError, match="another kind"):
         resolve(paddleseg / "tipc/train_other_infer_python.txt")
     (paddleseg / "tipc/train_infer_python.txt").unlink()
-    with pytest.raises(ConfigError, match="no params file of the train-and-infer kind"):
-        resolve(paddleseg / "tipc")
+    assert resolve(paddleseg / "tipc")["models"] == ["tipc-other"]
 
 
 # -- what they mean ---------------------------------------------------------------------------
@@ -786,8 +786,8 @@ def test_paddleseg_root_says_where_paths_start(tmp_path, paddleseg, resolve):
 def test_data_sets_that_are_not_there(paddleseg, resolve):
     file = tipc_files.write(paddleseg / "train_infer_python.txt", model_name="mine")
     found = skipped(resolve(file))
-    assert set(found) == {"single_fp32", "multi_fp32"}
-    assert "dataset_root data/people is not there" in found["single_fp32"].reason
+    assert set(found) == {"not_planned"}
+    assert "dataset_root data/people is not there" in found["not_planned"].reason
     base = paddleseg / "configs/base.yml"
     base.write_text(BASE.replace("data/people", "data/mini_supervisely"))
     resolved = resolve(file)
@@ -795,19 +795,19 @@ def test_data_sets_that_are_not_there(paddleseg, resolve):
     assert any("data/mini_supervisely" in note and "is used" in note for note in resolved["params"]["notes"])
     base.write_text(BASE.replace("type: Dataset", "type: ADE20K"))
     assert (
-        "train_dataset.type ADE20K: only Cityscapes, Dataset are read" in skipped(resolve(file))["single_fp32"].reason
+        "train_dataset.type ADE20K: only Cityscapes, Dataset are read" in skipped(resolve(file))["not_planned"].reason
     )
     people(paddleseg / "data/people")
     base.write_text(BASE.replace("data/people/val_list.txt", "data/other/val.txt"))
-    assert "val_path data/other/val.txt is not there" in skipped(resolve(file))["single_fp32"].reason
+    assert "val_path data/other/val.txt is not there" in skipped(resolve(file))["not_planned"].reason
     (paddleseg / "data/other").mkdir()
     (paddleseg / "data/other/val.txt").write_text("")
-    assert "val_path data/other/val.txt does not lie in dataset_root" in skipped(resolve(file))["single_fp32"].reason
+    assert "val_path data/other/val.txt does not lie in dataset_root" in skipped(resolve(file))["not_planned"].reason
     mode = "  mode: val\n  dataset_root: data/"
     base.write_text(BASE.replace(f"{mode}people", f"{mode}other"))
-    assert "have different dataset_root" in skipped(resolve(file))["single_fp32"].reason
+    assert "have different dataset_root" in skipped(resolve(file))["not_planned"].reason
     base.write_text(BASE.replace("  mode: train\n", "  mode: train\n  separator: ','\n"))
-    assert "train_dataset.separator: only a blank" in skipped(resolve(file))["single_fp32"].reason
+    assert "train_dataset.separator: only a blank" in skipped(resolve(file))["not_planned"].reason
 
 
 def test_smoke_keeps_to_generated_data(paddleseg, resolve):
@@ -823,10 +823,10 @@ def test_a_size_that_is_open_is_taken_from_elsewhere_or_skipped(paddleseg, resol
     (paddleseg / "configs/base.yml").write_text(BASE.replace("{type: Resize, target_size: [64, 64]}, ", ""))
     file = paddleseg / "train_infer_python.txt"
     tipc_files.write(file, model_name="mine")
-    assert "size is open" in skipped(resolve(file))["single_fp32"].reason
+    assert "size is open" in skipped(resolve(file))["not_planned"].reason
     whole = BASE[BASE.index("transforms") : BASE.index("\nval_dataset")]
     (paddleseg / "configs/base.yml").write_text(BASE.replace(whole, "transforms: []"))
-    assert "size is open" in skipped(resolve(file))["single_fp32"].reason
+    assert "size is open" in skipped(resolve(file))["not_planned"].reason
     (paddleseg / "configs/base.yml").write_text(BASE.replace("{type: Resize, target_size: [64, 64]}, ", ""))
     file.write_text(tipc_files.text(tipc_files.TAIL, model_name="mine"))
     resolved = resolve(file)
@@ -879,7 +879,7 @@ def test_files_of_weights_become_entries_and_are_loaded(paddleseg, resolve):
         found.source_records(train)
     )
     (paddleseg / "pretrained/part/model.pdparams").unlink()
-    cell = skipped(resolve(file))["single_fp32"]
+    cell = skipped(resolve(file))["not_planned"]
     assert "model.backbone.pretrained: pretrained/part/model.pdparams is not there, looked for" in cell.reason
     assert "model.yml" in cell.reason
     assert not table_of(resolve(file)).planned("train")
@@ -931,7 +931,7 @@ def test_what_a_configuration_asks_for_and_is_not_done_is_skipped_by_key(paddles
     if "RandomBlur" in words:
         assert not [word for word in skipped(resolve(file)) if words in word]
         words = "val_dataset.transforms.1: RandomBlur"
-    assert words in skipped(resolve(file))["single_fp32"].reason, skipped(resolve(file))
+    assert words in skipped(resolve(file))["not_planned"].reason, skipped(resolve(file))
     own = {"AddEdgeLabel": {"random": False, "size": "kept"}}
     assert bool(skipped(resolve(file, own_transforms=own))) is ("AddEdgeLabel" not in words)
 

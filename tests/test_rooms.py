@@ -19,8 +19,14 @@ MAY = {
     "compute": {"", "checkout", "requests", "data", "stage", "tipc"},
     "show": {"", "checkout", "data"},
 }
-# Of the ground, what stands above a room: settings are made from params files too, and cells make requests.
-ABOVE = {("segcert.settings", "segcert.tipc.layer"), ("segcert.cells", "segcert.requests")}
+# Of the ground, what stands above a room: settings are made from params files and a checkout too, and cells make
+# requests.
+ABOVE = {
+    ("segcert.settings", "segcert.tipc.layer"),
+    ("segcert.zoo", "segcert.tipc"),
+    ("segcert.zoo", "segcert.checkout"),
+    ("segcert.cells", "segcert.requests"),
+}
 # What the rules alone import: it stands above all rooms, and is part of no job's code.
 OF_RULES = {"segcert.run", "segcert.ending"}
 HEAVY = {"paddle", "paddleseg"}

@@ -115,7 +115,7 @@ def test_what_is_wrong_is_found_before_anything_runs(plan, tmp_path):
     with pytest.raises(ConfigError, match=r"base\.yml: its time stamp, .* is in the future"):
         plan(**mine)
     base.unlink()
-    with pytest.raises(ConfigError, match=r"own\.yml: cannot read .*base\.yml"):
+    with pytest.raises(ConfigError, match=r"own\.yml: _base_: cannot read .*base\.yml"):
         plan(**mine)
 
 

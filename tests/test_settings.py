@@ -125,7 +125,7 @@ WRONG = [
     ({"train": {"checkpoints": "mine"}}, ["train.checkpoints", '"mine"', "trained, released"]),
     ({"modes": {"mine": {"train": {"checkpoints": 1}}}}, ["modes.mine.train.checkpoints: 1", "trained, released"]),
     ({"speed": 1}, ["speed", "no such key"]),
-    ({"models": 3}, ["models: 3 is refused; allowed: all, the name of a model, or a list of names"]),
+    ({"models": 3}, ["models: 3 is refused; allowed: all, zoo, the name of a model, or a list of names"]),
 ]
 
 
@@ -197,7 +197,7 @@ def test_base_chain_of_model_configurations(root, tmp_path):
     with pytest.raises(ConfigError, match=r"comes back to itself"):
         modelconfig.config_chain(tmp_path / "a.yml")
     (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
-    with pytest.raises(ConfigError, match=r"c.yml: cannot read .*gone.yml"):
+    with pytest.raises(ConfigError, match=r"c.yml: _base_: cannot read .*gone.yml"):
         modelconfig.config_chain(tmp_path / "c.yml")
     for content, words in (("model: {", r"d\.yml: is not YAML"), ("- a list", r"d\.yml: must be a mapping")):
         (tmp_path / "d.yml").write_text(content)

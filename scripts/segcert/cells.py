@@ -331,6 +331,9 @@ class CellTable:
     # -- building -----------------------------------------------------------------------------
 
     def _of_model(self, model: str) -> Iterator[Cell]:
+        if why := self.settings["model_zoo"][model].get("not_planned"):
+            yield self._not_planned(model, why)
+            return
         rows = list(self._train_rows(model))
         for row, train in rows:
             yield train
@@ -350,6 +353,17 @@ class CellTable:
                 yield left_out
             if item.get("quant"):
                 yield from self._infer(model, row, quant=True)
+
+    def is_planned(self, model: str) -> bool:
+        """Whether anything of the model was to be done; else its file alone is a row, with the reason."""
+        return "not_planned" not in self.settings["model_zoo"][model]
+
+    def _not_planned(self, model: str, why: Mapping[str, str]) -> Cell:
+        """The one row of a model's file that plans nothing."""
+        row = TrainCell("single", named="not_planned") if self.trains(model) else RELEASED
+        request = LeftOut(device=self._device(model), devices=1, what="the whole configuration")
+        status = statuses.by_name(why["status"])
+        return self._cell(model, row, stages.by_name(stages.TRAIN.name, row.topology), request, (status, why["reason"]))
 
     def _items(self, model: str) -> list[Mapping[str, Any]]:
         """What is asked for and not done, of checkpoints such as this run has."""
@@ -609,7 +623,7 @@ class CellTable:
         return None
 
     def _known(self, cell: Cell) -> Cell:
-        """The cell with the known failures that match it."""
+        """The cell with the known failures that match it; one that failed by its file alone may be such itself."""
         fields = {**cell.requested, "stage": cell.stage, "model": cell.model, "topology": cell.topology}
         matching = tuple(
             known
@@ -618,6 +632,10 @@ class CellTable:
                 fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items()
             )
         )
+        for one in matching if cell.status == statuses.FAILED.name else ():
+            if re.search(one["error"], cell.reason or ""):
+                reason = f"{one['id']}: {one['reason']} ({one['link']}) Seen: {cell.reason}"
+                return replace(cell, status=statuses.KNOWN_FAILURE.name, reason=reason)
         if not matching:
             return cell
         return replace(cell, known_failures=matching)

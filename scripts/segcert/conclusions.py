@@ -209,8 +209,9 @@ def scope_of(table: CellTable) -> dict[str, Any]:
     """
     settings = table.settings
     asked = settings["models"]
-    sources = {settings["datasets"][table.dataset(model)]["source"] for model in asked}
-    iters = [per_model(table.section(model, "train")["iters"], model) for model in asked if table.trains(model)]
+    planned = [model for model in asked if table.is_planned(model)]
+    sources = {settings["datasets"][table.dataset(model)]["source"] for model in planned}
+    iters = [per_model(table.section(model, "train")["iters"], model) for model in planned if table.trains(model)]
     return {
         "models": list(asked),
         "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],

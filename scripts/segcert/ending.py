@@ -23,6 +23,7 @@ from segcert.run import Run
 from segcert.stage.advice import with_advice
 
 MARK = "# of a run that failed, "
+MOST_NAMES = 5  # of models in one note, and of files in notes that say the same
 COMPARING = ("baseline", "candidate", "compare")
 # Rules that exercise nothing, so that there is nothing to conclude.
 LOOKING = {"matrix", "compare", "write_run_config"}
@@ -31,7 +32,8 @@ LOOKING = {"matrix", "compare", "write_run_config"}
 def notes(run: Run) -> Iterator[str]:
     """What a person should know as the run starts."""
     yield from run.settings.get("params", {}).get("notes", [])
-    yield from run.notes
+    yield from _not_planned(run)
+    yield from _once([*run.settings.get("zoo_notes", []), *run.notes])
     if run.cleared:
         yield f"set aside for all stages: {', '.join(run.cleared)}"
     yield from run.paddleseg_notes
@@ -39,6 +41,28 @@ def notes(run: Run) -> Iterator[str]:
         yield run.own_scripts_note
     if run.hardware.setting == "auto" and not run.hardware.gpus and gpus.listed().there:
         yield f"no GPU is used: {run.hardware.told}"
+
+
+def _once(told: Iterable[str]) -> Iterator[str]:
+    """The notes, each `file: text`; of those that say the same of many files the first, and of how many more."""
+    same: dict[str, list[str]] = {}
+    for note in told:
+        same.setdefault(note.partition(": ")[2] or note, []).append(note)
+    for notes_of_it in same.values():
+        if len(notes_of_it) > MOST_NAMES:
+            yield f"{notes_of_it[0]} (the same of {len(notes_of_it) - 1} more files)"
+        else:
+            yield from notes_of_it
+
+
+def _not_planned(run: Run) -> Iterator[str]:
+    """How many models' files plan nothing, by status: their rows say why."""
+    models, asked = run.settings["model_zoo"], run.settings["models"]
+    left = [(name, models[name]["not_planned"]) for name in asked if "not_planned" in models[name]]
+    for status in dict.fromkeys(why["status"] for _, why in left):
+        names = [name for name, why in left if why["status"] == status]
+        told = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        yield f"{len(names)} of {len(asked)} models are not planned, {status}: {told}; their rows say why"
 
 
 # -- what is tried again ----------------------------------------------------------------------

@@ -7,8 +7,10 @@ where PaddleSeg breaks, the file and the key are named. Tests hold the two side 
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +87,7 @@ def _files(
 
 def _content(path: Path, via: Path | None, trail: tuple[str, ...]) -> dict[str, Any]:
     own, _ = _parsed(path, via, trail)
-    merged = {key: value for key, value in own.items() if key != BASE}
+    merged = {key: copy.deepcopy(value) for key, value in own.items() if key != BASE}
     for base in _bases(path, own):
         merged = _laid_over(merged, _content(base, path, (*trail, os.path.realpath(path))), path, base, ())
     return merged
@@ -103,20 +105,27 @@ def _parsed(path: Path, via: Path | None, trail: tuple[str, ...]) -> tuple[dict[
     if via is None and not path.name.endswith(("yml", "yaml")):
         raise ConfigError(f"{path}: PaddleSeg reads files whose names end in .yml or .yaml; give it such a name")
     try:
-        loader = _Loader(path.read_bytes().decode("utf-8"))
-        node = loader.get_single_node()
-        twice = list(_twice(node)) if node else []  # at once: what is merged into a mapping stands in it later
-        own = loader.construct_document(node) if node else None
+        own, twice = _read(path.read_bytes())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not text in UTF-8 ({error.reason} at byte {error.start})") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{via or path}: cannot read {path}: {reason}") from None
+        told = f"{via}: {BASE}: cannot read {path}: {reason}; name a file that can be read"
+        raise ConfigError(told if via else f"{path}: cannot read {path}: {reason}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: is not YAML of plain values: {error}") from None
     if not isinstance(own, dict):
         raise ConfigError(f"{path}: must be a mapping of PaddleSeg's keys (model, train_dataset, ...)")
     return own, twice
+
+
+@lru_cache(maxsize=1024)  # a run looks at each file several times, and a checkout has hundreds
+def _read(text: bytes) -> tuple[Any, list[tuple[int, str]]]:
+    """What a file's text holds, of which no caller may change anything, and (line, key) of what it has twice."""
+    loader = _Loader(text.decode("utf-8"))
+    node = loader.get_single_node()
+    twice = list(_twice(node)) if node else []  # at once: what is merged into a mapping stands in it later
+    return (loader.construct_document(node) if node else None), twice
 
 
 def _bases(path: Path, own: Mapping[str, Any]) -> list[Path]:

@@ -7,6 +7,7 @@ write instead, or told; nothing is left out in silence. It is looked at before a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,15 @@ OPTIONS = {
     "repeats": "a list that names the images more often",
     "data_format": "nothing: models are run in NCHW here",
     "use_multilabel": "nothing: models of several labels a pixel are not evaluated here",
+}
+# Losses that judge each class of a pixel for itself, as labels of several classes a pixel need it.
+OF_EACH_CLASS = ("BCELoss", "LovaszHingeLoss")
+# Tasks of which nothing is trained here -> the types in a configuration that tell of them.
+OTHER_TASKS = {
+    "multi-label segmentation": re.compile("multi_?label", re.IGNORECASE),
+    "panoptic segmentation": re.compile("panoptic|mask2former", re.IGNORECASE),
+    "matting": re.compile("matting|byalpha|^loadimages$", re.IGNORECASE),
+    "3-D segmentation": re.compile("[34]d$|^(vnet|nnformer|unetr|nnunet)", re.IGNORECASE),
 }
 # What PaddleSeg's evaluation takes from `test_config`.
 EVALUATION = ("is_slide", "crop_size", "stride", "aug_eval", "scales", "flip_horizontal", "flip_vertical")
@@ -104,14 +114,10 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
     Args:
         content: what `modelconfig.content` reads.
     """
-    missing = [f"{key}: this key is needed" for key in NEEDED if key not in content]
-    unlike = [
-        f"{key}: {content[key]!r} is refused; allowed: a mapping"
-        for key in (*BUILT, "export", "test_config")
-        if key in content and not isinstance(content[key], Mapping)
-    ]
-    if missing or unlike:
-        return [*missing, *unlike]
+    if task := other_task(content):
+        return [task]
+    if malformed := broken(content):
+        return malformed
     return [
         *_of_top(content),
         *_of_marks(content),
@@ -122,6 +128,42 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_transforms(content, run),
         *(_of_weights(content, run) if run.trains else []),
     ]
+
+
+def broken(content: Mapping[str, Any]) -> list[str]:
+    """In words, beginning with the key, what keeps a configuration from being one: PaddleSeg cannot run it either."""
+    missing = [f"{key}: this key is needed" for key in NEEDED if key not in content]
+    unlike = [
+        f"{key}: {content[key]!r} is refused; allowed: a mapping"
+        for key in (*BUILT, "export", "test_config")
+        if key in content and not isinstance(content[key], Mapping)
+    ]
+    return [*missing, *unlike]
+
+
+def other_task(content: Mapping[str, Any]) -> str | None:
+    """In words, beginning with the key, the task of which nothing is trained here, where a configuration is for one.
+
+    PaddleSeg's files do not name their task, and some would train as something else. So it is told by the types of
+    what they build, and, of labels with several classes a pixel, by losses that are of no use for other labels.
+    """
+    for section in (*DATASETS, "model", "loss"):
+        for key, part in _mappings(content.get(section), section):
+            for task, types in OTHER_TASKS.items():
+                if types.search(str(part.get("type"))):
+                    return f"{key}.type: {part['type']} is refused: {task} is not done here; allowed: one class a pixel"
+    asked = content.get("test_config")
+    says = asked.get("use_multilabel") if isinstance(asked, Mapping) else None
+    classes = [part.get("num_classes") for part in map(content.get, ("model", *DATASETS)) if isinstance(part, Mapping)]
+    number = next((number for number in classes if isinstance(number, int)), 0)
+    for key, part in _mappings(content.get("loss"), "loss"):
+        if part.get("type") in OF_EACH_CLASS and not part.get("edge_label") and number > 2 and says is None:
+            return (
+                f"{key}.type: {part['type']} of {number} classes is refused: it is for multi-label segmentation, which "
+                "is not done here; allowed: another loss, or this one with test_config: {use_multilabel: false}, which "
+                "says that each pixel has one class"
+            )
+    return None
 
 
 def notes(content: Mapping[str, Any], run: Run) -> list[str]:

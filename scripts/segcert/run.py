@@ -137,8 +137,11 @@ class Run:
     @property
     def _configs(self) -> dict[str, Path]:
         """Model -> file of its configuration, of those that are there: a params file may have named none."""
-        found = {model: self.model_config(model) for model in self.settings["models"]}
+        found = {model: self.model_config(model) for model in self.settings["models"] if self._is_planned(model)}
         return {model: file for model, file in found.items() if file.is_file()}
+
+    def _is_planned(self, model: str) -> bool:
+        return "not_planned" not in self.settings["model_zoo"][model]
 
     @cached_property
     def planned(self) -> list[Cell]:
@@ -223,7 +226,7 @@ class Run:
     @property
     def own_scripts_note(self) -> str | None:
         """That PaddleSeg's own scripts are asked for, and are not there."""
-        wanted = any(own_scripts.wanted(self.settings, model) for model in self.settings["models"])
+        wanted = any(own_scripts.wanted(self.settings, model) for model in self.models)
         return (
             None if self.own_scripts or not wanted else "paddleseg_scripts: none, the PaddleSeg at hand has no tools/"
         )

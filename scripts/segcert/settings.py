@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines, layouts, stages
+from segcert import engines, layouts, stages, zoo
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import SCHEMA
@@ -28,6 +28,8 @@ from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
+# Keys that settings have and no configuration: what a person should know of where they come from.
+NOT_GIVEN = ("params", "zoo_notes")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
 MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "paddleseg_scripts", "evidence", "benchmark", "compare")
 
@@ -55,7 +57,7 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
 
     Returns:
         The same keys as the file, with the chosen mode applied and `models` a list of names; with params
-        files also `params`: `files`, `notes` and `remarks`.
+        files also `params`: `files`, `notes` and `remarks`; with `models: zoo` also `zoo_notes`.
 
     Raises:
         ConfigError: with one line for each thing that is wrong.
@@ -74,12 +76,14 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
         # the files', and that PaddleSeg's own scripts, which they name, are run as they are.
         of_files = {"models": made["models"], "paddleseg_scripts": True}
         layers = [config, made, given, mode, of_files, over_mode]
-    settings = _laid(layers, given)
-    _check(settings, overrides, source)
+    settings = {**_laid(layers, given), **said}
+    if settings["models"] == zoo.ZOO:
+        settings = zoo.laid(settings, made["models"] if said else [])
+    _check({key: value for key, value in settings.items() if key not in NOT_GIVEN}, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
     settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
-    return {**settings, **said}
+    return settings
 
 
 def _mode(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Mapping[str, Any]:
@@ -102,7 +106,14 @@ def _laid(layers: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict
     for name, entry in settings["model_zoo"].items():
         if "settings" in entry:
             users = given.get("model_zoo", {}).get(name, {}).get("settings", {})
-            entry["settings"] = merge(without(entry["settings"], for_all), only(entry["settings"], users))
+            kept = without(entry["settings"], for_all)
+            if entry["settings"].get("train", {}).get("topologies") == []:  # a params file without a training to run
+                kept = merge(kept, {"train": {"topologies": []}, "infer": {"from_topologies": []}})
+            elif (trained := for_all.get("train", {}).get("topologies")) and (
+                exported := kept.get("infer", {}).get("from_topologies")
+            ):  # a file says of which of its own trainings, and the user which there are
+                kept["infer"]["from_topologies"] = [one for one in exported if one in trained] or trained
+            entry["settings"] = merge(kept, only(entry["settings"], users))
     return settings
 
 
@@ -254,21 +265,21 @@ def _has_path(tree: Any, path: list[Any]) -> bool:
 
 
 def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> list[str]:
-    zoo = settings["model_zoo"]
+    known_models = settings["model_zoo"]
     names: dict[str, str] = {}
-    for name, entry in zoo.items():
+    for name, entry in known_models.items():
         for alias in (name, *entry.get("aliases", [])):
             if names.setdefault(alias, name) != name:
                 key, what = ["model_zoo", name, "aliases"], f"{_shown(alias)} is a name of {names[alias]}; take another"
                 raise ConfigError(_about(source, overrides, key, what))
     asked = settings["models"]
     if asked == "all":
-        return list(zoo)
+        return list(known_models)
     asked = [asked] if isinstance(asked, str) else asked
     chosen = []
     for name in asked:
         if name not in names:
-            known = f"all, or a list of: {', '.join(zoo)}; or of their other names"
+            known = f"all, zoo, or a list of: {', '.join(known_models)}; or of their other names"
             raise ConfigError(_message(source, overrides, ["models"], name, f"{known}{_meant(name, names)}"))
         if names[name] in chosen:
             what = f"{_shown(name)} is {names[name]}, which is in the list already; name each model once"
@@ -359,6 +370,8 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
 
 def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[str, Any], source: str) -> Iterator[str]:
     """What a matrix, that of all models or of one, cannot be made of."""
+    if model and "not_planned" in settings["model_zoo"][model]:
+        return
     own = settings["model_zoo"][model].get("settings", {}) if model else {}
     has_own = bool({"train", "infer"} & set(own))
     for_some = any("models" in entry for entry in settings["train"]["precisions"])

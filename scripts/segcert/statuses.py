@@ -55,7 +55,8 @@ ACCURACY_FAILED = Status(
     red=True, exercised=True, severity=6, badness=2, holds_up="blocked", stops=True, section="red",
 )  # fmt: skip
 FAILED = Status(
-    name="failed", symbol="✗", meaning="ran and broke", zh="失败", zh_meaning="运行了，但出错",
+    name="failed", symbol="✗", meaning="ran and broke, or its file is broken", zh="失败",
+    zh_meaning="运行了，但出错；或其文件有误",
     red=True, exercised=True, severity=7, badness=3, holds_up="blocked", stops=True, section="red",
 )  # fmt: skip
 KNOWN_FAILURE = Status(

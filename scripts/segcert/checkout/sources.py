@@ -114,23 +114,31 @@ def types(content: Any) -> set[str]:
     return set().union(*map(types, content)) if isinstance(content, list | tuple) else set()
 
 
-def files_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
+def files_of(
+    folder: Path, content: Mapping[str, Any], there: tuple[Mapping[str, Source], Mapping[str, str]] | None = None
+) -> dict[str, str]:
     """Name (`paddleseg/...`) -> first digits of its sha256, of each file that the results of a model follow from.
 
     Args:
         folder: that holds the package.
         content: the model's configuration, with what it inherits.
+        there: what `read` returns of the folder, where many models are asked about.
 
     Raises:
         ConfigError: a file cannot be read.
     """
-    sources = _sources(folder)
+    sources, hashed = there or read(folder)
     counted = {name for name, source in sources.items() if not source.divided or not source.plain}
     named = types(content).union(*(source.literals for source in sources.values()))
     counted |= {name for name, source in sources.items() if source.divided and source.defines & named}
     counted |= _followed([sources[name] for name in counted], sources)
     left = {f"{name.replace('.', '/')}.py" for name, source in sources.items() if name not in counted}
-    return {name: digest for name, digest in digests(folder).items() if name not in left}
+    return {name: digest for name, digest in hashed.items() if name not in left}
+
+
+def read(folder: Path) -> tuple[dict[str, Source], dict[str, str]]:
+    """Module -> its source, and file -> first digits of its sha256, of a package as it is now."""
+    return _sources(folder), digests(folder)
 
 
 def needed_by(folder: Path, files: Iterable[Path]) -> dict[str, str]:
@@ -143,10 +151,11 @@ def needed_by(folder: Path, files: Iterable[Path]) -> dict[str, str]:
 
 def _followed(roots: Sequence[Source], sources: Mapping[str, Source]) -> set[str]:
     """The divided modules that these import, or may look up, and those that these do, and so on."""
+    divided = {name: source for name, source in sources.items() if source.divided}
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
-        for name in _needed(waiting.pop(), sources) - found:
+        for name in _needed(waiting.pop(), sources, divided) - found:
             found.add(name)
             waiting.append(sources[name])
     return found
@@ -158,9 +167,8 @@ def digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
 
 
-def _needed(source: Source, sources: Mapping[str, Source]) -> set[str]:
+def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str, Source]) -> set[str]:
     """The divided modules that a module imports, or may look up."""
-    divided = {name: other for name, other in sources.items() if other.divided}
     looked_up: set[str] = set()
     if source.looks_up and not source.module.startswith(BUILDERS):
         looked_up = {name for name, other in divided.items() if not source.only_in or other.registers & source.only_in}

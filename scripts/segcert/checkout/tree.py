@@ -163,7 +163,12 @@ class Tree:
         Raises:
             ConfigError: a file cannot be read.
         """
-        return sources.digest(sources.files_of(self.folder, content))
+        return sources.digest(sources.files_of(self.folder, content, self._read))
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, sources.Source], dict[str, str]]:
+        """The package as it was when it was first asked about: a plan asks for each of its models."""
+        return sources.read(self.folder)
 
     @cached_property
     def env(self) -> dict[str, Any]:

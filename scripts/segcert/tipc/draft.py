@@ -1,4 +1,4 @@
-"""A model that a params file plans: its entry of `model_zoo` in the making, and what is said of it."""
+"""A model that a file plans: its entry of `model_zoo` in the making, and what is said of it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from typing import Any
 from segcert.tipc.params import Meaning
 
 
-@dataclass
-class Model:
+@dataclass(kw_only=True)
+class Draft:
     """An entry of `model_zoo` in the making.
 
     Attributes:
+        path: the file that it is made from.
         trains: whether this run trains it, or takes its released weights.
         others: entries of `weights` that there are already.
+        root: the folder that paths in the file start from; None: it is looked for.
     """
 
     path: Path
-    meaning: Meaning
     trains: bool
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    root: str | None = None
     entry: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    skipped: list[dict[str, Any]] = field(default_factory=list)
     datasets: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
-    def note(self, name: str, text: str) -> None:
-        """Something that this run takes from elsewhere than the line called `name` says."""
-        self.notes.append(f"{self.path}:{self.meaning.lines[name]}: {text}")
+    def note(self, name: str, text: str) -> None:  # noqa: ARG002  (a params file has a line of that name)
+        """Something that this run takes from elsewhere than the file says."""
+        self.notes.append(f"{self.path}: {text}")
 
-    def remark(self, name: str, text: str) -> None:
-        """Something that is so with every file like this one."""
-        self.remarks.append(f"{self.path}:{self.meaning.lines[name]}: {text}")
+    def leave_out(self, status: str, reason: str) -> None:
+        """Plan nothing of it: it is one row of this status, with the reason."""
+        self.entry["not_planned"] = not_planned(status, reason)
 
     def of_weights(self, entry: Mapping[str, Any], path: Path) -> str:
         """The name of an entry of `weights`: of one that there is already, or of this one, which is added.
@@ -57,6 +56,24 @@ class Model:
         self.weights[name] = dict(entry)
         return name
 
+
+@dataclass(kw_only=True)
+class Model(Draft):
+    """An entry of `model_zoo` in the making, from a params file."""
+
+    meaning: Meaning
+    settings: dict[str, Any] = field(default_factory=dict)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def note(self, name: str, text: str) -> None:
+        """Something that this run takes from elsewhere than the line called `name` says."""
+        self.notes.append(f"{self.path}:{self.meaning.lines[name]}: {text}")
+
+    def remark(self, name: str, text: str) -> None:
+        """Something that is so with every file like this one."""
+        self.remarks.append(f"{self.path}:{self.meaning.lines[name]}: {text}")
+
     def at(self, line: int) -> str:
         return f"{self.path.name}:{line}"
 
@@ -67,6 +84,11 @@ class Model:
         self.skipped.append(
             {"stage": stage, "topology": topology, "name": unique, "what": what, "reason": reason, **more}
         )
+
+
+def not_planned(status: str, reason: str) -> dict[str, str]:
+    """Of an entry whose file plans nothing: its row. A reason stands in one line there."""
+    return {"status": status, "reason": " ".join(line.strip() for line in reason.splitlines())}
 
 
 def slug(path: Path) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import engines, modelconfig
+from segcert import engines, modelconfig, statuses
 from segcert.errors import ConfigError
 from segcert.sections import TRAINED, of_model, per_model
 from segcert.tipc import params, planned, ptq, support
-from segcert.tipc.draft import Model, slug
+from segcert.tipc.draft import Model, not_planned, slug
 from segcert.tipc.params import Command, Devices, Meaning, ParamsError, Problem, Trainer
 from segcert.tipc.support import CPU_VALUES, GPU_VALUES
 
@@ -61,7 +61,8 @@ def lint(
     for path, alone in files(named):
         try:
             if not alone and (other := params.kind(path.read_text("utf-8", "replace"))) in params.OTHER_KINDS:
-                problems.append(Problem(str(path), 1, f"left out: its kind is {other}, not train_params", error=False))
+                text = f"left out: its kind is {other}, not train_params"
+                problems.append(Problem(str(path), 1, text, error=False, left_out=True))
                 continue
             meaning, found = _understood(path)
         except ParamsError as error:
@@ -154,16 +155,26 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
     """
     root = config["paddleseg_root"]
     meanings, problems = lint(config["params_file"], config, root, effective)
-    if any(problem.error for problem in problems):
-        raise ParamsError(problem for problem in problems if problem.error)
-    known_files = {str(path) for path, _ in meanings}
-    said: dict[str, list[str]] = {"files": sorted(known_files), "notes": [], "remarks": []}
-    said["notes"] += [f"{p.file}:{p.line}: {p.text}" for p in problems]
+    there = files(config["params_file"])
+    named = {str(path) for path, alone in there if alone}
+    if fatal := [problem for problem in problems if problem.error and problem.file in named]:
+        raise ParamsError(fatal)
+    said: dict[str, list[str]] = {"files": sorted(str(path) for path, _ in there), "notes": [], "remarks": []}
+    said["notes"] += [f"{p.file}:{p.line}: {p.text}" for p in problems if not p.error and not p.left_out]
     made: dict[str, Any] = {"models": [], "model_zoo": {}, "data": {}, "datasets": {}, "weights": {}}
-    for path, meaning in meanings:
+    understood = dict(meanings)
+    for path, _ in there:
+        against = [problem for problem in problems if problem.file == str(path) and (problem.error or problem.left_out)]
+        if against:
+            name, entry = _unplanned(path, understood.get(path), against, made["models"], config)
+            made["models"].append(name)
+            made["model_zoo"][name] = entry
+            continue
+        meaning = understood[path]
         known = canonical(config, meaning.model)
         name = _unused(known or meaning.model, path, made["models"])
-        model = Model(path, meaning, _trains(effective, name), {**effective["weights"], **made["weights"]})
+        others = {**effective["weights"], **made["weights"]}
+        model = Model(path=path, meaning=meaning, trains=_trains(effective, name), others=others)
         _translate(model, name, known, config, effective, root)
         made["models"].append(name)
         made["model_zoo"][name] = {**model.entry, "settings": model.settings, "skipped": model.skipped}
@@ -172,9 +183,25 @@ def layer(config: Mapping[str, Any], effective: Mapping[str, Any]) -> tuple[dict
         made["weights"].update(model.weights)
         said["notes"] += model.notes
         said["remarks"] += model.remarks
-    if not made["models"]:
-        raise ParamsError([Problem(str(config["params_file"]), 0, "no params file of the train-and-infer kind")])
     return made, said
+
+
+def _unplanned(
+    path: Path, meaning: Meaning | None, against: list[Problem], taken: list[str], config: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Name and entry of a file of a folder that plans nothing: one of many does not keep the others from running.
+
+    Where nobody can tell the model that it is of, it is called as its folder and itself: that takes no other's name.
+    """
+    model = meaning.model if meaning else slug(Path(path.resolve().parent.name))
+    known = canonical(config, model)
+    name = _unused(known or model, path, taken if meaning else [*taken, known or model])
+    entry = {"algorithm": model, "config": "", "data": next(iter(config["data"])), **config["model_zoo"].get(known, {})}
+    if name != known:
+        entry["aliases"] = []
+    status = statuses.FAILED if any(problem.error for problem in against) else statuses.SKIPPED
+    reason = "; ".join(f"{problem.file}:{problem.line}: {problem.text}" for problem in against)
+    return name, {**entry, "not_planned": not_planned(status.name, reason)}
 
 
 def _unused(name: str, path: Path, taken: list[str]) -> str:
@@ -208,30 +235,13 @@ def _translate(
         command = _training(model, name, config["mode"], effective, size)
     else:
         command = _released(model, effective, size)
-    reason = planned.place(model, command, known, config, effective, root)
-    if reason:
-        _skip_everything(model, reason)
+    planned.place(model, command, known, config, effective, root)
     _evaluation(model, command)
     if model.meaning.calibration:
         _quantised(model)
     else:
         _inference(model)
     _remarks(model)
-
-
-def _skip_everything(model: Model, reason: str) -> None:
-    """Every row that was to run, skipped for one reason."""
-    if not model.trains:
-        if not any(item["name"] == "released" for item in model.skipped):
-            model.skip("train", "released", "released", "released weights", reason)
-        return
-    train = model.settings["train"]
-    for topology in train["topologies"]:
-        for precision in train["precisions"]:
-            what = "_".join(filter(None, precision.values()))
-            model.skip("train", topology, f"{topology}_{what}", what, reason)
-    model.settings["train"] = {**train, "topologies": []}
-    model.settings["infer"] = {**model.settings.get("infer", {}), "from_topologies": []}
 
 
 # -- training ---------------------------------------------------------------------------------

@@ -95,12 +95,17 @@ NORM_NAMES = ("norm", "norm_train")  # by custom the first trainer's, whatever i
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong, or worth a word, in a params file. `line` counts from 1; 0 is the file as a whole."""
+    """Something wrong, or worth a word, in a params file. `line` counts from 1; 0 is the file as a whole.
+
+    Attributes:
+        left_out: no error, and the file is not read all the same.
+    """
 
     file: str
     line: int
     text: str
     error: bool = True
+    left_out: bool = False
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import layouts, modelconfig, modelkeys, transforms
+from segcert import layouts, modelconfig, modelkeys, statuses, transforms
 from segcert.paths import ROOT
 from segcert.sections import per_model
-from segcert.tipc.draft import Model, slug
+from segcert.tipc.draft import Draft, Model, slug
 from segcert.tipc.params import Command, Released
 
 LAYOUTS = {layout.params_type: layout for layout in reversed(layouts.ALL)}
@@ -30,7 +30,7 @@ def find(name: str, beside: Path, root: str | None) -> tuple[Path, Path] | None:
     for folder in folders:
         try:
             if (folder / name).is_file():
-                return _shown(folder / name), folder
+                return shown(folder / name), folder
         except (OSError, ValueError):  # a name that no file can have
             return None
     return None
@@ -41,7 +41,7 @@ def searched(beside: Path, root: str | None) -> str:
     return f"in {root}" if root else f"in the folders above {beside}"
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """Relative to the working folder where it lies below, so that a moved checkout stays the same."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  (links are kept as they are named)
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
@@ -57,15 +57,15 @@ def place(
     config: Mapping[str, Any],
     effective: Mapping[str, Any],
     root: str | None,
-) -> str | None:
-    """Configuration, data set and algorithm: those of PaddleSeg's file where it is there; why it cannot be run here."""
+) -> None:
+    """Configuration, data set and algorithm: those of PaddleSeg's file where it is there, and whether it can be run."""
     wanted = command.option("--config") if command else None
     found = find(wanted, model.path, root) if wanted else None
     if command is None or found is None:
         model.entry.setdefault("algorithm", model.meaning.model)
         model.entry.setdefault("config", "")
         model.entry.setdefault("data", next(iter(config["data"])))
-        return None
+        return
     file, folder = found
     content = modelconfig.content(file)
     model.entry["config"] = file.as_posix()
@@ -73,15 +73,41 @@ def place(
         section = content.get("model")
         section = section if isinstance(section, dict) else {}
         model.entry["algorithm"] = str(section.get("type") or model.meaning.model)
+    where = f"({model.at(command.line)}, {file})"
+    model.root = root
+    if unfit := unfit_file(content, where):
+        model.leave_out(*unfit)
+        model.entry.setdefault("data", next(iter(config["data"])))
+        return
     reason = (
-        _data(model, command, content, file, folder, known, effective)
-        or _weights(model, content, file, root)
+        data(model, content, file, folder, effective, where, model.entry.get("data") if known else None)
+        or weights(model, content, file)
         or _size(model, content, file, known, effective)
         or _keys(model, content, file, known, effective)
     )
     if reason:
+        model.leave_out(statuses.SKIPPED.name, reason)
         model.entry.setdefault("data", next(iter(config["data"])))
-    return reason
+
+
+def unfit_file(
+    content: Mapping[str, Any], where: str, read: Mapping[str, layouts.Layout] = LAYOUTS
+) -> tuple[str, str] | None:
+    """The status of what a configuration plans, and why, where it is not for this workflow, or broken.
+
+    Args:
+        where: the place of which it is told.
+        read: the layouts by the types of data sets that may be named.
+    """
+    if task := modelkeys.other_task(content):
+        return statuses.SKIPPED.name, f"{task} {where}"
+    train = content.get("train_dataset")
+    kind = train.get("type") if isinstance(train, Mapping) else None
+    if isinstance(kind, str) and kind not in read:
+        return statuses.SKIPPED.name, f"train_dataset.type {kind}: only {', '.join(read)} are read here {where}"
+    if broken := modelkeys.broken(content):
+        return statuses.FAILED.name, f"{'; '.join(broken)} {where}"
+    return None
 
 
 def _size(
@@ -160,35 +186,44 @@ def _keys(
 # -- data -------------------------------------------------------------------------------------
 
 
-def _data(
-    model: Model,
-    command: Command,
+def data(
+    model: Draft,
     content: Mapping[str, Any],
     file: Path,
     folder: Path,
-    known: str | None,
     effective: Mapping[str, Any],
+    where: str,
+    own: str | None = None,
+    read: Mapping[str, layouts.Layout] = LAYOUTS,
 ) -> str | None:
-    """Set the model's `data`; a reason, with file and line, where its data set cannot be used here."""
+    """Set the model's `data`; a reason where its data set cannot be used here.
+
+    Args:
+        folder: where its `dataset_root` starts.
+        where: the place of which the reason is told.
+        own: the key of `data` that a known model has.
+        read: the layouts by the types that may be named.
+    """
     sections = [content.get(name) for name in ("train_dataset", "val_dataset")]
     train, val = (section if isinstance(section, Mapping) else {} for section in sections)
-    where = f"({model.at(command.line)}, {file})"
     kind, root = str(train.get("type")), str(train.get("dataset_root"))
-    if kind not in LAYOUTS or val.get("type") != train.get("type"):
-        return f"train_dataset.type {kind}: only {', '.join(LAYOUTS)} are read here {where}"
+    if kind not in read or val.get("type") != train.get("type"):
+        return (
+            f"train_dataset.type {kind}, val_dataset.type {val.get('type')}: one of {', '.join(read)} is read {where}"
+        )
     if val.get("dataset_root") != train.get("dataset_root"):
         return f"train_dataset and val_dataset have different dataset_root {where}"
     if train.get("separator", " ") != " " or val.get("separator", " ") != " ":
         return f"train_dataset.separator: only a blank is read here {where}"
-    layout = LAYOUTS[kind]
-    part = _part(model.entry.get("data") if known else None, layout, root, effective)
+    layout = read[kind]
+    part = _part(own, layout, root, effective)
     chosen = effective["datasets"].get(effective["data"].get(part, ""), {})
     if chosen.get("source") == "synthetic":
         model.entry["data"] = part
         model.note("norm_trainer", f"{root} of {file}: mode {effective['mode']} works on generated data")
         return None
     if (folder / root).is_dir():
-        entry: dict[str, Any] = {"layout": layout.name, "source": "folder", "path": _shown(folder / root).as_posix()}
+        entry: dict[str, Any] = {"layout": layout.name, "source": "folder", "path": shown(folder / root).as_posix()}
         if isinstance(layout.pairs, layouts.Lists):
             lists, reason = _lists(train, val, folder, root)
             if reason:
@@ -239,7 +274,7 @@ def _lists(
 # -- weights ----------------------------------------------------------------------------------
 
 
-def _weights(model: Model, content: Mapping[str, Any], file: Path, root: str | None) -> str | None:
+def weights(model: Draft, content: Mapping[str, Any], file: Path) -> str | None:
     """Entries of `weights` for what a training starts from by its file; why it cannot be trained where one is lost."""
     found = modelkeys.pretrained(content)
     for key, kind in modelkeys.ENTRIES.items():
@@ -250,11 +285,11 @@ def _weights(model: Model, content: Mapping[str, Any], file: Path, root: str | N
         if modelkeys.is_url(value):
             entry = {"source": "url", "url": value}
             model.entry[kind] = model.of_weights(entry, Path(value.partition("://")[2]))
-        elif local := find(value, model.path, root):
+        elif local := find(value, model.path, model.root):
             entry = {"source": "path", "path": local[0].as_posix()}
             model.entry[kind] = model.of_weights(entry, local[0])
         elif model.trains:
-            return f"{key}: {value} is not there, looked for {searched(model.path, root)} ({file})"
+            return f"{key}: {value} is not there, looked for {searched(model.path, model.root)} ({file})"
     return None
 
 
