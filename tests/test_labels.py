@@ -231,6 +231,18 @@ def test_images_are_turned_alike_by_training_and_inference(tmp_path, kind, turn)
     assert theirs.shape[1:] == (SIZE if lying else SIZE[::-1])
 
 
+@pytest.mark.parametrize("change", [
+    makers.by_opencv(".pam"), makers.pam("RGB"), makers.sun_with_palette, makers.by_opencv(".ras"), makers.ppm(255),
+    makers.ppm(65535), makers.by_opencv(".bmp"), makers.as_kind("BMP", "P"), makers.as_kind("TIFF", "CMYK"),
+    makers.as_kind("JPEG", "CMYK"), makers.as_kind("JPEG2000"), makers.as_kind("PNG", "LA"), makers.as_kind("PNG", "1"),
+    makers.in_tiff("jpeg"), makers.tiff_oriented(3), makers.grey_and_more, makers.as_kind("WEBP", "RGBA"),
+], ids=range(17))  # fmt: skip
+def test_images_of_every_kind_are_read_alike_by_training_and_inference(tmp_path, change):
+    (tmp_path / "a").write_bytes(change(makers.png(makers.scene(1)[0])))
+    theirs = preprocess._paddleseg_transforms([])(str(tmp_path / "a"))[0]
+    assert np.array_equal(images.read_image(tmp_path / "a").transpose(2, 0, 1), theirs)
+
+
 def test_the_page_shows_photos_and_labels_as_the_model_saw_them(tmp_path):
     from segcert.show import pictures
 
@@ -242,6 +254,8 @@ def test_the_page_shows_photos_and_labels_as_the_model_saw_them(tmp_path):
         read = images.read_image(tmp_path / "a.jpg").astype(float)
         seen = np.asarray(Image.open(io.BytesIO(b64decode(shown.partition(",")[2]))), float)
         assert seen.shape == read.shape and np.abs(seen - read).mean() < 12
+    (tmp_path / "only.tif").write_bytes(makers.grey_and_more(makers.png(photo)))  # which Pillow cannot read
+    assert pictures._photo(tmp_path / "only.tif", SIZE).startswith("data:image/jpeg")
     cv2.imwrite(str(tmp_path / "deep.png"), photo[..., 0].astype(np.uint16) * 257)
     shown = pictures._photo(tmp_path / "deep.png", SIZE)
     seen = np.asarray(Image.open(io.BytesIO(b64decode(shown.partition(",")[2]))), float)
