@@ -7,6 +7,7 @@ write instead, or told; nothing is left out in silence. It is looked at before a
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,9 @@ class Run:
         fetches: whether the weights that are named there are fetched and loaded (`train.pretrained_backbone`).
         made: files that the run itself makes before it trains.
         own_transforms: those of the run's configuration.
+        data: the entry of `datasets` that the model works on.
+        folder: on this machine, that the data set is taken from; None: from elsewhere.
+        lists: split -> list in that folder, where it is not the one that the layout names.
         strict: whether all other transforms must be PaddleSeg's.
     """
 
@@ -72,6 +76,9 @@ class Run:
     fetches: bool = True
     made: Collection[str] = ()
     own_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: str | None = None
+    folder: str | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
     strict: bool = True
 
 
@@ -116,6 +123,7 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_top(content),
         *_of_marks(content),
         *_of_data(content, run),
+        *_of_lists(content, run),
         *_of_ignored(content),
         *_of_model(content),
         *_of_evaluation(content, run),
@@ -146,6 +154,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
         )
     elif "auc_roc" in of_test:
         told.append("test_config.auc_roc: is not worked out here")
+    told += [f"{key}: {named}: {text}" for key, named, text, refused in _other_lists(content, run) if not refused]
     if run.trains and run.exports:
         told += _of_normalising(content)
     return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
@@ -211,6 +220,77 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
             yield f"{section}.mode: {mode!r} is refused: this is the split {split}; allowed: {split}"
         if own.get("separator", " ") != " ":
             yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"
+
+
+def _of_lists(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """Where a configuration names a list that is not the data set's: what stands in it would be dropped."""
+    for section, split in zip(DATASETS, ("train", "val"), strict=True):
+        own = content[section]
+        named = own.get(f"{split}_path")
+        if own.get("type") == "Dataset" and not (isinstance(named, str) and named):
+            yield f"{section}.{split}_path: {named!r} is refused; allowed: the path of a list of files"
+    yield from (f"{key}: {named} {text}" for key, named, text, refused in _other_lists(content, run) if refused)
+
+
+def _other_lists(content: Mapping[str, Any], run: Run) -> Iterator[tuple[str, str, str, bool]]:
+    """(key, list, in words what becomes of it, whether it is refused) of lists that may not be the data set's own."""
+    form = layouts.BY_NAME[run.layout].pairs if run.layout else None
+    if not isinstance(form, layouts.Lists):
+        return
+    for section, split in zip(DATASETS, ("train", "val"), strict=True):
+        own, key = content[section], f"{section}.{split}_path"
+        named, root = own.get(f"{split}_path"), own.get("dataset_root")
+        if not isinstance(named, str):
+            continue
+        relative, usual = list_in(named, root), form.name.format(split=split)
+        if run.folder is None:
+            if relative.as_posix() != usual:
+                yield (
+                    key,
+                    named,
+                    f"where the data set {run.data} has no such list, its own list of {split} is read",
+                    False,
+                )
+            continue
+        folder = Path(run.folder)
+        instead = folder / run.lists.get(split, usual)
+        # A list in a data set's folder is one of this data set, wherever the configuration has that; others are meant.
+        of_folder = _real(named).is_relative_to(_real(folder))
+        beside = isinstance(root, str) and not Path(named).is_relative_to(root)
+        meant = Path(named) if of_folder or (beside and Path(named).is_file()) else folder / relative
+        if meant.is_file() and instead.is_file() and not same_lines(meant, instead):
+            what = "which says otherwise"
+        elif not meant.is_file() and of_folder:
+            what = "and that list is not there"
+        else:
+            if not meant.is_file() and relative.as_posix() != usual:
+                yield key, named, f"the data set {run.data} has no such list, so {instead} is read", False
+            continue
+        inside = _real(meant).is_relative_to(_real(folder))
+        name = _real(meant).relative_to(_real(folder)) if inside else "<a list in it>"
+        yield (
+            key,
+            named,
+            f"is refused: the data set {run.data} is read by {instead}, {what}; name that one here, or write "
+            f"`lists: {{{split}: {name}}}` in datasets.{run.data}",
+            True,
+        )
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))  # `resolve` raises where links go round
+
+
+def list_in(named: str, root: Any) -> Path:
+    """The path of a list from the folder of the data set, by a configuration that has it in a folder of its own."""
+    inside = isinstance(root, str) and Path(named).is_relative_to(root)
+    return Path(named).relative_to(root) if inside else Path(Path(named).name)
+
+
+def same_lines(one: Path, other: Path) -> bool:
+    """Whether two lists say the same, in whatever order."""
+    contents = [sorted(line.strip() for line in path.read_bytes().splitlines()) for path in (one, other)]
+    return contents[0] == contents[1]
 
 
 def _of_ignored(content: Mapping[str, Any]) -> Iterator[str]:
