@@ -20,7 +20,7 @@ from PIL import Image
 
 from segcert import conclusions, record
 from segcert.compute import feeding, metrics, preprocess
-from segcert.data import classes, folders, images, inspection, layouts
+from segcert.data import archives, classes, folders, images, inspection, layouts
 from segcert.errors import StageError
 from segcert.files import write_json
 
@@ -455,6 +455,29 @@ def test_what_a_folder_lists_twice_and_what_a_mac_puts_there(tmp_path):
             (tmp_path / "c" / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "c" / path).write_bytes(content)
     assert folders.to_tar(tmp_path / "c", "cityscapes", {}, tmp_path / "c.tar") == 10
+
+
+def test_links_that_go_round_and_lists_of_test_of_another_name_in_a_folder(tmp_path):
+    folder = tmp_path / "p"
+    for name, content in makers.renamed(makers.people(), "test.txt", "Test.txt").items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    folders.to_tar(folder, "mini_supervisely", {}, tmp_path / "p.tar")
+    archives.unpack(tmp_path / "p.tar", tmp_path / "out")
+    assert (tmp_path / "out/Test.txt").is_file() and not (tmp_path / "out/Images/test_6.jpg").exists()
+    assert any(
+        "Test.txt is not read" in note for note in inspection.inspect(tmp_path / "out", "mini_supervisely", "p")[2]
+    )
+    for name in ("Images/train_1.jpg", "val.txt"):
+        (folder / name).unlink()
+        (folder / name).symlink_to(Path(name).name)
+        with pytest.raises(StageError, match=rf"'{name}': .*put a file there"):
+            folders.to_tar(folder, "mini_supervisely", {}, tmp_path / "p.tar")
+    streets = tmp_path / "c/leftImg8bit/train/town"
+    streets.mkdir(parents=True)
+    (streets / "a_leftImg8bit.png").symlink_to("a_leftImg8bit.png")
+    with pytest.raises(StageError, match=r"a_leftImg8bit\.png': .*put a file there"):
+        folders.to_tar(tmp_path / "c", "cityscapes", {}, tmp_path / "c.tar")
 
 
 def test_what_decoders_print_is_caught_from_the_process_itself(capfd):

@@ -390,6 +390,11 @@ SECTIONS: dict[str, list[Case]] = {
          ("1 of the labels of train are listed for several pictures, such as Annotations/train_0.png",)),
     Case("a list of test without a line", lambda: m.changed(m.people(), test_txt=b""), PASSES,
          ("test.txt lists no image, so inference runs on the images of val",)),
+    *(Case(f"a list of test that is called {name}", lambda name=name: m.renamed(m.people(), "test.txt", name), PASSES,
+           (f"{name} is not read: the list of test is called test.txt, so inference runs on the images of val",))
+      for name in ("Test.txt", "test_list.txt", "my-test.lst")),
+    Case("a file that is called a little like it", lambda: m.renamed(m.people(), "test.txt", "latest.txt"), PASSES,
+         silent=True),
     Case("labels for a part of test", lambda: m.changed(m.people(), test_txt=replaced(" Annotations/test_7.png", "")),
          PASSES, ("1 of the 2 images of test have no label, such as Images/test_7.jpg",)),
     Case("an empty line at the end", train_list(lambda content: content + b"\n"), REFUSED,
