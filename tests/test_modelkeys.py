@@ -260,6 +260,46 @@ def test_transforms_of_paddlesegs_are_not_ones_own(content):
     assert "own_transforms.Resize: is PaddleSeg's own" in modelkeys.problems(content, Run(own_transforms=own))[0]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (
+            "train_dataset.num_classes",
+            "2",
+            "train_dataset.num_classes: '2' is refused; allowed: a whole number above 0",
+        ),
+        ("train_dataset.num_classes", 2.0, "train_dataset.num_classes: 2.0 is refused"),
+        ("train_dataset.num_classes", None, "train_dataset.num_classes: None is refused"),
+        ("train_dataset.num_classes", 0, "train_dataset.num_classes: 0 is refused"),
+        ("val_dataset.num_classes", 3, "val_dataset.num_classes: 3 is refused; allowed: 2, as train_dataset has it"),
+        ("val_dataset.num_classes", None, "val_dataset.num_classes: None is refused"),
+        ("model.num_classes", 3, "model.num_classes: 3 is refused; allowed: 2, as train_dataset has it"),
+        ("model.num_classes", True, "model.num_classes: True is refused"),
+        ("val_dataset.ignore_index", 255.0, "val_dataset.ignore_index: 255.0 is refused; allowed: 255"),
+        ("loss.coef", None, "loss.coef: None is refused; allowed: a list"),
+        ("loss.types", {}, "loss.types: {} is refused; allowed: a list"),
+        ("loss.coef", [], "loss.coef: [] is refused"),
+        ("loss.types", [{"type": "CrossEntropyLoss"}] * 3, "loss.types: 3 items are refused; allowed: 1 or "),
+    ],
+)
+def test_numbers_of_classes_and_losses_are_the_same_everywhere(content, key, value, words):
+    (found,) = modelkeys.problems(put(content, key, value), Run())
+    assert found.startswith(words)
+
+
+def test_what_a_data_set_of_paddlesegs_says_itself(content):
+    """The classes of Cityscapes are 19, and 255 is ignored, whatever stands there."""
+    for section in ("train_dataset", "val_dataset"):
+        content[section] = {"type": "Cityscapes", "mode": section.partition("_")[0],
+                            "transforms": content[section]["transforms"]}  # fmt: skip
+    assert modelkeys.problems(put(content, "model.num_classes", 19), Run()) == []
+    (found,) = modelkeys.problems(content, Run())
+    assert found == "model.num_classes: 2 is refused; allowed: 19, the number of classes of Cityscapes"
+    del content["model"]["num_classes"]
+    (found,) = modelkeys.problems(put(content, "loss.types.0.ignore_index", 0), Run())
+    assert found == "loss.types.0.ignore_index: 0 is refused; allowed: 255, as Cityscapes has it"
+
+
 LISTS = Run(layout="mini_supervisely", data="mine", folder="people", lists={"val": "lists/val.txt"})
 
 

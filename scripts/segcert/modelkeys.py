@@ -124,7 +124,9 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_marks(content),
         *_of_data(content, run),
         *_of_lists(content, run),
+        *_of_classes(content),
         *_of_ignored(content),
+        *_of_loss(content),
         *_of_model(content),
         *_of_evaluation(content, run),
         *_of_transforms(content, run),
@@ -293,24 +295,65 @@ def same_lines(one: Path, other: Path) -> bool:
     return contents[0] == contents[1]
 
 
+def _known(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The number of classes and what is ignored, by the type of the data sets; None where it does not say."""
+    kinds = {content[section].get("type") for section in DATASETS if isinstance(content[section].get("type"), str)}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return layouts.BY_TYPE[kind].types[kind] if kind in layouts.BY_TYPE else None
+
+
+def _of_classes(content: Mapping[str, Any]) -> Iterator[str]:
+    """Where the number of classes is none, or not the same everywhere; of most other data sets only PaddleSeg knows."""
+    own = content["model"].get("num_classes")
+    if known := _known(content):
+        if own not in (None, known[0]):
+            kind = content["train_dataset"]["type"]
+            yield f"model.num_classes: {own!r} is refused; allowed: {known[0]}, the number of classes of {kind}"
+        return
+    if any(content[section].get("type") != "Dataset" for section in DATASETS):
+        return
+    train, val = (content[section].get("num_classes") for section in DATASETS)
+    if type(train) is not int or train < 1:
+        yield f"train_dataset.num_classes: {train!r} is refused; allowed: a whole number above 0"
+        return
+    for key, number in (("val_dataset.num_classes", val), ("model.num_classes", train if own is None else own)):
+        if type(number) is not int or number != train:
+            yield f"{key}: {number!r} is refused; allowed: {train}, as train_dataset has it"
+
+
 def _of_ignored(content: Mapping[str, Any]) -> Iterator[str]:
     """Where the number that does not count is not the same everywhere.
 
     PaddleSeg compares only what is written down, and what is not is 255: a class may so be ignored by the loss and
-    judged all the same. Of its other data sets only PaddleSeg knows the number, and compares it.
+    judged all the same. Of most other data sets only PaddleSeg knows the number, and compares it.
     """
-    if any(content[section].get("type") != "Dataset" for section in DATASETS):
+    if known := _known(content):
+        train, of = known[1], content["train_dataset"]["type"]
+    elif any(content[section].get("type") != "Dataset" for section in DATASETS):
         return
-    train, val = (content[section].get("ignore_index", IGNORED) for section in DATASETS)
-    if type(train) is not int:
-        yield f"train_dataset.ignore_index: {train!r} is refused; allowed: a whole number"
-    elif val != train:
-        yield f"val_dataset.ignore_index: {val!r} is refused; allowed: {train}, as train_dataset has it"
     else:
-        for key, loss in _mappings(content["loss"], "loss"):
-            if loss.get("ignore_index", train) != train:
-                own = loss["ignore_index"]
-                yield f"{key}.ignore_index: {own!r} is refused; allowed: {train}, as the data sets have it"
+        train, val = (content[section].get("ignore_index", IGNORED) for section in DATASETS)
+        of = "the data sets"
+        if type(train) is not int:
+            yield f"train_dataset.ignore_index: {train!r} is refused; allowed: a whole number"
+            return
+        if type(val) is not int or val != train:
+            yield f"val_dataset.ignore_index: {val!r} is refused; allowed: {train}, as train_dataset has it"
+            return
+    for key, loss in _mappings(content["loss"], "loss"):
+        if loss.get("ignore_index", train) != train:
+            has = "have" if of == "the data sets" else "has"
+            yield f"{key}.ignore_index: {loss['ignore_index']!r} is refused; allowed: {train}, as {of} {has} it"
+
+
+def _of_loss(content: Mapping[str, Any]) -> Iterator[str]:
+    types, weights = (content["loss"].get(key) for key in ("types", "coef"))
+    for key, value in (("types", types), ("coef", weights)):
+        if not isinstance(value, list | tuple) or not value:
+            yield f"loss.{key}: {value!r} is refused; allowed: a list, with an item for each output of the model"
+            return
+    if len(types) not in (1, len(weights)):
+        yield f"loss.types: {len(types)} items are refused; allowed: 1 or {len(weights)}, as loss.coef has them"
 
 
 def _of_model(content: Mapping[str, Any]) -> Iterator[str]:
