@@ -245,6 +245,10 @@ SECTIONS: dict[str, list[Case]] = {
          (AT_LABEL, "the label's EXIF orientation 6 is not applied to it by Pillow")),
     Case("a label in TIFF with an orientation", label(m.as_kind("TIFF", tiffinfo={274: 3})), PASSES,
          ("1 of the 8 labels are turned or mirrored", "in TIFF")),
+    Case("a label in TIFF that lies, without compression", label(m.as_kind("TIFF", tiffinfo={274: 6})), REFUSED,
+         (AT_LABEL, "is a TIFF file of the orientation 6 whose pixels Pillow, and so PaddleSeg, mixes up")),
+    Case("a label in TIFF that lies, with compression", label(m.as_kind(
+        "TIFF", tiffinfo={274: 6}, compression="tiff_lzw")), REFUSED, (AT_LABEL, "is 80x100, its image is 100x80")),
     *(Case(f"orientation 3 as a number of type {kind}", image(m.exif_of_type(kind, 3)), PASSES,
            ("1 of the 8 images are turned or mirrored by their EXIF orientation",)) for kind in (1, 3, 4)),
     Case("orientation 9, which there is not", image(m.exif_of_type(3, 9)), PASSES, silent=True),
@@ -310,6 +314,16 @@ SECTIONS: dict[str, list[Case]] = {
         lambda content: m.flipped(0.5)(m.as_kind("TIFF", compression="tiff_lzw")(content))), REFUSED, (AT_IMAGE,)),
     Case("label cut", label(m.cut(0.6)), REFUSED, (AT_LABEL, "Pillow decodes in full")),
     Case("label without its last bytes", label(m.without_end(5)), REFUSED, (AT_LABEL, "is damaged")),
+    *(Case(f"PNG label of {rows} of 80 lines", label(m.short_png(rows)), REFUSED, (AT_LABEL, "is cut: its lines are"))
+      for rows in (1, 40, 79)),
+    Case("PNG label whose data have a wrong checksum", label(m.short_png(80, checksum=7)), REFUSED,
+         (AT_LABEL, "Pillow decodes in full")),
+    Case("PNG label of all lines", labels(m.short_png(80)), PASSES, same=m.people, silent=True),
+    Case("PNG label in passes", labels(m.interlaced_png), PASSES, same=m.people, silent=True),
+    Case("PNG label of the first pass", label(m.short_png(0, interlaced=True)), REFUSED, (AT_LABEL, "is cut: its li")),
+    Case("TIFF label of four strips", labels(m.strips(4)), PASSES, same=m.people, silent=True),
+    Case("TIFF label of two of four strips", label(m.strips(2)), REFUSED,
+         (AT_LABEL, "is a TIFF file of which 2 of 4 strips or tiles are there")),
     Case("label with a byte flipped", label(m.flipped(0.5)), REFUSED, (AT_LABEL,)),
     Case("label with a wrong checksum", label(lambda content: content.replace(
         content[-16:-12], bytes(4))), REFUSED, (AT_LABEL, "is damaged")),

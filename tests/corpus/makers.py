@@ -271,6 +271,49 @@ def small_png(bits: int, colour: int) -> Callable[[bytes], bytes]:
     return change
 
 
+def short_png(rows: int, interlaced: bool = False, checksum: int | None = None) -> Callable[[bytes], bytes]:
+    """A label as PNG whose data end as they should, after so many lines; or after the first of seven passes."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        lines = label[::8, ::8] if interlaced else label[:rows]
+        data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+        data = data if checksum is None else data[:-4] + struct.pack(">I", checksum)
+        head = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], 8, 0, 0, 0, interlaced)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+    return change
+
+
+def interlaced_png(content: bytes) -> bytes:
+    """A label as PNG of seven passes (PNG, 8.2)."""
+    label = np.asarray(picture(content))
+    starts = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    lines = [line for x, y, dx, dy in starts for line in label[y::dy, x::dx]]
+    head = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], 8, 0, 0, 0, 1)
+    data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def strips(count: int) -> Callable[[bytes], bytes]:
+    """A label as TIFF with so many of its four strips."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        height, width = label.shape
+        data = label.tobytes()[: width * height // 4 * count]
+        start, size = 8 + len(data), width * height // 4
+        tags = {256: (1, width), 257: (1, height), 258: (1, 8), 259: (1, 1), 262: (1, 1), 277: (1, 1),
+                278: (1, height // 4)}  # fmt: skip
+        end = start + 2 + 12 * (len(tags) + 2) + 4
+        tags |= {273: (count, end), 279: (count, end + 4 * count)}
+        entries = b"".join(struct.pack("<HHII", tag, 4, *value) for tag, value in sorted(tags.items()))
+        lists = struct.pack(f"<{2 * count}I", *(8 + size * number for number in range(count)), *[size] * count)
+        return b"II*\0" + struct.pack("<I", start) + data + struct.pack("<H", len(tags)) + entries + bytes(4) + lists
+
+    return change
+
+
 def bmp(bits: int, greys: tuple[int, ...]) -> Callable[[bytes], bytes]:
     """A label as BMP of so many bits a pixel, with a palette of greys."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import sys
@@ -34,6 +35,7 @@ CHUNK = 32  # files of a thread between two looks at what the decoders printed
 MOST_VALUES = 65536  # different numbers in the labels of a split
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
 TURNS = range(2, 9)
+INTERLACED = 28  # where a PNG says whether it is
 SAMPLED_ROWS = 8  # of an image, by which it is told whether it may be a label map
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
 TELLS = ("JPEG", "PNG", "PAM")
@@ -379,9 +381,17 @@ def look_at_label(path: Path) -> Seen:
         seen.values = histogram(label)
         head = _Head.of(path, content)
         seen.problem = head.not_whole
+        # Where lines are missing, the last ones are 0: the first look costs nothing.
+        if head.kind == "PNG" and (content[INTERLACED] or not label[-1].any()):
+            seen.problem = wholeness.missing_lines(content)
         if head.orientation in TURNS:
             seen.orientation = head.orientation
             seen.notes = ("label turned" if head.kind == "TIFF" else "label not turned",)
+        if "label turned" in seen.notes and not np.array_equal(np.asarray(Image.open(io.BytesIO(content))), label):
+            seen.problem = (
+                f"is a TIFF file of the orientation {head.orientation} whose pixels Pillow, and so PaddleSeg, mixes "
+                "up; save it as it is to be seen, without an orientation"
+            )
         _look_at_palette(path, seen)
     return seen
 

@@ -92,6 +92,28 @@ def missing_scans(content: bytes) -> str | None:
     return f"is a progressive JPEG whose last scans are missing: {whole} of {total} coefficients are whole"
 
 
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG, by its type of colour
+
+
+def missing_lines(content: bytes) -> str | None:
+    """In words, what a PNG lacks whose lines end too early, which Pillow fills with 0 (PNG, 7.2 and 8)."""
+    width, height = (int.from_bytes(content[place : place + 4]) for place in (16, 20))
+    depth, colour, interlaced = content[24], content[25], content[28]
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
+    expected = sum(
+        high * (1 + -(-wide * depth * CHANNELS[colour] // 8)) for wide, high in sizes if wide > 0 and high > 0
+    )
+    data, place = [], 8
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4])
+        data += [content[place + 8 : place + 8 + length]] if content[place + 4 : place + 8] == b"IDAT" else []
+        place += 12 + length
+    found = len(zlib.decompressobj().decompress(b"".join(data), expected))
+    return None if found == expected else f"is cut: its lines are {found} of {expected} bytes"
+
+
 def packed(opened: Any, content: bytes) -> Iterator[bytes]:
     """The strips or tiles of a TIFF that Pillow has opened, as they are packed."""
     for offsets, lengths in (STRIPS, TILES):
@@ -101,7 +123,15 @@ def packed(opened: Any, content: bytes) -> Iterator[bytes]:
 
 def tiff(opened: Any, content: bytes) -> str | None:
     """In words, why a TIFF that Pillow has opened is not whole, or nobody could tell; None where its decoders tell."""
-    way = opened.info.get("compression")
+    way, tags = opened.info.get("compression"), opened.tag_v2
+    width, height = tags[256], tags[257]  # not Pillow's size, which is that of the turned picture
+    there = min(len(tags.get(tag, ())) for tag in (TILES if TILES[0] in tags else STRIPS))
+    rows, columns = (
+        (tags.get(323, height), tags.get(322, width)) if TILES[0] in tags else (tags.get(278, height), width)
+    )
+    needed = -(-height // max(rows, 1)) * -(-width // max(columns, 1)) * (tags.get(277, 1) if tags.get(284) == 2 else 1)
+    if there < needed:
+        return f"is a TIFF file of which {there} of {needed} strips or tiles are there"
     if way in UNTOLD:
         return (
             f"is a TIFF file packed by {UNTOLD[way]}, of which no decoder here tells whether it is whole; save it as "
