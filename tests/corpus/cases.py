@@ -280,6 +280,8 @@ SECTIONS: dict[str, list[Case]] = {
         silent=True)
       for name, marker in (("its tables", b"\xff\xdb"), ("its frame", b"\xff\xc2"), ("its codes", b"\xff\xc4"),
                            ("a scan", b"\xff\xda"))),
+    Case("JPEG with a marker that stands alone", image(lambda content: m.as_kind("JPEG", progressive=True)(
+        content).replace(b"\xff\xdb", b"\xff\x01\xff\xdb", 1)), PASSES, silent=True),
     Case("JPEG scan by scan", image(m.scan_by_scan(3)), PASSES, silent=True),
     *(Case(f"JPEG scan by scan, {count} of 3", image(m.scan_by_scan(count)), REFUSED,
            (AT_IMAGE, f"is a JPEG whose last scans are missing: {count} of 3 components are there"))
