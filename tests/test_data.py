@@ -161,6 +161,27 @@ def test_what_is_behind_the_end_of_a_tar_is_not_read_without_end(tmp_path, monke
         archives.to_tar(archive, tmp_path / "again.tar")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("caf\u00e9/\u732b.txt".encode(), "caf\u00e9/\u732b.txt"), (b"caf\x82.txt", "caf\u00e9.txt"), (b"a.txt", "a.txt")],
+)
+def test_names_in_a_zip_without_the_mark_of_utf8(tmp_path, written, read):
+    """Many programs write UTF-8 and do not say so; else the encoding is that of the format."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        packed.writestr("x" * len(written), b"1")
+    (tmp_path / "a.zip").write_bytes(content.getvalue().replace(b"x" * len(written), written))
+    archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.txt")] == [read]
+
+
+def test_names_in_a_zip_that_say_that_they_are_utf8(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("caf\u00e9.txt", b"1")
+    archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["caf\u00e9.txt"]
+
+
 def test_a_zip_may_separate_folders_as_windows_does(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("d\\", b"")

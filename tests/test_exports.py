@@ -1,6 +1,7 @@
 """Exports prove themselves: what was exported is run and compared in the export, and what is not so is told there."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,6 +285,88 @@ def test_an_onnx_model_with_one_other_weight_is_not_left_there(lite, tmp_path, m
     for engine in ("onnxruntime", "openvino"):
         assert f"{engine} agrees with the model on 0." in result.remark
         assert max(result.metrics["onnx_engines"][engine]["agreement"].values()) < proving.AGREE
+
+
+def biased(folder, lite, seed, by=3.0):
+    """A checkpoint of the same model with weights by another chance that gives one class everywhere.
+
+    `by` is how much more that class has, as a share of the largest logit there was.
+    """
+    paddle.seed(seed)
+    model = components.builder(components.load_config(lite[0])).model
+    model.eval()
+    most = by * float(np.abs(proving.logits(model, proving.images(64, 64))).max())
+    state = model.state_dict()
+    state["depthwise_separable2.piontwise_conv._batch_norm.bias"].set_value(np.array([most, -most], np.float32))
+    paddle.save(state, f"{folder}/{seed}.pdparams")
+    return lite[0], f"{folder}/{seed}.pdparams"
+
+
+def converts_to(monkeypatch, file):
+    monkeypatch.setattr(exporting, "_to_onnx", lambda folder, *_: shutil.copy(file, folder / "model.onnx"))
+
+
+def test_other_weights_are_seen_where_one_class_is_everywhere(lite, tmp_path, monkeypatch):
+    """Label maps are the same: logits are not."""
+    honest = exporting.export(REQUEST, *biased(tmp_path, lite, 2), tmp_path / "other")
+    assert honest.metrics["classes_compared"] == 1 and honest.remark is None and honest.effective["onnx"] is True
+    assert [gate["name"] for gate in honest.gates] == ["exported_agreement", "exported_logits"]
+    assert all(gate["holds"] for gate in honest.gates)
+    for trial in (honest.metrics["native"], *honest.metrics["onnx_engines"].values()):
+        assert trial["agreement"] == {"1": 1.0, "2": 1.0} and trial["logits"] < 0.001
+    converts_to(monkeypatch, tmp_path / "other/model.onnx")
+    lying = exporting.export(REQUEST, *biased(tmp_path, lite, 3), tmp_path / "export")
+    assert lying.effective["onnx"] is False and not (tmp_path / "export/model.onnx").exists()
+    for engine in ("onnxruntime", "openvino"):
+        assert f"{engine} gives logits that are off the model's by " in lying.remark
+        assert lying.metrics["onnx_engines"][engine]["agreement"] == {"1": 1.0, "2": 1.0}
+
+
+def test_a_model_that_only_gives_that_class_is_not_taken_for_it(lite, tmp_path, monkeypatch):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    zeros = numpy_helper.from_array(np.zeros((1, 64, 64), np.int32), "zeros")
+    nodes = [
+        helper.make_node("Shape", ["x"], ["n"], start=0, end=1),
+        helper.make_node("Concat", ["n", "s"], ["to"], axis=0),
+        helper.make_node("Expand", ["zeros", "to"], ["y"]),
+    ]
+    size = numpy_helper.from_array(np.array([64, 64]), "s")
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 64, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, None)], [zeros, size],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.save(made, tmp_path / "zeros.onnx")
+    converts_to(monkeypatch, tmp_path / "zeros.onnx")
+    result = exporting.export(REQUEST, *biased(tmp_path, lite, 2), tmp_path / "export")
+    assert result.effective["onnx"] is False, "its label maps are right"
+    assert "onnxruntime its logits cannot be compared: " in result.remark and "is no argmax" in result.remark
+
+
+def test_a_program_of_other_logits_is_accuracy_failed(lite, tmp_path, monkeypatch):
+    one_class = biased(tmp_path, lite, 2)
+    own = proving.logits
+    for number, factor in enumerate((-1, np.nan)):
+        monkeypatch.setattr(proving, "logits", lambda *given, factor=factor: factor * own(*given))
+        outcome = judged(exporting.export(REQUEST, *one_class, tmp_path / f"{number}"))
+        assert outcome.status.name == "accuracy-failed" and "one class everywhere would agree as well" in outcome.reason
+
+
+def test_a_proof_that_tells_nothing_is_told_as_weak(lite, tmp_path, monkeypatch):
+    """Of a model that no image changes, and where Paddle does not show its logits."""
+    result = exporting.export(REQUEST, *biased(tmp_path, lite, 2, by=1e9), tmp_path / "export")
+    assert judged(result).status.name == "passed"
+    assert result.remark.startswith("the proof of this export is weak") and "wherever one looks" in result.remark
+
+    def hidden(*_):
+        raise StageError("not seen")
+
+    monkeypatch.setattr(library.of("native"), "logits", hidden)
+    result = exporting.export(REQUEST, *biased(tmp_path, lite, 2), tmp_path / "again")
+    assert judged(result).status.name == "passed" and result.effective["onnx"] is True
+    assert result.remark.endswith("gives one class on it: its logits cannot be compared: not seen")
 
 
 def test_paddle2onnx_without_parameters_is_not_believed(lite, tmp_path):

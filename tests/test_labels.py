@@ -20,7 +20,7 @@ from PIL import Image
 
 from segcert import conclusions, record
 from segcert.compute import feeding, metrics, preprocess
-from segcert.data import classes, folders, images, inspection, layouts
+from segcert.data import archives, classes, folders, images, inspection, layouts
 from segcert.errors import StageError
 from segcert.files import write_json
 
@@ -231,6 +231,18 @@ def test_images_are_turned_alike_by_training_and_inference(tmp_path, kind, turn)
     assert theirs.shape[1:] == (SIZE if lying else SIZE[::-1])
 
 
+@pytest.mark.parametrize("change", [
+    makers.by_opencv(".pam"), makers.pam("RGB"), makers.sun_with_palette, makers.by_opencv(".ras"), makers.ppm(255),
+    makers.ppm(65535), makers.by_opencv(".bmp"), makers.as_kind("BMP", "P"), makers.as_kind("TIFF", "CMYK"),
+    makers.as_kind("JPEG", "CMYK"), makers.as_kind("JPEG2000"), makers.as_kind("PNG", "LA"), makers.as_kind("PNG", "1"),
+    makers.in_tiff("jpeg"), makers.tiff_oriented(3), makers.grey_and_more, makers.as_kind("WEBP", "RGBA"),
+], ids=range(17))  # fmt: skip
+def test_images_of_every_kind_are_read_alike_by_training_and_inference(tmp_path, change):
+    (tmp_path / "a").write_bytes(change(makers.png(makers.scene(1)[0])))
+    theirs = preprocess._paddleseg_transforms([])(str(tmp_path / "a"))[0]
+    assert np.array_equal(images.read_image(tmp_path / "a").transpose(2, 0, 1), theirs)
+
+
 def test_the_page_shows_photos_and_labels_as_the_model_saw_them(tmp_path):
     from segcert.show import pictures
 
@@ -242,6 +254,8 @@ def test_the_page_shows_photos_and_labels_as_the_model_saw_them(tmp_path):
         read = images.read_image(tmp_path / "a.jpg").astype(float)
         seen = np.asarray(Image.open(io.BytesIO(b64decode(shown.partition(",")[2]))), float)
         assert seen.shape == read.shape and np.abs(seen - read).mean() < 12
+    (tmp_path / "only.tif").write_bytes(makers.grey_and_more(makers.png(photo)))  # which Pillow cannot read
+    assert pictures._photo(tmp_path / "only.tif", SIZE).startswith("data:image/jpeg")
     cv2.imwrite(str(tmp_path / "deep.png"), photo[..., 0].astype(np.uint16) * 257)
     shown = pictures._photo(tmp_path / "deep.png", SIZE)
     seen = np.asarray(Image.open(io.BytesIO(b64decode(shown.partition(",")[2]))), float)
@@ -441,6 +455,29 @@ def test_what_a_folder_lists_twice_and_what_a_mac_puts_there(tmp_path):
             (tmp_path / "c" / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "c" / path).write_bytes(content)
     assert folders.to_tar(tmp_path / "c", "cityscapes", {}, tmp_path / "c.tar") == 10
+
+
+def test_links_that_go_round_and_lists_of_test_of_another_name_in_a_folder(tmp_path):
+    folder = tmp_path / "p"
+    for name, content in makers.renamed(makers.people(), "test.txt", "Test.txt").items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    folders.to_tar(folder, "mini_supervisely", {}, tmp_path / "p.tar")
+    archives.unpack(tmp_path / "p.tar", tmp_path / "out")
+    assert (tmp_path / "out/Test.txt").is_file() and not (tmp_path / "out/Images/test_6.jpg").exists()
+    assert any(
+        "Test.txt is not read" in note for note in inspection.inspect(tmp_path / "out", "mini_supervisely", "p")[2]
+    )
+    for name in ("Images/train_1.jpg", "val.txt"):
+        (folder / name).unlink()
+        (folder / name).symlink_to(Path(name).name)
+        with pytest.raises(StageError, match=rf"'{name}': .*put a file there"):
+            folders.to_tar(folder, "mini_supervisely", {}, tmp_path / "p.tar")
+    streets = tmp_path / "c/leftImg8bit/train/town"
+    streets.mkdir(parents=True)
+    (streets / "a_leftImg8bit.png").symlink_to("a_leftImg8bit.png")
+    with pytest.raises(StageError, match=r"a_leftImg8bit\.png': .*put a file there"):
+        folders.to_tar(tmp_path / "c", "cityscapes", {}, tmp_path / "c.tar")
 
 
 def test_what_decoders_print_is_caught_from_the_process_itself(capfd):

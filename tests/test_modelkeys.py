@@ -258,3 +258,98 @@ def test_weights_for_a_backbone_that_is_not_there(content):
 def test_transforms_of_paddlesegs_are_not_ones_own(content):
     own = {"Resize": {"random": False, "size": "kept"}}
     assert "own_transforms.Resize: is PaddleSeg's own" in modelkeys.problems(content, Run(own_transforms=own))[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (
+            "train_dataset.num_classes",
+            "2",
+            "train_dataset.num_classes: '2' is refused; allowed: a whole number above 0",
+        ),
+        ("train_dataset.num_classes", 2.0, "train_dataset.num_classes: 2.0 is refused"),
+        ("train_dataset.num_classes", None, "train_dataset.num_classes: None is refused"),
+        ("train_dataset.num_classes", 0, "train_dataset.num_classes: 0 is refused"),
+        ("val_dataset.num_classes", 3, "val_dataset.num_classes: 3 is refused; allowed: 2, as train_dataset has it"),
+        ("val_dataset.num_classes", None, "val_dataset.num_classes: None is refused"),
+        ("model.num_classes", 3, "model.num_classes: 3 is refused; allowed: 2, as train_dataset has it"),
+        ("model.num_classes", True, "model.num_classes: True is refused"),
+        ("val_dataset.ignore_index", 255.0, "val_dataset.ignore_index: 255.0 is refused; allowed: 255"),
+        ("loss.coef", None, "loss.coef: None is refused; allowed: a list"),
+        ("loss.types", {}, "loss.types: {} is refused; allowed: a list"),
+        ("loss.coef", [], "loss.coef: [] is refused"),
+        ("loss.types", [{"type": "CrossEntropyLoss"}] * 3, "loss.types: 3 items are refused; allowed: 1 or "),
+    ],
+)
+def test_numbers_of_classes_and_losses_are_the_same_everywhere(content, key, value, words):
+    (found,) = modelkeys.problems(put(content, key, value), Run())
+    assert found.startswith(words)
+
+
+def test_what_a_data_set_of_paddlesegs_says_itself(content):
+    """The classes of Cityscapes are 19, and 255 is ignored, whatever stands there."""
+    for section in ("train_dataset", "val_dataset"):
+        content[section] = {"type": "Cityscapes", "mode": section.partition("_")[0],
+                            "transforms": content[section]["transforms"]}  # fmt: skip
+    assert modelkeys.problems(put(content, "model.num_classes", 19), Run()) == []
+    (found,) = modelkeys.problems(content, Run())
+    assert found == "model.num_classes: 2 is refused; allowed: 19, the number of classes of Cityscapes"
+    del content["model"]["num_classes"]
+    (found,) = modelkeys.problems(put(content, "loss.types.0.ignore_index", 0), Run())
+    assert found == "loss.types.0.ignore_index: 0 is refused; allowed: 255, as Cityscapes has it"
+
+
+LISTS = Run(layout="mini_supervisely", data="mine", folder="people", lists={"val": "lists/val.txt"})
+
+
+@pytest.mark.parametrize(
+    ("root", "train", "words"),
+    [
+        ("people", "people/train.txt", ""),
+        ("data/x", "data/x/train.txt", ""),
+        ("data/there", "data/there/train.txt", ""),
+        ("people", "people/same.txt", ""),
+        ("people", "people/train_small.txt", "is read by people/train.txt, which says otherwise"),
+        ("people", "people/train_small.txt", "write `lists: {train: train_small.txt}` in datasets.mine"),
+        ("people", "people/fold2/train.txt", "write `lists: {train: fold2/train.txt}`"),
+        ("./people", "people/fold2/train.txt", "which says otherwise"),
+        (None, "people/fold2/train.txt", "which says otherwise"),
+        ("data/x", "data/x/fold2/train.txt", "which says otherwise"),
+        ("data/x", "data/x/train_small.txt", "which says otherwise"),
+        ("people", "splits/train.txt", "`lists: {train: <a list in it>}`"),
+        ("people", "people/none.txt", "and that list is not there"),
+        ("people", "people/fold3/train.txt", "and that list is not there"),
+        ("people", None, "None is refused; allowed: the path of a list"),
+        ("people", ["people/train.txt"], "is refused; allowed: the path of a list"),
+    ],
+)
+def test_a_list_that_is_not_the_data_sets_is_refused(content, tmp_path, monkeypatch, root, train, words):
+    monkeypatch.chdir(tmp_path)
+    lines = {"people/train.txt": "a b\nc d\n", "people/same.txt": "c d\r\na b", "people/lists/val.txt": "e f\n",
+             "people/train_small.txt": "a b\n", "people/fold2/train.txt": "c d\n", "splits/train.txt": "c d\n",
+             "data/there/train.txt": "x y\n"}  # fmt: skip
+    for name, text in lines.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    content["train_dataset"] |= {"dataset_root": root, "train_path": train}
+    content["val_dataset"] |= {"dataset_root": "people", "val_path": "people/lists/val.txt"}
+    found = modelkeys.problems(content, LISTS)
+    assert len(found) == bool(words), found
+    assert all(text.startswith("train_dataset.train_path: ") and words in text for text in found), found
+    assert modelkeys.notes(content, LISTS) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("people", "the data set mine has no such list, so people/train.txt is read"),
+        (None, "where the data set mine has no such list, its own list of train is read"),
+    ],
+)
+def test_a_list_that_may_be_another_data_sets_is_told_of(content, tmp_path, monkeypatch, folder, told):
+    monkeypatch.chdir(tmp_path)
+    content["train_dataset"] |= {"dataset_root": "data/x", "train_path": "data/x/train_list.txt"}
+    run = Run(layout="mini_supervisely", data="mine", folder=folder)
+    assert modelkeys.problems(content, run) == []
+    assert modelkeys.notes(content, run) == [f"train_dataset.train_path: data/x/train_list.txt: {told}"]

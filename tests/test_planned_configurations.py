@@ -214,6 +214,9 @@ def test_a_list_that_a_data_set_does_not_have_is_that_of_the_split(tmp_path, cap
     """A configuration of PaddleSeg's names lists of its own data set."""
     assert components._list_in(tmp_path, "data/x/mine.txt", "data/x", "val") == str(tmp_path / "val.txt")
     assert "val_path: data/x/mine.txt is not in the data set: its list val.txt is read" in "".join(capfd.readouterr())
+    (tmp_path / "val.txt").touch()
+    assert components._list_in(tmp_path, "data/x/fold2/val.txt", "data/x", "val") == str(tmp_path / "val.txt")
+    assert "val_path: data/x/fold2/val.txt is not in the data set" in "".join(capfd.readouterr()), "another is told of"
     (tmp_path / "mine.txt").touch()
     assert components._list_in(tmp_path, "data/x/mine.txt", "data/x", "val") == str(tmp_path / "mine.txt")
 

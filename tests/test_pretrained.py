@@ -231,6 +231,45 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path, case):
     assert not (tmp_path / "injected").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "called"),
+    [("float64", "float64"), ("float16", "float16"), ("bfloat16", r"bfloat16 \(or uint16\)"), ("int64", "int64"),
+     ("uint8", "uint8"), ("bool", "bool"), ("complex64", "complex64")],
+)  # fmt: skip
+def test_weights_of_another_type_are_refused_by_key_and_file(tmp_path, lite, kind, called):
+    state = {name: paddle.to_tensor(value).astype(kind) for name, value in lite.items()}
+    file = saved(tmp_path, state)
+    words = rf"model\.pretrained: {len(lite)} of the {len(lite)} arrays in .*weights\.pdparams .* is of {called}; save"
+    with pytest.raises(StageError, match=words):
+        loads(own(tmp_path, LITE, model__pretrained=file))
+
+
+def test_one_variable_of_another_type_is_named(tmp_path, mobile):
+    part = {name.removeprefix("backbone."): value for name, value in mobile.items() if name.startswith("backbone.")}
+    last = list(part)[-1]
+    file = saved(tmp_path, part | {last: part[last].astype(np.float64)})
+    with pytest.raises(
+        StageError, match=rf"backbone\.pretrained: 1 of the {len(part)} arrays .* such as {last}, which"
+    ):
+        loads(own(tmp_path, MOBILE, model__backbone__pretrained=file))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda name, value: value + np.nan if name.endswith("_mean") else value, "_mean in .* are not finite"),
+        (lambda name, value: value + np.inf if value.ndim == 4 else value, "weight in .* are not finite"),
+        (lambda name, value: -1 - value if name.endswith("_variance") else value, "of a batch norm, is below 0"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, lite, change, words):
+    file = saved(tmp_path, {name: change(name, value) for name, value in lite.items()})
+    with pytest.raises(StageError, match=rf"model\.pretrained: .*{words}.*look for another source"):
+        loads(own(tmp_path, LITE, model__pretrained=file))
+    unused = lite | {"of.nothing": np.full(3, np.nan, np.float32)}
+    assert loads(own(tmp_path, LITE, model__pretrained=saved(tmp_path, unused)))[0].share == 1
+
+
 def test_a_file_that_went_is_named(tmp_path):
     with pytest.raises(StageError, match=r"gone\.pdparams: is not there; correct `pretrained`"):
         pretrained.read(str(tmp_path / "gone.pdparams"))

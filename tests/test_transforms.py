@@ -1,5 +1,6 @@
 """The table of transforms is what PaddleSeg's classes do, and what may stand where follows from it."""
 
+import inspect
 import random
 
 import cv2
@@ -10,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from paddleseg.cvlibs import manager
 
-from segcert import transforms
+from segcert import transformoptions, transforms
 from segcert.transforms import EXPORT, TRAINING, VALIDATION
 
 RESIZE, NORMALIZE = {"type": "Resize", "target_size": [64, 48]}, {"type": "Normalize"}
@@ -83,6 +84,59 @@ def test_the_table_says_what_the_class_does(name):
         if kind.back:
             words = {data["trans_info"][0][0] for data in seen}
             assert words == {{"resize": "resize", "crop": "padding"}[kind.back]}
+
+
+@pytest.mark.parametrize("name", sorted(set(transforms.TABLE) - {"Compose"}))
+def test_the_options_are_those_of_the_class(name):
+    """What a class has where nothing is written may be written."""
+    taken = dict(list(inspect.signature(manager.TRANSFORMS[name].__init__).parameters.items())[1:])
+    known = transformoptions.OPTIONS[name]
+    assert list(known) == list(taken)
+    needed = {option for option, parameter in taken.items() if parameter.default is parameter.empty}
+    defaults = {option: parameter.default for option, parameter in taken.items() if option not in needed}
+    assert needed <= {*transformoptions.NEEDED.get(name, ()), transforms.TABLE[name].size_key,
+                      *transforms.NUMBERS.get(name, {})}  # fmt: skip
+    given = defaults | dict.fromkeys(transformoptions.NEEDED.get(name, ()), 2)
+    assert list(transformoptions.wrong({"type": name, **given}, strict=True)) == []
+    (low, least), (high, most) = transformoptions.RANGES.get(name, ((None, None), (None, None)))
+    assert (taken[low].default, taken[high].default) == (least, most) if low else True
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"type": "Resize", "interp": "FOO"}, "k.0: Resize.interp: 'FOO' is refused; allowed: one of NEAREST, LINEAR"),
+        ({"type": "Resize", "interp": "linear"}, "Resize.interp: 'linear' is refused"),
+        ({"type": "Resize", "keep": True}, "Resize.keep: is no option of Resize in paddleseg 2.8.0; allowed: target_s"),
+        ({"type": "Resize", "keep_ratio": "no"}, "Resize.keep_ratio: 'no' is refused; allowed: true or false"),
+        ({"type": "Normalize", "to_rgb": True}, "Normalize.to_rgb: is no option of Normalize"),
+        ({"type": "Normalize", "mean": 0.5}, "Normalize.mean: 0.5 is refused; allowed: a list of 1 or 3 numbers"),
+        ({"type": "Normalize", "mean": [0.5, 0.5]}, "Normalize.mean: [0.5, 0.5] is refused"),
+        ({"type": "Normalize", "std": [0, 1, 1]}, "Normalize.std: [0, 1, 1] is refused"),
+        ({"type": "Normalize", "std": ["1"]}, "Normalize.std: ['1'] is refused"),
+        ({"type": "Padding", "target_size": [64, 48], "im_padding_value": [0, 0, 0]}, "Padding.im_padding_value"),
+        ({"type": "RandomHorizontalFlip", "prob": "0.5"}, "RandomHorizontalFlip.prob: '0.5' is refused"),
+        ({"type": "RandomPaddingCrop", "loop_times": 1.5}, "loop_times: 1.5 is refused; allowed: a whole number"),
+        ({"type": "RandomCenterCrop", "retain_ratio": [2, 1]}, "retain_ratio: [2, 1] is refused; allowed: two numbers"),
+        ({"type": "ResizeRangeScaling", "min_value": 700}, "min_value: 700 is refused; allowed: at most max_value"),
+        ({"type": "LimitLong", "min_long": 9, "max_long": 8}, "LimitLong.min_long: 9 is refused"),
+        ({"type": "GenerateInstanceTargets"}, "GenerateInstanceTargets.num_classes: this option is needed"),
+        ({"type": "PaddingByAspectRatio", "aspect_ratio": 0}, "aspect_ratio: 0 is refused; allowed: a number above 0"),
+        ({"type": "RandomBlur", "blur_type": None}, "RandomBlur.blur_type: None is refused; allowed: a word"),
+    ],
+)  # fmt: skip
+def test_options_that_paddleseg_does_not_take_are_refused_by_key(item, words):
+    (found,) = transforms.problems([item], "k", TRAINING)
+    assert words in found
+    unknown = "is no option" in words
+    assert transforms.problems([item], "k", TRAINING, strict=False) == ([] if unknown else [found])
+
+
+def test_targets_of_a_training_are_not_exported():
+    items = [RESIZE, {"type": "GenerateInstanceTargets", "num_classes": 2}]
+    assert transforms.problems(items, "k", TRAINING) == transforms.problems(items, "k", VALIDATION) == []
+    (found,) = transforms.problems(items, "k", EXPORT)
+    assert found.startswith("k.1: GenerateInstanceTargets: makes what a training needs of labels")
 
 
 def test_what_is_drawn_at_random_by_an_option():

@@ -298,12 +298,14 @@ class CellTable:
     def decided(self, model: str) -> modelkeys.Run:
         """What this run decides of a model, as far as the model's own configuration has a say in it."""
         settings = self.settings
+        name = self.dataset(model)
+        data = settings["datasets"][name]
         return modelkeys.Run(
             trains=self.trains(model),
             input_size=self.input_size(model),
             export_size=self.export_size(model),
             transforms=self.section(model, "evaluate")["transforms"],
-            layout=settings["datasets"][self.dataset(model)]["layout"],
+            **modelkeys.of_data(name, data),
             entries=self._named_to_start(model),
             fetches=self.section(model, "train")["pretrained_backbone"],
             made=[f"results/weights/{name}.pdparams" for name in settings["weights"]],

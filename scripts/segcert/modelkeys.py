@@ -7,6 +7,7 @@ write instead, or told; nothing is left out in silence. It is looked at before a
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ class Run:
         fetches: whether the weights that are named there are fetched and loaded (`train.pretrained_backbone`).
         made: files that the run itself makes before it trains.
         own_transforms: those of the run's configuration.
+        data: the entry of `datasets` that the model works on.
+        folder: on this machine, that the data set is taken from; None: from elsewhere.
+        lists: split -> list in that folder, where it is not the one that the layout names.
         strict: whether all other transforms must be PaddleSeg's.
     """
 
@@ -82,7 +86,24 @@ class Run:
     fetches: bool = True
     made: Collection[str] = ()
     own_transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: str | None = None
+    folder: str | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
     strict: bool = True
+
+
+def of_data(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `Run` says of the data set that a model works on.
+
+    Args:
+        name, entry: its name in `datasets`, and what stands there.
+    """
+    return {
+        "layout": entry["layout"],
+        "data": name,
+        "folder": entry["path"] if entry["source"] == "folder" else None,
+        "lists": entry.get("lists", {}),
+    }
 
 
 def require(models: Iterable[tuple[str, Path, Run]]) -> list[str]:
@@ -122,7 +143,10 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_top(content),
         *_of_marks(content),
         *_of_data(content, run),
+        *_of_lists(content, run),
+        *_of_classes(content),
         *_of_ignored(content),
+        *_of_loss(content),
         *_of_model(content),
         *_of_evaluation(content, run),
         *_of_transforms(content, run),
@@ -188,6 +212,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
         )
     elif "auc_roc" in of_test:
         told.append("test_config.auc_roc: is not worked out here")
+    told += [f"{key}: {named}: {text}" for key, named, text, refused in _other_lists(content, run) if not refused]
     if run.trains and run.exports:
         told += _of_normalising(content)
     return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
@@ -255,24 +280,136 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
             yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"
 
 
+def _of_lists(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """Where a configuration names a list that is not the data set's: what stands in it would be dropped."""
+    for section, split in zip(DATASETS, ("train", "val"), strict=True):
+        own = content[section]
+        named = own.get(f"{split}_path")
+        if own.get("type") == "Dataset" and not (isinstance(named, str) and named):
+            yield f"{section}.{split}_path: {named!r} is refused; allowed: the path of a list of files"
+    yield from (f"{key}: {named} {text}" for key, named, text, refused in _other_lists(content, run) if refused)
+
+
+def _other_lists(content: Mapping[str, Any], run: Run) -> Iterator[tuple[str, str, str, bool]]:
+    """(key, list, in words what becomes of it, whether it is refused) of lists that may not be the data set's own."""
+    form = layouts.BY_NAME[run.layout].pairs if run.layout else None
+    if not isinstance(form, layouts.Lists):
+        return
+    for section, split in zip(DATASETS, ("train", "val"), strict=True):
+        own, key = content[section], f"{section}.{split}_path"
+        named, root = own.get(f"{split}_path"), own.get("dataset_root")
+        if not isinstance(named, str):
+            continue
+        relative, usual = list_in(named, root), form.name.format(split=split)
+        if run.folder is None:
+            if relative.as_posix() != usual:
+                yield (
+                    key,
+                    named,
+                    f"where the data set {run.data} has no such list, its own list of {split} is read",
+                    False,
+                )
+            continue
+        folder = Path(run.folder)
+        instead = folder / run.lists.get(split, usual)
+        # A list in a data set's folder is one of this data set, wherever the configuration has that; others are meant.
+        of_folder = _real(named).is_relative_to(_real(folder))
+        beside = isinstance(root, str) and not Path(named).is_relative_to(root)
+        meant = Path(named) if of_folder or (beside and Path(named).is_file()) else folder / relative
+        if meant.is_file() and instead.is_file() and not same_lines(meant, instead):
+            what = "which says otherwise"
+        elif not meant.is_file() and of_folder:
+            what = "and that list is not there"
+        else:
+            if not meant.is_file() and relative.as_posix() != usual:
+                yield key, named, f"the data set {run.data} has no such list, so {instead} is read", False
+            continue
+        inside = _real(meant).is_relative_to(_real(folder))
+        name = _real(meant).relative_to(_real(folder)) if inside else "<a list in it>"
+        yield (
+            key,
+            named,
+            f"is refused: the data set {run.data} is read by {instead}, {what}; name that one here, or write "
+            f"`lists: {{{split}: {name}}}` in datasets.{run.data}",
+            True,
+        )
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))  # `resolve` raises where links go round
+
+
+def list_in(named: str, root: Any) -> Path:
+    """The path of a list from the folder of the data set, by a configuration that has it in a folder of its own."""
+    inside = isinstance(root, str) and Path(named).is_relative_to(root)
+    return Path(named).relative_to(root) if inside else Path(Path(named).name)
+
+
+def same_lines(one: Path, other: Path) -> bool:
+    """Whether two lists say the same, in whatever order."""
+    contents = [sorted(line.strip() for line in path.read_bytes().splitlines()) for path in (one, other)]
+    return contents[0] == contents[1]
+
+
+def _known(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The number of classes and what is ignored, by the type of the data sets; None where it does not say."""
+    kinds = {content[section].get("type") for section in DATASETS if isinstance(content[section].get("type"), str)}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return layouts.BY_TYPE[kind].types[kind] if kind in layouts.BY_TYPE else None
+
+
+def _of_classes(content: Mapping[str, Any]) -> Iterator[str]:
+    """Where the number of classes is none, or not the same everywhere; of most other data sets only PaddleSeg knows."""
+    own = content["model"].get("num_classes")
+    if known := _known(content):
+        if own not in (None, known[0]):
+            kind = content["train_dataset"]["type"]
+            yield f"model.num_classes: {own!r} is refused; allowed: {known[0]}, the number of classes of {kind}"
+        return
+    if any(content[section].get("type") != "Dataset" for section in DATASETS):
+        return
+    train, val = (content[section].get("num_classes") for section in DATASETS)
+    if type(train) is not int or train < 1:
+        yield f"train_dataset.num_classes: {train!r} is refused; allowed: a whole number above 0"
+        return
+    for key, number in (("val_dataset.num_classes", val), ("model.num_classes", train if own is None else own)):
+        if type(number) is not int or number != train:
+            yield f"{key}: {number!r} is refused; allowed: {train}, as train_dataset has it"
+
+
 def _of_ignored(content: Mapping[str, Any]) -> Iterator[str]:
     """Where the number that does not count is not the same everywhere.
 
     PaddleSeg compares only what is written down, and what is not is 255: a class may so be ignored by the loss and
-    judged all the same. Of its other data sets only PaddleSeg knows the number, and compares it.
+    judged all the same. Of most other data sets only PaddleSeg knows the number, and compares it.
     """
-    if any(content[section].get("type") != "Dataset" for section in DATASETS):
+    if known := _known(content):
+        train, of = known[1], content["train_dataset"]["type"]
+    elif any(content[section].get("type") != "Dataset" for section in DATASETS):
         return
-    train, val = (content[section].get("ignore_index", IGNORED) for section in DATASETS)
-    if type(train) is not int:
-        yield f"train_dataset.ignore_index: {train!r} is refused; allowed: a whole number"
-    elif val != train:
-        yield f"val_dataset.ignore_index: {val!r} is refused; allowed: {train}, as train_dataset has it"
     else:
-        for key, loss in _mappings(content["loss"], "loss"):
-            if loss.get("ignore_index", train) != train:
-                own = loss["ignore_index"]
-                yield f"{key}.ignore_index: {own!r} is refused; allowed: {train}, as the data sets have it"
+        train, val = (content[section].get("ignore_index", IGNORED) for section in DATASETS)
+        of = "the data sets"
+        if type(train) is not int:
+            yield f"train_dataset.ignore_index: {train!r} is refused; allowed: a whole number"
+            return
+        if type(val) is not int or val != train:
+            yield f"val_dataset.ignore_index: {val!r} is refused; allowed: {train}, as train_dataset has it"
+            return
+    for key, loss in _mappings(content["loss"], "loss"):
+        if loss.get("ignore_index", train) != train:
+            has = "have" if of == "the data sets" else "has"
+            yield f"{key}.ignore_index: {loss['ignore_index']!r} is refused; allowed: {train}, as {of} {has} it"
+
+
+def _of_loss(content: Mapping[str, Any]) -> Iterator[str]:
+    types, weights = (content["loss"].get(key) for key in ("types", "coef"))
+    for key, value in (("types", types), ("coef", weights)):
+        if not isinstance(value, list | tuple) or not value:
+            yield f"loss.{key}: {value!r} is refused; allowed: a list, with an item for each output of the model"
+            return
+    if len(types) not in (1, len(weights)):
+        yield f"loss.types: {len(types)} items are refused; allowed: 1 or {len(weights)}, as loss.coef has them"
 
 
 def _of_model(content: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segcert import transformoptions
+
 Size = tuple[int, int]  # width, height
 Item = Mapping[str, Any]
 TRAINING, VALIDATION, EXPORT = "training", "validation", "export"
@@ -281,7 +283,8 @@ def _of_one(item: Item, purpose: str, own: Mapping[str, Mapping[str, Any]] | Non
     if found.fault:
         yield f"{name}: {found.fault}"
         return
-    wrong = list(_of_options(item, found))
+    options = transformoptions.wrong(item, strict) if name in TABLE else ()
+    wrong = [*_of_options(item, found), *options]
     yield from wrong
     if wrong or purpose == TRAINING:
         return
@@ -294,6 +297,11 @@ def _of_one(item: Item, purpose: str, own: Mapping[str, Mapping[str, Any]] | Non
         yield (
             "ResizeByShort.max_size: an image that is longer makes all images after it smaller too (a fault of "
             "paddleseg 2.8.0); take it out"
+        )
+    elif name == "GenerateInstanceTargets" and purpose == EXPORT:
+        yield (
+            f"{name}: makes what a training needs of labels, and an exported model is given none; take it out, it "
+            "belongs in train_dataset.transforms"
         )
     elif found.random:
         yield f"{name}: draws random numbers, and {told}; take it out, it belongs in train_dataset.transforms"

@@ -224,13 +224,12 @@ def _generated(content: Mapping[str, Any], settings: Mapping[str, Any]) -> str |
 def _refused(model: Draft, name: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """What of the configuration is not done here, with the file, the first; None where all is."""
     size = per_model(settings["input_size"], name)
-    data = {**settings["data"], **{dataset: dataset for dataset in model.datasets}}
     run = modelkeys.Run(
         trains=model.trains,
         input_size=size,
         export_size=settings["export"]["input_size"] or size,
         transforms=settings["evaluate"]["transforms"],
-        layout={**settings["datasets"], **model.datasets}[data[model.entry["data"]]]["layout"],
+        **planned.of_data(model, settings),
         entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
         fetches=settings["train"]["pretrained_backbone"],
         own_transforms=settings["own_transforms"],

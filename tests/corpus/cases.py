@@ -161,6 +161,8 @@ SECTIONS: dict[str, list[Case]] = {
     Case("PGM of less than 8 bits", label(lambda content: m.pgm(content, 7)),
          REFUSED, (AT_LABEL, "largest number is 7")),
     Case("TIFF whose 0 is white", label(m.white_is_zero), REFUSED, (AT_LABEL, "0 is white")),
+    *(Case(f"TIFF of 1 bit whose 0 is white, order of bits {order}", label(m.white_is_zero_in_bits(order)), REFUSED,
+           (AT_LABEL, "0 is white")) for order in (1, 2)),
     Case("PBM, whose 0 is white", label(m.pbm), REFUSED, (AT_LABEL, "0 is white")),
     *(Case(f"label of mode {mode}", label(m.as_kind("PNG", mode)), REFUSED,
            (AT_LABEL, f"has {count} channels (mode {mode})", "one channel"))
@@ -226,14 +228,27 @@ SECTIONS: dict[str, list[Case]] = {
          ("1 of the 8 images are used as they are stored", "does not turn their format")),
     Case("orientation 6 in WebP, label as shown", both(m.oriented(6, "WEBP"), m.as_shown(6)), REFUSED,
          (AT_LABEL, "the image's EXIF orientation 6 is not applied to it by OpenCV")),
-    Case("orientation 3 in TIFF, which OpenCV does not turn", image(m.as_kind("TIFF", tiffinfo={274: 3})), PASSES,
-         ("used as they are stored",)),
+    *(Case(f"orientation {turn} in TIFF{told}", image(m.tiff_oriented(turn, order, big)), PASSES, words,
+           silent=not words)
+      for order, big, told in (("<", False, ""), (">", False, " of the other order of bytes"), ("<", True, ", BigTIFF"))
+      for turn, words in ((3, ("1 of the 8 images are turned or mirrored by their EXIF",)), (1, ()))),
+    *(Case(f"an orientation that OpenCV alone sees: {name}", image(m.odd_exif(**odd)), PASSES,
+           ("1 of the 8 images are turned or mirrored by their EXIF orientation",)) for name, odd in (
+        ("header of other letters", {"name": b"Exix\0\0"}), ("header that ends otherwise", {"name": b"Exif\0\xff"}),
+        ("no header", {"name": bytes(6)}), ("none of it", {"count": 0}), ("of type 99", {"kind": 99}))),
+    Case("another orientation that OpenCV alone sees, label as stored", image(m.odd_exif(b"Exix\0\0", value=6)),
+         REFUSED, (AT_LABEL, "is 100x80, its image is 80x100", "applied to it by OpenCV")),
+    Case("an orientation in the name of nothing", image(m.odd_exif(value=1)), PASSES, silent=True),
     Case("a label with an orientation of its own", label(m.grey_oriented(6)), PASSES,
          ("1 of the 8 labels are used as they are stored, whatever their EXIF orientation says",)),
     Case("the same, of another size", label(lambda content: m.grey_oriented(6)(m.as_shown(6)(content))), REFUSED,
          (AT_LABEL, "the label's EXIF orientation 6 is not applied to it by Pillow")),
     Case("a label in TIFF with an orientation", label(m.as_kind("TIFF", tiffinfo={274: 3})), PASSES,
          ("1 of the 8 labels are turned or mirrored", "in TIFF")),
+    Case("a label in TIFF that lies, without compression", label(m.as_kind("TIFF", tiffinfo={274: 6})), REFUSED,
+         (AT_LABEL, "is a TIFF file of the orientation 6 whose pixels Pillow, and so PaddleSeg, mixes up")),
+    Case("a label in TIFF that lies, with compression", label(m.as_kind(
+        "TIFF", tiffinfo={274: 6}, compression="tiff_lzw")), REFUSED, (AT_LABEL, "is 80x100, its image is 100x80")),
     *(Case(f"orientation 3 as a number of type {kind}", image(m.exif_of_type(kind, 3)), PASSES,
            ("1 of the 8 images are turned or mirrored by their EXIF orientation",)) for kind in (1, 3, 4)),
     Case("orientation 9, which there is not", image(m.exif_of_type(3, 9)), PASSES, silent=True),
@@ -254,6 +269,40 @@ SECTIONS: dict[str, list[Case]] = {
     Case("JPEG without its last byte", image(m.without_end(1)), REFUSED, (AT_IMAGE, "Premature end")),
     *(Case(f"progressive JPEG without its last {count} scans", image(m.without_scans(count)), REFUSED,
            (AT_IMAGE, "is a progressive JPEG whose last scans are missing")) for count in (1, 5, 9)),
+    *(Case(f"progressive JPEG without its last 5 scans, {name}", image(
+        lambda content, change=change: change(m.without_scans(5)(content))), REFUSED,
+        (AT_IMAGE, "is a progressive JPEG whose last scans are missing")) for name, change in (
+        ("with a fill byte before its tables", m.fill_byte(b"\xff\xdb")),
+        ("before its frame", m.fill_byte(b"\xff\xc2")),
+        ("before a scan", m.fill_byte(b"\xff\xda")), ("that Pillow calls MPO", m.called_mpo))),
+    *(Case(f"JPEG with a fill byte before {name}", image(
+        lambda content, marker=marker: m.fill_byte(marker)(m.as_kind("JPEG", progressive=True)(content))), PASSES,
+        silent=True)
+      for name, marker in (("its tables", b"\xff\xdb"), ("its frame", b"\xff\xc2"), ("its codes", b"\xff\xc4"),
+                           ("a scan", b"\xff\xda"))),
+    Case("JPEG with a marker that stands alone", image(lambda content: m.as_kind("JPEG", progressive=True)(
+        content).replace(b"\xff\xdb", b"\xff\x01\xff\xdb", 1)), PASSES, silent=True),
+    Case("JPEG scan by scan", image(m.scan_by_scan(3)), PASSES, silent=True),
+    *(Case(f"JPEG scan by scan, {count} of 3", image(m.scan_by_scan(count)), REFUSED,
+           (AT_IMAGE, f"is a JPEG whose last scans are missing: {count} of 3 components are there"))
+      for count in (1, 2)),
+    *(Case(f"TIFF by {way}", image(m.in_tiff(way)), PASSES, silent=True)
+      for way in ("jpeg", "tiff_adobe_deflate", "packbits", "tiff_lzw")),
+    *(Case(f"TIFF by {way}, {name}", image(m.in_tiff(way, damage)), REFUSED, (AT_IMAGE, told))
+      for way, name, damage, told in (
+        ("jpeg", "half of it zeros", m.half_zeros, "is a TIFF file packed by JPEG"),
+        ("jpeg", "half of it and an end", m.half_and_end, "its decoder says"),
+        ("tiff_adobe_deflate", "half of it zeros", m.half_zeros, "a strip ends too early"),
+        ("tiff_adobe_deflate", "a byte flipped", m.flipped(0.5), "is damaged"),
+        ("packbits", "half of it zeros", m.half_zeros, "decoded to its end"))),
+    Case("TIFF by jpeg, progressive, without its last scans", image(m.tiff_of_jpeg(m.without_scans(5))), REFUSED,
+         (AT_IMAGE, "is a TIFF file packed by JPEG of which a strip is a progressive JPEG whose last scans")),
+    *(Case(f"{what} in TIFF by {way}", change(m.in_tiff(way, mode="1")), REFUSED,
+           (at, "of which no decoder here tells"))
+      for what, change, at in (("image", image, AT_IMAGE), ("label", label, AT_LABEL))
+      for way in ("group4", "tiff_ccitt")),
+    Case("label in TIFF by Deflate, cut", label(m.in_tiff("tiff_adobe_deflate", m.half_zeros, "L")), REFUSED,
+         (AT_LABEL,)),
     Case("JPEG cut, of 16 good ones", lambda: m.changed(m.people({"train": 30, "val": 20, "test": 30}),
          Images_val_40_jpg=m.cut(0.9)), REFUSED, ("val.txt line 11: Images/val_40.jpg: is damaged or cut",)),
     Case("JPEG with a byte flipped", noise_jpeg_flipped, REFUSED, (AT_IMAGE, "its decoder says", "JPEG")),
@@ -267,6 +316,16 @@ SECTIONS: dict[str, list[Case]] = {
         lambda content: m.flipped(0.5)(m.as_kind("TIFF", compression="tiff_lzw")(content))), REFUSED, (AT_IMAGE,)),
     Case("label cut", label(m.cut(0.6)), REFUSED, (AT_LABEL, "Pillow decodes in full")),
     Case("label without its last bytes", label(m.without_end(5)), REFUSED, (AT_LABEL, "is damaged")),
+    *(Case(f"PNG label of {rows} of 80 lines", label(m.short_png(rows)), REFUSED, (AT_LABEL, "is cut: its lines are"))
+      for rows in (1, 40, 79)),
+    Case("PNG label whose data have a wrong checksum", label(m.short_png(80, checksum=7)), REFUSED,
+         (AT_LABEL, "Pillow decodes in full")),
+    Case("PNG label of all lines", labels(m.short_png(80)), PASSES, same=m.people, silent=True),
+    Case("PNG label in passes", labels(m.interlaced_png), PASSES, same=m.people, silent=True),
+    Case("PNG label of the first pass", label(m.short_png(0, interlaced=True)), REFUSED, (AT_LABEL, "is cut: its li")),
+    Case("TIFF label of four strips", labels(m.strips(4)), PASSES, same=m.people, silent=True),
+    Case("TIFF label of two of four strips", label(m.strips(2)), REFUSED,
+         (AT_LABEL, "is a TIFF file of which 2 of 4 strips or tiles are there")),
     Case("label with a byte flipped", label(m.flipped(0.5)), REFUSED, (AT_LABEL,)),
     Case("label with a wrong checksum", label(lambda content: content.replace(
         content[-16:-12], bytes(4))), REFUSED, (AT_LABEL, "is damaged")),
@@ -294,6 +353,19 @@ SECTIONS: dict[str, list[Case]] = {
       for kind, mode in (("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "1"))),
     *(Case(f"image of 16 bits in {kind[1:].upper()}", image(m.as_numbers(np.uint16, kind, 257)), PASSES,
            ("of 16 bits a channel", "upper 8")) for kind in (".png", ".tiff")),
+    *(Case(f"PPM whose white is {white}", image(m.ppm(white)), REFUSED,
+           (AT_IMAGE, f"is a PPM file whose largest number is {white}")) for white in (15, 100, 1023)),
+    *(Case(f"PPM whose white is {white}", image(m.ppm(white)), PASSES, silent=white == 255) for white in (255, 65535)),
+    Case("PAM of colours", image(m.pam("RGB")), REFUSED, (AT_IMAGE, "is a PAM file of 3 channels up to 255", "as PNG")),
+    Case("PAM of grey whose white is 100", image(m.pam("GRAYSCALE", 100)), REFUSED, (AT_IMAGE, "1 channels up to 100")),
+    Case("PAM of grey", lambda: m.every(m.people(), "Images/", m.pam("GRAYSCALE")), PASSES,
+         same=lambda: m.every(m.people(), "Images/", m.as_kind("PNG", "L")), silent=True),
+    Case("Sun raster with a palette", lambda: m.every(m.people(), "Images/", m.sun_with_palette), PASSES,
+         same=lambda: m.every(m.people(), "Images/", m.few_colours), silent=True),
+    Case("TIFF that only OpenCV decodes", image(m.grey_and_more), REFUSED,
+         (AT_IMAGE, "that OpenCV alone decodes, so that nothing tells whether it is whole; save it as PNG")),
+    Case("JPEG 2000 without a box around", image(m.as_kind("JPEG2000", no_jp2=True)), PASSES,
+         ("1 of the 8 images are with notes beside the picture",)),
     Case("image of floats", image(m.as_numbers(np.float32, ".tiff", 0.01)),
          REFUSED, (AT_IMAGE, "holds float32 numbers")),
     Case("image that is a bomb", image(m.bomb()), REFUSED, (AT_IMAGE, "too large", "1600000000 pixels")),
@@ -323,10 +395,22 @@ SECTIONS: dict[str, list[Case]] = {
          ("1 of the pictures of train have several labels that differ, such as Images/train_0.jpg (Annotations/",)),
     Case("the same by content", lambda: m.people() | {"Images/train_1.jpg": m.people()["Images/train_0.jpg"]}, PASSES,
          ("1 of the pictures of train have several labels",)),
+    Case("the same by pixels", lambda: m.people() | {
+        "Images/train_1.jpg": m.people()["Images/train_0.jpg"] + b"\0"}, PASSES,
+         ("1 of the pictures of train have several labels",)),
+    Case("the same label packed otherwise for the same picture", lambda: m.people() | {
+        "Images/train_1.jpg": m.people()["Images/train_0.jpg"],
+        "Annotations/train_1.png": m.as_kind("PNG", compress_level=0)(m.people()["Annotations/train_0.png"])}, PASSES,
+         silent=True),
     Case("a label for two images", train_list(replaced("Annotations/train_1.png", "Annotations/train_0.png")), PASSES,
          ("1 of the labels of train are listed for several pictures, such as Annotations/train_0.png",)),
     Case("a list of test without a line", lambda: m.changed(m.people(), test_txt=b""), PASSES,
          ("test.txt lists no image, so inference runs on the images of val",)),
+    *(Case(f"a list of test that is called {name}", lambda name=name: m.renamed(m.people(), "test.txt", name), PASSES,
+           (f"{name} is not read: the list of test is called test.txt, so inference runs on the images of val",))
+      for name in ("Test.txt", "test_list.txt", "my-test.lst")),
+    Case("a file that is called a little like it", lambda: m.renamed(m.people(), "test.txt", "latest.txt"), PASSES,
+         silent=True),
     Case("labels for a part of test", lambda: m.changed(m.people(), test_txt=replaced(" Annotations/test_7.png", "")),
          PASSES, ("1 of the 2 images of test have no label, such as Images/test_7.jpg",)),
     Case("an empty line at the end", train_list(lambda content: content + b"\n"), REFUSED,
@@ -442,6 +526,15 @@ SECTIONS: dict[str, list[Case]] = {
     Case("pictures of train in test under other names", lambda: m.people() | {
         "Images/test_6.jpg": m.people()["Images/train_2.jpg"]}, PASSES,
         ("1 of the 2 pictures of test are in train as well, such as Images/test_6.jpg is Images/train_2.jpg",)),
+    *(Case(f"a picture of train in test, {name}", lambda change=change: m.people() | {
+        "Images/test_6.jpg": change(m.people()["Images/train_2.jpg"])}, PASSES,
+        ("1 of the 2 pictures of test are in train as well, such as Images/test_6.jpg is Images/train_2.jpg",))
+      for name, change in (("a byte longer", lambda content: content + b"\0"),
+                           ("with a comment", lambda content: content[:2] + b"\xff\xfe\0\3x" + content[2:]),
+                           ("as PNG", m.by_opencv(".png")), ("as BMP", m.by_opencv(".bmp")))),
+    Case("pictures of two splits that begin alike", lambda: m.people() | {
+        "Images/test_6.jpg": m.png(m.dotted()), "Images/train_2.jpg": m.png(np.zeros((80, 100, 3), np.uint8))}, PASSES,
+         silent=True),
     Case("nothing in common", m.people, PASSES, silent=True),
     ],
 }  # fmt: skip

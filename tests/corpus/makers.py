@@ -271,6 +271,49 @@ def small_png(bits: int, colour: int) -> Callable[[bytes], bytes]:
     return change
 
 
+def short_png(rows: int, interlaced: bool = False, checksum: int | None = None) -> Callable[[bytes], bytes]:
+    """A label as PNG whose data end as they should, after so many lines; or after the first of seven passes."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        lines = label[::8, ::8] if interlaced else label[:rows]
+        data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+        data = data if checksum is None else data[:-4] + struct.pack(">I", checksum)
+        head = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], 8, 0, 0, 0, interlaced)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+    return change
+
+
+def interlaced_png(content: bytes) -> bytes:
+    """A label as PNG of seven passes (PNG, 8.2)."""
+    label = np.asarray(picture(content))
+    starts = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    lines = [line for x, y, dx, dy in starts for line in label[y::dy, x::dx]]
+    head = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], 8, 0, 0, 0, 1)
+    data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def strips(count: int) -> Callable[[bytes], bytes]:
+    """A label as TIFF with so many of its four strips."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        height, width = label.shape
+        data = label.tobytes()[: width * height // 4 * count]
+        start, size = 8 + len(data), width * height // 4
+        tags = {256: (1, width), 257: (1, height), 258: (1, 8), 259: (1, 1), 262: (1, 1), 277: (1, 1),
+                278: (1, height // 4)}  # fmt: skip
+        end = start + 2 + 12 * (len(tags) + 2) + 4
+        tags |= {273: (count, end), 279: (count, end + 4 * count)}
+        entries = b"".join(struct.pack("<HHII", tag, 4, *value) for tag, value in sorted(tags.items()))
+        lists = struct.pack(f"<{2 * count}I", *(8 + size * number for number in range(count)), *[size] * count)
+        return b"II*\0" + struct.pack("<I", start) + data + struct.pack("<H", len(tags)) + entries + bytes(4) + lists
+
+    return change
+
+
 def bmp(bits: int, greys: tuple[int, ...]) -> Callable[[bytes], bytes]:
     """A label as BMP of so many bits a pixel, with a palette of greys."""
 
@@ -308,6 +351,191 @@ def without_scans(count: int) -> Callable[[bytes], bytes]:
         return whole[: starts[-count]] + b"\xff\xd9"
 
     return change
+
+
+def fill_byte(marker: bytes) -> Callable[[bytes], bytes]:
+    """A JPEG with one more 0xFF before a marker, which is allowed."""
+
+    def change(content: bytes) -> bytes:
+        place = content.index(marker)
+        return content[:place] + b"\xff" + content[place:]
+
+    return change
+
+
+def called_mpo(content: bytes) -> bytes:
+    """A JPEG with the segment by which Pillow knows several pictures in one file."""
+    several = saved(Image.new("RGB", (8, 8)), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    start = several.index(b"MPF\0") - 4
+    return content[:2] + several[start : start + 2 + int.from_bytes(several[start + 2 : start + 4])] + content[2:]
+
+
+def scan_by_scan(count: int, components: int = 3) -> Callable[[bytes], bytes]:
+    """A sequential JPEG with a scan for each component, but for the last ones."""
+
+    def change(content: bytes) -> bytes:
+        planes = picture(content).convert("YCbCr").split()
+        parts = [saved(plane, "JPEG", quality=90) for plane in planes]
+        head, width, height = parts[0], *planes[0].size
+        tables = head[2 : head.index(b"\xff\xc0")] + head[head.index(b"\xff\xc4") : head.index(b"\xff\xda")]
+        frame = struct.pack(">BHHB", 8, height, width, components)
+        frame += b"".join(bytes([number + 1, 0x11, 0]) for number in range(components))
+        scans = [
+            b"\xff\xda" + struct.pack(">H6B", 8, 1, number + 1, 0, 0, 63, 0) + part[part.index(b"\xff\xda") + 10 : -2]
+            for number, part in enumerate(parts[:count])
+        ]
+        start = b"\xff\xd8" + tables + b"\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame
+        return start + b"".join(scans) + b"\xff\xd9"
+
+    return change
+
+
+def tiff_of_jpeg(make: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """A TIFF whose one strip is a JPEG file."""
+
+    def change(content: bytes) -> bytes:
+        width, height = picture(content).size
+        return tiff_of(make(content), {256: width, 257: height, 258: 8, 259: 7, 262: 6, 277: 3, 530: (2, 2)})
+
+    return change
+
+
+def by_opencv(extension: str) -> Callable[[bytes], bytes]:
+    """The pixels that OpenCV decodes, packed otherwise."""
+    return lambda content: encoded(extension, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+
+
+def dotted() -> np.ndarray:
+    """A black picture with one dot, where no row is that is looked at first."""
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[5, 7] = 255
+    return picture
+
+
+def in_tiff(way: str, damage: Callable[[bytes], bytes] | None = None, mode: str = "RGB") -> Callable[[bytes], bytes]:
+    """A picture in a TIFF that is packed in some way, with its one strip damaged: as long as it was."""
+
+    def change(content: bytes) -> bytes:
+        whole = saved(picture(content).convert(mode), "TIFF", compression=way)
+        if damage is None:
+            return whole
+        tags = picture(whole).tag_v2
+        (start,), (length,) = tags[273], tags[279]
+        made = damage(whole[start : start + length])
+        assert len(made) == length
+        return whole[:start] + made + whole[start + length :]
+
+    return change
+
+
+def half_zeros(data: bytes) -> bytes:
+    return data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+
+
+def half_and_end(data: bytes) -> bytes:
+    """Half of a JPEG, and its end."""
+    return (data[: len(data) // 2] + b"\xff\xd9").ljust(len(data), b"\0")
+
+
+def tiff_of(data: bytes, tags: Mapping[int, int | tuple[int, int]]) -> bytes:
+    """A TIFF of one strip, by its tags: width and height are 256 and 257."""
+    every = {**tags, 273: 8, 278: tags[257], 279: len(data)}
+    entries = b"".join(
+        struct.pack("<HHIHH", tag, 3, 2, *value)
+        if isinstance(value, tuple)
+        else struct.pack("<HHII", tag, 4 if tag in (256, 257, 273, 278, 279) else 3, 1, value)
+        for tag, value in sorted(every.items())
+    )
+    start = struct.pack("<I", 8 + len(data))
+    return b"II*\0" + start + data + struct.pack("<H", len(every)) + entries + bytes(4)
+
+
+def white_is_zero_in_bits(order: int) -> Callable[[bytes], bytes]:
+    """A label of two classes as TIFF of 1 bit a pixel, 0 white; order: 2 where the first pixel is the lowest bit."""
+
+    def change(content: bytes) -> bytes:
+        label = np.asarray(picture(content))
+        data = np.packbits(label, axis=1, bitorder="big" if order == 1 else "little").tobytes()
+        return tiff_of(data, {256: label.shape[1], 257: label.shape[0], 258: 1, 259: 1, 262: 0, 266: order, 277: 1})
+
+    return change
+
+
+def grey_and_more(content: bytes) -> bytes:
+    """A photo as TIFF of two channels of which it does not say what the second is: Pillow knows no such."""
+    grey = np.asarray(picture(content).convert("L"))
+    data = np.dstack([grey, grey]).tobytes()
+    return tiff_of(data, {256: grey.shape[1], 257: grey.shape[0], 258: (8, 8), 259: 1, 262: 1, 277: 2})
+
+
+def odd_exif(name: bytes = b"Exif\0\0", kind: int = 3, count: int = 1, value: int = 3) -> Callable[[bytes], bytes]:
+    """A JPEG with an orientation that Pillow does not see."""
+    segment = name + b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 0x0112, kind, count, value) + bytes(4)
+    return lambda content: content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+
+
+def tiff_oriented(turn: int, order: str = "<", big: bool = False) -> Callable[[bytes], bytes]:
+    """A picture as TIFF with an orientation."""
+
+    def change(content: bytes) -> bytes:
+        pixels = np.asarray(picture(content).convert("RGB"))
+        height, width = pixels.shape[:2]
+        start = 16 if big else 8
+        tags = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 273: start, 274: turn, 277: 3, 278: height,
+                279: pixels.nbytes}  # fmt: skip
+        form = f"{order}HH{'QQ' if big else 'II'}"
+        long = (256, 257, 273, 278, 279)
+        short = 0 if order == "<" else 48 if big else 16  # of big-endian numbers, a short one stands first
+        entries = b"".join(
+            struct.pack(form, tag, 4 if tag in long and not big else 16 if tag in long else 3, 1,
+                        value if tag in long else value << short)
+            for tag, value in tags.items()
+        )  # fmt: skip
+        directory = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags)) + entries + bytes(8 if big else 4)
+        magic = b"II" if order == "<" else b"MM"
+        head = struct.pack(f"{order}HHHQ", 43, 8, 0, start + pixels.nbytes) if big else struct.pack(
+            f"{order}HI", 42, start + pixels.nbytes)  # fmt: skip
+        return magic + head + pixels.tobytes() + directory
+
+    return change
+
+
+def ppm(largest: int) -> Callable[[bytes], bytes]:
+    """A photo as PPM whose white is another number."""
+
+    def change(content: bytes) -> bytes:
+        pixels = np.asarray(picture(content).convert("RGB")).astype(np.uint32) * largest // 255
+        head = f"P6 {pixels.shape[1]} {pixels.shape[0]} {largest}\n".encode()
+        return head + pixels.astype(np.uint8 if largest < 256 else ">u2").tobytes()
+
+    return change
+
+
+def pam(kind: str, largest: int = 255) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        pixels = np.asarray(picture(content).convert("RGB" if kind == "RGB" else "L"))
+        height, width = pixels.shape[:2]
+        depth = 3 if kind == "RGB" else 1
+        head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL {largest}\nTUPLTYPE {kind}\nENDHDR\n"
+        return head.encode() + pixels.tobytes()
+
+    return change
+
+
+def sun_with_palette(content: bytes) -> bytes:
+    """A photo of few colours as Sun raster of 8 bits a pixel."""
+    few = picture(content).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    colours = np.zeros((16, 3), np.uint8)
+    own = np.array(few.getpalette(), np.uint8).reshape(-1, 3)[:16]
+    colours[: len(own)] = own
+    width, height = few.size
+    return (
+        struct.pack(">8I", 0x59A66A95, width, height, 8, width * height, 1, 1, 48) + colours.T.tobytes() + few.tobytes()
+    )
+
+
+def few_colours(content: bytes) -> bytes:
+    return saved(picture(content).convert("P", palette=Image.Palette.ADAPTIVE, colors=16).convert("RGB"), "PNG")
 
 
 def exif_of_type(kind: int, orientation: int) -> Callable[[bytes], bytes]:

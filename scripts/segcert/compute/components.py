@@ -134,14 +134,12 @@ def _place(section: dict[str, Any], split: str, dataset: str | None, input_size:
 
 def _list_in(dataset: Path, named: str, root: Any, split: str) -> str:
     """A list of files in a data set's folder: where the configuration has it in its own, else the split's."""
-    names = [Path(named).name]
-    if isinstance(root, str) and Path(named).is_relative_to(root):
-        names.insert(0, str(Path(named).relative_to(root)))
-    for name in names:
-        if (dataset / name).is_file():
-            return str(dataset / name)
-    say(f"{split}_path: {named} is not in the data set: its list {split}.txt is read")
-    return str(dataset / f"{split}.txt")
+    relative = modelkeys.list_in(named, root)
+    if (dataset / relative).is_file():
+        return str(dataset / relative)
+    own = next((name for name in (relative.name, f"{split}.txt") if (dataset / name).is_file()), f"{split}.txt")
+    say(f"{split}_path: {named} is not in the data set: its list {own} is read")
+    return str(dataset / own)
 
 
 def _put(content: dict[str, Any], key: str, value: Any) -> None:

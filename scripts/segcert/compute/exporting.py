@@ -20,6 +20,7 @@ from paddleseg.deploy.export import WrappedModel
 from segcert import proof
 from segcert.compute import apart, components, proving
 from segcert.compute.engines import library
+from segcert.compute.logits import Logits
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.export import Export
@@ -77,7 +78,9 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "exported_agreement": min(trial.agreement.values()),
     }
     gates = [_gate(metrics["exported_agreement"])]
-    if not gates[0]["holds"]:
+    if trial.logits is not None:
+        gates.append(_gate_of_logits(trial.logits))
+    if not all(gate["holds"] for gate in gates):
         return Result(effective, metrics, gates)
     models = [_onnx(place, program, request.opset, fed) for place, program in programs.items()]
     onnx = models[0]
@@ -92,7 +95,8 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
     }
     why = made.remark and f"exported for batches of {' and '.join(map(str, batches))} only: {made.remark}"
-    remarks = dict.fromkeys(filter(None, [why, *(model.remark for model in models)]))
+    weak = trial.weak and f"the proof of this export is weak, because the model gives one class on it: {trial.weak}"
+    remarks = dict.fromkeys(filter(None, [why, weak, *(model.remark for model in models)]))
     return Result(effective, metrics, gates, remark="; ".join(remarks) or None)
 
 
@@ -107,6 +111,7 @@ class Program:
         expected: label maps of the model in memory.
         trial: of the program, with Paddle's own predictor.
         remark: why its batch is not free.
+        right: logits of the model in memory, where label maps say little.
     """
 
     program: str
@@ -115,6 +120,7 @@ class Program:
     expected: proving.Labels
     trial: proving.Trial
     remark: str | None = None
+    right: Logits | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -150,7 +156,9 @@ def _exported(model: Any, folder: Path, fed: proving.Images, batch: int | None) 
     program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
     sizes = (batch,) if batch else proving.BATCHES
     expected = proving.labels(model, fed[: max(sizes)])  # now: what a model keeps of a batch is not to be exported
-    return Program(program, batch, traced, expected, proving.paddles(folder, program, fed, expected, sizes))
+    right = proving.logits(model, fed[: max(sizes)]) if proving.is_weak(expected) else None
+    trial = proving.paddles(folder, program, fed, expected, sizes, right)
+    return Program(program, batch, traced, expected, trial, right=right)
 
 
 def _gate(agreement: float) -> dict[str, Any]:
@@ -159,6 +167,14 @@ def _gate(agreement: float) -> dict[str, Any]:
         f"made-up images, at least {proving.AGREE} is asked"
     )
     return proof.gate("exported_agreement", agreement, "at least", proving.AGREE, sentence)
+
+
+def _gate_of_logits(off: float) -> dict[str, Any]:
+    sentence = (
+        f"one class everywhere would agree as well, so logits are compared: those of the exported program are off the "
+        f"model's by {off:.3g} of how much these vary, at most {proving.LOGITS} is asked"
+    )
+    return proof.gate("exported_logits", finite(off), "at most", proving.LOGITS, sentence)
 
 
 def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None = None) -> bool:
@@ -266,7 +282,7 @@ def _onnx(folder: Path, made: Program, opset: int, fed: proving.Images) -> Onnx:
     except StageError as error:
         target.unlink(missing_ok=True)
         return Onnx(False, remark=f"no ONNX model: {CANNOT} {made.program} with opset {opset} or later: {error}")
-    trials = proving.by_onnx(folder, made.program, fed, made.expected, made.sizes)
+    trials = proving.by_onnx(folder, made.program, fed, made.expected, made.sizes, made.right)
     wrong = "; ".join(f"{engine} {why}" for engine, trial in trials.items() if (why := trial.wrong()))
     if any(trial.holds(size) for trial in trials.values() for size in made.sizes):
         is_of = _opset(target)

@@ -19,6 +19,7 @@ from segcert import modelkeys, proof
 from segcert.data import checkpoints
 from segcert.errors import StageError
 
+UNLIKE = "dtype not match"  # in what Paddle says where types differ
 SHOWN = 5  # names that a record holds of those that were not loaded
 
 
@@ -94,6 +95,8 @@ class Builder(SegBuilder):  # type: ignore[misc]  # Paddle has no types
         try:
             made = super().build_component(cfg)
         except RuntimeError as error:
+            if isinstance(cfg.get("pretrained"), str) and UNLIKE in str(error):
+                raise self._of_other_types(cfg["pretrained"]) from error
             if cfg.get("pretrained") is None or "unexpected keyword argument 'pretrained'" not in str(error):
                 raise
             raise StageError(
@@ -104,11 +107,25 @@ class Builder(SegBuilder):  # type: ignore[misc]  # Paddle has no types
             self._parts.append((cfg["pretrained"], made))
         return made
 
+    def _of_other_types(self, file: str) -> StageError:
+        """Paddle converts no types: it ends at the first variable, by a name that stands in no file."""
+        keys = [key for key, value in modelkeys.pretrained(self.config.dic).items() if value == file]
+        types = {name: value.dtype.name for name, value in read(file).items() if isinstance(value, np.ndarray)}
+        own = paddle.get_default_dtype()
+        other = [name for name, kind in types.items() if kind != own] or list(types)
+        called = "bfloat16 (or uint16)" if types[other[0]] == "uint16" else types[other[0]]
+        return StageError(
+            f"{' and '.join(keys)}: {len(other)} of the {len(types)} arrays in {file} are of other types than the "
+            f"variables of the model, such as {other[0]}, which is of {called}; save the weights in those types, which "
+            f"are {own} for nearly all"
+        )
+
     def loads(self) -> list[Loaded]:
         """What the model took from files, each as it is now; of a model that was just built.
 
         Raises:
-            StageError: a file is none of weights, or a part of the configuration is not built.
+            StageError: a file is none of weights, or what was loaded of it is no number, or a part of the configuration
+            is not built.
         """
         wanted = modelkeys.pretrained(self.config.dic)
         states = {file: read(file) for file in dict.fromkeys(wanted.values())}
@@ -183,6 +200,10 @@ def _compared(key: str, file: str, part: Any, state: Mapping[str, Any], over: Ma
             unlike[name] = f"{list(value.shape)} in the file, {list(now.shape)} in the model"
         elif not any(_same(now, held[name]) for held in (state, over) if name in held):
             replaced.append(name)
+        elif not np.isfinite(now).all():
+            raise StageError(f"{key}: {name} in {file} holds values that are not finite; look for another source")
+        elif name.endswith("._variance") and bool((now < 0).any()):  # of its root, a ReLU makes 0
+            raise StageError(f"{key}: {name} in {file}, of a batch norm, is below 0; look for another source")
     kept = len(own) - len(absent) - len(unlike) - len(replaced)
     hint = _hint(own, state) if kept < len(own) else None
     return Loaded(key, file, type(part).__name__, kept, len(own), tuple(absent), unlike, tuple(replaced), hint)

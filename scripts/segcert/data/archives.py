@@ -24,6 +24,7 @@ from typing import IO, Any
 from segcert.errors import StageError
 
 BLOCK = 1 << 20
+UTF8 = 0x800  # in the flags of a member of a zip: its name is in UTF-8 (APPNOTE.TXT, 4.4.4, bit 11)
 MAX_HEADER = 16 << 20  # bytes that tarfile may ask for at once: a header's worth, held in memory
 MAX_BEHIND = 64 << 20  # bytes behind the end of a tar; tar itself fills up to some MB with zeros
 UNREADABLE = (
@@ -222,7 +223,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
                 raise StageError(
                     f"{archive.name}: member {info.filename!r} has / and \\ in its name; which separates folders?"
                 )
-            name = info.filename.replace("\\", "/")
+            name = _in_utf8(info).replace("\\", "/")
             if name.endswith("/"):
                 yield name, 0, None
                 continue
@@ -234,6 +235,19 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, int, Member | None]]:
                 raise _unreadable(archive, error) from error
             with stream:
                 yield name, info.file_size, Member(archive, stream)
+
+
+def _in_utf8(info: zipfile.ZipInfo) -> str:
+    """The name of a member; many programs write UTF-8 without the mark that says so, and zipfile reads cp437 then.
+
+    What is no UTF-8 is in another encoding. What is UTF-8 by chance is not met with: two letters must fit.
+    """
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename
 
 
 def copy(archive: Path, name: str, size: int, stream: Member, out: IO[bytes]) -> None:

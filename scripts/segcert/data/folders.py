@@ -51,6 +51,8 @@ def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> 
     names = {split: form.name.format(split=split) for split in layouts.SPLITS}
     found = {split: listed for split in layouts.SPLITS if (listed := _list(folder, split, names, lists))}
     yield from _list_files(folder, found, names, lists)
+    if "test" not in found:  # so that it is told of
+        yield from ((path.name, path) for path in layouts.like_test_lists(folder))
     seen: set[str] = set()
     for split, listed in found.items():
         name = listed.relative_to(folder.resolve()).as_posix()
@@ -93,8 +95,8 @@ def _inside(folder: Path, name: str, where: str = "") -> Path:
         path = (folder / name).resolve()
         inside = layouts.is_inside(name) and path.is_relative_to(folder.resolve())
         there = path.is_file()
-    except (OSError, ValueError) as error:
-        raise StageError(f"{folder}: {where}{name!r}: {error}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # the last of links that go round
+        raise StageError(f"{folder}: {where}{name!r}: {error}; put a file there") from None
     if not inside:
         raise StageError(f"{folder}: {where}{name!r} leads out of the folder; it is refused")
     if not there:

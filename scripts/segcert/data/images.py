@@ -21,6 +21,7 @@ Label = NDArray[np.uint8] | NDArray[np.int32]
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA")
 ONE_NUMBER = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
+TURNED_ROUND = re.compile(r";\d*(I|IR)$")  # how Pillow calls numbers of which it takes the complement
 BITS = {"1": 1, "P;1": 1, "P;4": 4}  # of a pixel, by Pillow's names of how those of a BMP lie in it; else 8
 WHOLE = (255, 65535)  # the largest numbers of a PGM file that Pillow does not stretch
 
@@ -79,7 +80,7 @@ def _changed(image: Any) -> str | None:
             )
         if image.format == "PPM" and len(words) == 2 and words[1] not in WHOLE:
             return f"is a PGM file whose largest number is {words[1]}, which Pillow stretches to 255 or 65535"
-        if raw in ("1;I", "L;I"):
+        if TURNED_ROUND.search(raw):
             return f"is a {image.format} file whose 0 is white (mode {raw}), which Pillow turns round"
     return None
 
@@ -113,7 +114,9 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
     """H x W x 3, RGB, uint8, turned as its EXIF orientation says; StageError where OpenCV cannot decode the file."""
     import cv2
 
-    image: NDArray[np.uint8] | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    # As PaddleSeg does it: asked for RGB, OpenCV gives BGR of some formats.
+    image: NDArray[np.uint8] | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise StageError(f"{path}: is missing or is not an image that OpenCV decodes; check the data set")
+    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image

@@ -8,6 +8,8 @@ it of.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import re
 import sys
@@ -24,26 +26,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert.data import images, layouts
+from segcert.data import images, layouts, wholeness
 from segcert.errors import StageError
 from segcert.files import sha256
 from segcert.stage.progress import progress
 
 CHUNK = 32  # files of a thread between two looks at what the decoders printed
 MOST_VALUES = 65536  # different numbers in the labels of a split
-ORIENTATION = 0x0112  # of EXIF
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
 TURNS = range(2, 9)
+INTERLACED = 28  # where a PNG says whether it is
 SAMPLED_ROWS = 8  # of an image, by which it is told whether it may be a label map
-NEXT_MARKER = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])", re.DOTALL)  # behind the data of a scan of a JPEG
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
-TELLS = ("JPEG", "MPO", "PNG")
+TELLS = ("JPEG", "PNG", "PAM")
+MAGIC = {wholeness.JPEG: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"P7\n": "PAM"}
 # What a decoder says of notes beside the picture, such as a colour profile: all pixels are what they were.
 BESIDE = re.compile(
     r"libpng warning: (?!.*CRC error)"
     r"(iCCP|cHRM|gAMA|sRGB|sBIT|pHYs|tIME|bKGD|tEXt|zTXt|iTXt|eXIf|hIST|sPLT|oFFs|tRNS): .*"
     r"|Invalid SOS parameters for sequential JPEG"
     r"|Warning: unknown JFIF revision number .*"
+    r"|\S+ readData OpenJPEG2000: Image has unknown or unspecified color space, SRGB is assumed"
 )
 
 
@@ -62,6 +65,7 @@ class Seen:
         notes: keys of REMARKS.
         values: of a label: class -> pixels.
         flat: of an image, whether most pixels are as the one beside them, as in a label map.
+        sample: of an image, what is the same for the same pixels, and seldom for others.
     """
 
     sha256: str
@@ -71,6 +75,7 @@ class Seen:
     notes: tuple[str, ...] = ()
     values: Mapping[int, int] = field(default_factory=dict)
     flat: bool = False
+    sample: str = ""
 
 
 REMARKS = {
@@ -138,13 +143,14 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
             )
     hashes = {path: seen.sha256 for path, seen in (seen_images | seen_labels).items()}
     files = [_file(root, path, hashes.get(path)) for path in paths]
+    shown = _shown(root, seen_images)
     return Inspected(
         {"dataset": name, "layout": layout, "splits": splits, "counts": counts, "files": files},
         {path: seen.values for path, seen in seen_labels.items()},
         [
             *layouts.remarks(root, layout, splits),
-            *_ambiguous(splits, seen_images, seen_labels),
-            *_shared(splits, seen_images),
+            *_ambiguous(root, splits, shown, seen_labels),
+            *_shared(splits, shown),
             *_remarks("images", seen_images),
             *_remarks("labels", seen_labels),
         ],
@@ -175,8 +181,9 @@ def look_at_image(path: Path) -> Seen:
     """Decode an image as the stages do, and see what is odd about it."""
     import cv2
 
-    seen = Seen(sha256(path))
-    head = _Head.of(path)
+    content = path.read_bytes()
+    seen = Seen(hashlib.sha256(content).hexdigest())
+    head = _Head.of(path, content)
     if head.refused:
         seen.problem = head.refused
         return seen
@@ -187,68 +194,147 @@ def look_at_image(path: Path) -> Seen:
     seen.size = (image.shape[1], image.shape[0])
     rows = image[:: max(1, len(image) // SAMPLED_ROWS)]
     seen.flat = bool((rows[:, 1:] == rows[:, :-1]).all(axis=-1).mean() > 0.5) if image.shape[1] > 1 else True
+    seen.sample = f"{seen.size} {hashlib.sha256(rows.tobytes()).hexdigest()}"
     notes = ["frames"] if head.frames > 1 and head.kind != "MPO" else []
-    if head.orientation:
-        # Whether OpenCV heeds it is seen, not known: of several, and of odd ones, it takes others than Pillow.
-        stored = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        turned = stored is None or not np.array_equal(stored, image)
-        if turned or head.orientation in TURNS:
-            seen.orientation = head.orientation
-            notes.append("turned" if turned else "not turned")
-    if head.kind == "JPEG" and (missing := _missing_scans(path.read_bytes())):
-        seen.problem = missing
+    turned = _is_turned(path, content, head, image)
+    if turned or head.orientation in TURNS:
+        seen.orientation = head.orientation
+        notes.append("turned" if turned else "not turned")
     if head.kind not in EIGHT_BITS:
         depth = _depth(path, head)
         if depth.kind == "f":
             seen.problem = f"holds {depth} numbers; PaddleSeg reads images of 8 bits a channel"
         elif depth.itemsize > 1:
             notes.append("deep")
-    if head.kind and head.kind not in TELLS:
-        seen.problem = seen.problem or _by_pillow(path)
+    seen.problem = seen.problem or _not_whole(path, content, head)
     seen.notes = tuple(notes)
     return seen
+
+
+def _is_turned(path: Path, content: bytes, head: _Head, image: NDArray[Any]) -> bool:
+    """Whether OpenCV turns or mirrors a picture: seen by what it does, because it heeds others than Pillow does."""
+    import cv2
+
+    if content.startswith(wholeness.JPEG):
+        # What it reads an orientation from, put into a small picture whose corners differ.
+        exif = wholeness.exif(content)
+        return bool(exif) and _small_is_turned(exif)
+    if head.kind == "TIFF":  # which it turns whatever it is asked
+        usual = wholeness.as_stored(content)
+        stored = _decoded(usual or b"", cv2.IMREAD_COLOR)
+        return stored is not None and not np.array_equal(stored, image)
+    if not head.orientation and b"eXIf" not in content:
+        return False
+    stored = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return stored is None or not np.array_equal(stored, image)
+
+
+def _small_is_turned(exif: bytes) -> bool:
+    import cv2
+
+    corner = np.zeros((8, 16, 3), np.uint8)
+    corner[:4, :8] = 255
+    small = cv2.imencode(".jpg", corner)[1].tobytes()
+    with_exif = small[:2] + exif + small[2:]
+    shown = _decoded(with_exif, cv2.IMREAD_COLOR)
+    stored = _decoded(with_exif, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return shown is None or stored is None or not np.array_equal(shown, stored)
+
+
+def _not_whole(path: Path, content: bytes, head: _Head) -> str | None:
+    """In words, why an image that OpenCV decodes is not all there, or is read otherwise than it says."""
+    import cv2
+
+    if content.startswith(wholeness.JPEG):
+        return wholeness.missing_scans(content)
+    if head.kind is None:
+        return "is a file that OpenCV alone decodes, so that nothing tells whether it is whole; save it as PNG"
+    if head.kind == "PAM":
+        return _pam(content)
+    if head.kind == "PPM" and head.largest not in images.WHOLE:
+        return (
+            f"is a {head.kind} file whose largest number is {head.largest}, and OpenCV takes 255 for white all the "
+            "same; save it as PNG"
+        )
+    for jpeg in head.jpegs or ():
+        if _decoded(jpeg, cv2.IMREAD_COLOR) is None:
+            return "is a TIFF file packed by JPEG of which a strip cannot be decoded"
+        if missing := wholeness.missing_scans(jpeg):
+            return f"is a TIFF file packed by JPEG of which a strip {missing}"
+    return head.not_whole or (_by_pillow(path) if head.kind not in TELLS else None)
+
+
+def _pam(content: bytes) -> str | None:
+    """In words, why a PAM, which Pillow does not know, is not read as it says."""
+    words = dict(line.split(None, 1) for line in content.partition(b"ENDHDR")[0].splitlines() if b" " in line)
+    depth, largest = words.get(b"DEPTH", b"").strip(), words.get(b"MAXVAL", b"").strip()
+    if depth == b"1" and largest in (b"255", b"65535"):
+        return None
+    return (
+        f"is a PAM file of {depth.decode('ascii', 'replace')} channels up to {largest.decode('ascii', 'replace')}, "
+        "and OpenCV takes such for BGR, and 255 for white, whatever it says; save it as PNG"
+    )
 
 
 class _Head(NamedTuple):
     """What Pillow sees at the beginning of a file.
 
     Attributes:
-        kind: the format; None where Pillow knows none.
+        kind: the format; None where nobody knows it.
         orientation: of EXIF, XMP or a TIFF, where it is not the usual one; it may be a number of no meaning.
+        largest: of a PPM, the number that is white.
         refused: in words, why nobody should decode it.
+        not_whole: in words, why it is not all there, or why nobody can tell.
+        jpegs: of a TIFF packed by JPEG, its parts.
     """
 
     kind: str | None = None
     orientation: int | None = None
     frames: int = 1
     raw: str = ""
+    largest: int = 255
     refused: str | None = None
+    not_whole: str | None = None
+    jpegs: list[bytes] | None = None
 
     @classmethod
-    def of(cls, path: Path) -> _Head:
+    def of(cls, path: Path, content: bytes) -> _Head:
         from PIL import Image
 
+        kind = next((kind for magic, kind in MAGIC.items() if content.startswith(magic)), None)
         try:
             with Image.open(path) as opened:
                 raw = " ".join(str(tile[3]) for tile in opened.tile[:1])
                 # Of a PNG, Pillow decodes all of it to see whether there is one behind the picture.
-                exif = {} if opened.format == "PNG" and b"eXIf" not in path.read_bytes() else opened.getexif()
-                turn = exif.get(ORIENTATION)
+                exif = {} if opened.format == "PNG" and b"eXIf" not in content else opened.getexif()
+                turn = exif.get(wholeness.ORIENTATION)
                 if isinstance(turn, bytes):  # of a type that it should not have, and which OpenCV reads
                     turn = int.from_bytes(turn, "little")
-                frames = getattr(opened, "n_frames", 1)
-                return cls(opened.format, turn if isinstance(turn, int) and turn not in (0, 1) else None, frames, raw)
+                turn = turn if isinstance(turn, int) and turn not in (0, 1) else None
+                frames, kind, largest = getattr(opened, "n_frames", 1), opened.format, 255
+                if kind == "PPM" and opened.tile and isinstance(opened.tile[0][3], tuple):
+                    largest = opened.tile[0][3][1]
+                if kind != "TIFF":
+                    return cls(kind, turn, frames, raw, largest)
+                opened.seek(0)
+                why, jpegs = wholeness.tiff(opened, content), wholeness.jpegs_in_tiff(opened, content)
+                return cls(kind, turn, frames, raw, not_whole=why, jpegs=jpegs)
         except Image.DecompressionBombError as error:
             return cls(refused=f"is too large to be decoded: {error}")
         except Exception:  # Pillow's readers raise nearly anything: OpenCV, which is used, may know better
-            return cls()
+            return cls(kind)
 
 
-def _decoded(path: Path, flags: int) -> NDArray[Any] | None:
+def _decoded(source: Path | bytes, flags: int) -> NDArray[Any] | None:
+    """A file, or what would be one, as OpenCV decodes it."""
     import cv2
 
+    image: NDArray[Any] | None
     try:
-        image: NDArray[Any] | None = cv2.imread(str(path), flags)
+        if isinstance(source, bytes):
+            image = cv2.imdecode(np.frombuffer(source, np.uint8), flags) if source else None
+        else:
+            image = cv2.imread(str(source), flags)
     except cv2.error:  # larger than OpenCV's limit
         return None
     return image
@@ -262,34 +348,6 @@ def _depth(path: Path, head: _Head) -> np.dtype[Any]:
         return np.dtype(np.uint16 if "16" in head.raw else np.uint8)
     image = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     return np.dtype(np.uint8) if image is None else image.dtype
-
-
-def _missing_scans(content: bytes) -> str | None:
-    """In words, what a progressive JPEG lacks: it was cut between two scans, which no decoder minds.
-
-    Each scan brings some coefficients of some components up to a precision (ITU-T T.81, B.2.3 and G.1.1): after the
-    last one all are whole.
-    """
-    left_out: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits that no scan has brought yet
-    place, coefficients = 2, 0
-    while (marker := content[place : place + 2]) and marker != b"\xff\xd9" and marker[0] == 0xFF:
-        length = int.from_bytes(content[place + 2 : place + 4])
-        segment = content[place + 4 : place + 2 + length]
-        place += 2 + length
-        if marker == b"\xff\xc2" and len(segment) > 5:  # a progressive frame; its number of components
-            coefficients = 64 * segment[5]
-        elif marker == b"\xff\xda":
-            if not coefficients or len(segment) != 4 + 2 * segment[0]:
-                return None
-            first, last, bits = segment[-3:]
-            of = segment[1:-3:2]
-            left_out |= {(component, number): bits & 15 for component in of for number in range(first, last + 1)}
-            following = NEXT_MARKER.search(content, place)
-            place = following.start() if following else len(content)
-    whole = sum(bits == 0 for bits in left_out.values())
-    if whole == coefficients:
-        return None
-    return f"is a progressive JPEG whose last scans are missing: {whole} of {coefficients} coefficients are whole"
 
 
 def _by_pillow(path: Path) -> str | None:
@@ -308,7 +366,8 @@ def look_at_label(path: Path) -> Seen:
     """Read a label as the stages do, and count its numbers."""
     from PIL import Image
 
-    seen = Seen(sha256(path))
+    content = path.read_bytes()
+    seen = Seen(hashlib.sha256(content).hexdigest())
     try:
         label = images.read_label(path)
         with Image.open(path) as opened:
@@ -320,10 +379,19 @@ def look_at_label(path: Path) -> Seen:
     else:
         seen.size = (label.shape[1], label.shape[0])
         seen.values = histogram(label)
-        head = _Head.of(path)
+        head = _Head.of(path, content)
+        seen.problem = head.not_whole
+        # Where lines are missing, the last ones are 0: the first look costs nothing.
+        if head.kind == "PNG" and (content[INTERLACED] or not label[-1].any()):
+            seen.problem = wholeness.missing_lines(content)
         if head.orientation in TURNS:
             seen.orientation = head.orientation
             seen.notes = ("label turned" if head.kind == "TIFF" else "label not turned",)
+        if "label turned" in seen.notes and not np.array_equal(np.asarray(Image.open(io.BytesIO(content))), label):
+            seen.problem = (
+                f"is a TIFF file of the orientation {head.orientation} whose pixels Pillow, and so PaddleSeg, mixes "
+                "up; save it as it is to be seen, without an orientation"
+            )
         _look_at_palette(path, seen)
     return seen
 
@@ -485,7 +553,9 @@ def _shows(image: Path, label: Path) -> bool:
 def _turned(image: Seen, label: Seen) -> str:
     """What an EXIF orientation has to do with it, to go behind the sizes."""
     told = []
-    if image.orientation:
+    if "turned" in image.notes and not image.orientation:
+        told.append("an EXIF orientation of the image, which others do not see, is applied to it by OpenCV")
+    elif image.orientation:
         applied = "is applied to it" if "turned" in image.notes else "is not applied to it"
         told.append(f"the image's EXIF orientation {image.orientation} {applied} by OpenCV")
     if label.orientation:
@@ -509,25 +579,48 @@ def _counts(pairs: layouts.Pairs, seen_labels: Mapping[str, Seen]) -> dict[str, 
     }
 
 
+def _shown(root: Path, seen_images: Mapping[str, Seen]) -> dict[str, str]:
+    """Of each image what is the same for the same pixels, however they are packed, and for no others."""
+    by_sample: dict[str, dict[str, list[str]]] = {}  # sample -> content of a file -> the images that have it
+    for path, seen in seen_images.items():
+        by_sample.setdefault(seen.sample, {}).setdefault(seen.sha256, []).append(path)
+    shown: dict[str, str] = {}
+    with _printed():  # which was told
+        for sample, by_content in by_sample.items():
+            for paths in by_content.values():
+                key = sample if len(by_content) == 1 else _pixels(images.read_image(root / paths[0]))
+                shown |= dict.fromkeys(paths, key)
+    return shown
+
+
+def _pixels(picture: NDArray[Any]) -> str:
+    """What is the same for the same pixels alone."""
+    return f"{picture.shape} {hashlib.sha256(picture.astype(np.int32).tobytes()).hexdigest()}"
+
+
 def _ambiguous(
-    splits: Mapping[str, layouts.Pairs], seen_images: Mapping[str, Seen], seen_labels: Mapping[str, Seen]
+    root: Path, splits: Mapping[str, layouts.Pairs], shown: Mapping[str, str], seen_labels: Mapping[str, Seen]
 ) -> Iterator[str]:
     """In words, which pairs of a split contradict each other, or look as if a line of its list were wrong."""
     for split, pairs in splits.items():
         labelled = [(image, label) for image, label in pairs if label]
-        truths: dict[str, dict[str, str]] = {}  # of a picture, by its content: content of a label -> its name
+        truths: dict[str, dict[str, str]] = {}  # of a picture, by its pixels: content of a label -> its name
         names: dict[str, str] = {}
-        pictures: dict[str, set[str]] = {}  # of a label file: contents of its images
+        pictures: dict[str, set[str]] = {}  # of a label file: what its images show
         for image, label in labelled:
-            content = seen_images[image].sha256
+            content = shown[image]
             names.setdefault(content, image)
             truths.setdefault(content, {}).setdefault(seen_labels[label].sha256, label)
             pictures.setdefault(label, set()).add(content)
-        several = [content for content, labels in truths.items() if len(labels) > 1]
-        if several:
+        several: dict[str, list[str]] = {}
+        for content, by_file in truths.items():
+            if len(by_file) > 1:  # of files that differ; their numbers need not
+                differing = {_pixels(images.read_label(root / label)): label for label in by_file.values()}
+                several |= {content: list(differing.values())} if len(differing) > 1 else {}
+        for content, labels in list(several.items())[:1]:
             yield (
                 f"{len(several)} of the pictures of {split} have several labels that differ, such as "
-                f"{names[several[0]]} ({', '.join(list(truths[several[0]].values())[:2])}): at most one is right"
+                f"{names[content]} ({', '.join(labels[:2])}): at most one is right"
             )
         if used := [label for label, contents in pictures.items() if len(contents) > 1]:
             yield (
@@ -536,11 +629,9 @@ def _ambiguous(
             )
 
 
-def _shared(splits: Mapping[str, layouts.Pairs], seen_images: Mapping[str, Seen]) -> Iterator[str]:
-    """In words, which splits have pictures in common, by their content."""
-    contents = {
-        split: {seen_images[image].sha256: image for image, _ in reversed(pairs)} for split, pairs in splits.items()
-    }
+def _shared(splits: Mapping[str, layouts.Pairs], shown: Mapping[str, str]) -> Iterator[str]:
+    """In words, which splits have pictures in common, by their pixels."""
+    contents = {split: {shown[image]: image for image, _ in reversed(pairs)} for split, pairs in splits.items()}
     for index, split in enumerate(layouts.SPLITS):
         for other in layouts.SPLITS[:index]:
             common = [content for content in contents[split] if content in contents[other]]

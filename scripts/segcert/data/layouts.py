@@ -96,11 +96,20 @@ def remarks(root: Path, layout: str, found: Mapping[str, Pairs]) -> Iterator[str
     form = by_name(layout).pairs
     if not found["test"] and isinstance(form, Lists) and (root / form.name.format(split="test")).is_file():
         yield f"{form.name.format(split='test')} lists no image, so inference runs on the images of val"
+    elif not found["test"] and isinstance(form, Lists) and (others := like_test_lists(root)):
+        name = form.name.format(split="test")
+        yield f"{others[0].name} is not read: the list of test is called {name}, so inference runs on the images of val"
     unlabelled = [image for image, label in found["test"] if label is None]
     if unlabelled and len(unlabelled) < len(found["test"]):
         yield f"{len(unlabelled)} of the {len(found['test'])} images of test have no label, such as {unlabelled[0]}"
     if isinstance(form, Folders):
         yield from _passed_over(root, form, found)
+
+
+def like_test_lists(root: Path) -> list[Path]:
+    """Files beside the lists whose names say that they are the list of test."""
+    files = sorted(path for path in root.iterdir() if path.suffix.casefold() in (".txt", ".lst", ".list", ".csv"))
+    return [path for path in files if re.search(r"(?<![a-z])test", path.stem.casefold()) and path.is_file()]
 
 
 def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Iterator[str]:

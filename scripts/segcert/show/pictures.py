@@ -16,7 +16,7 @@ import numpy as np
 from segcert import stages
 from segcert.concluded import Concluded
 from segcert.data import layouts
-from segcert.data.images import read_label
+from segcert.data.images import read_image, read_label
 from segcert.errors import StageError
 
 WIDTH = 240  # pixels, at most
@@ -142,14 +142,9 @@ def _fit(width: int, height: int) -> tuple[int, int]:
 
 
 def _photo(path: Path, size: tuple[int, int]) -> str:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    with Image.open(path) as opened:
-        # As OpenCV shows it to the model: it turns these two by their EXIF orientation, and no other.
-        turned = ImageOps.exif_transpose(opened) if opened.format in ("JPEG", "MPO", "PNG") else opened
-        if turned.mode.startswith("I;16"):
-            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-        picture = turned.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    picture = Image.fromarray(read_image(path)).resize(size, Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=80)
     return _url("jpeg", stream)

@@ -178,9 +178,16 @@ def _keys(
         entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
         fetches=effective["train"]["pretrained_backbone"],
         own_transforms=effective["own_transforms"],
+        **of_data(model, effective),
     )
     found = modelkeys.problems(content, run)
     return f"{found[0]} ({file})" if found else None
+
+
+def of_data(model: Draft, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `modelkeys.Run` says of the data set of a model, which `data` has chosen."""
+    name = {**settings["data"], **{dataset: dataset for dataset in model.datasets}}[model.entry["data"]]
+    return modelkeys.of_data(name, {**settings["datasets"], **model.datasets}[name])
 
 
 # -- data -------------------------------------------------------------------------------------
