@@ -256,7 +256,7 @@ def test_errors_are_of_the_worst_pixel_and_over_all():
 def test_what_is_no_number_does_not_hold(own, right, holds):
     found = parity.compare("a", own, right, right.argmax(axis=0))
     numbers = parity.measured([parity.compare("b", RIGHT, RIGHT, RIGHT.argmax(axis=0)), found])
-    (l2, peak, _) = parity.judge(REQUEST, numbers)
+    (l2, peak, _) = parity.judge(REQUEST.max_logits_l2, REQUEST.max_logits_peak, numbers)
     assert (l2["holds"], peak["holds"]) == (holds, holds)
     assert "no number" in l2["sentence"] or holds
     assert numbers["logits"]["worst_images"][0]["image"] == ("b" if holds else "a")
@@ -267,7 +267,11 @@ def test_what_is_no_number_does_not_hold(own, right, holds):
 )
 def test_logits_say_little_where_constant_ones_would_pass(l2, peak, weak):
     told = {"images": 1, "worst_images": [{"image": "a"}], "constant_l2": l2, "constant_peak": peak}
-    made = parity.judge(REQUEST, {"logits_l2": 0.0, "logits_peak": 0.0, "logits_gap": 0.0, "logits": told})
+    made = parity.judge(
+        REQUEST.max_logits_l2,
+        REQUEST.max_logits_peak,
+        {"logits_l2": 0.0, "logits_peak": 0.0, "logits_gap": 0.0, "logits": told},
+    )
     assert made[0]["weak"] is weak and ("constant over each image would pass as well" in made[0]["sentence"]) is weak
     agreement = {"name": "pixel_agreement", "weak": True}
     assert Concluded({"status": "passed", "metrics": {"gates": [agreement, *made]}}).weak is weak

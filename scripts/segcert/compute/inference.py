@@ -169,7 +169,7 @@ def infer(
         "input_shape": list(first.shape),
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
-    gates = [*judge(request, compared), *parity.judge(request, parities)]
+    gates = [*judge(request, compared), *parity.judge(request.max_logits_l2, request.max_logits_peak, parities)]
     return Result(effective, measured, gates, {"samples_ms": rounded})
 
 

@@ -13,7 +13,6 @@ from segcert import proof
 from segcert.compute.logits import Logits
 from segcert.errors import StageError
 from segcert.numbers import finite
-from segcert.requests.infer import Infer
 
 WORST_IMAGES = 3
 
@@ -92,12 +91,10 @@ def measured(found: Sequence[Parity]) -> dict[str, Any]:
     }
 
 
-def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """The gates on logits, from what `measured` returns."""
+def judge(max_l2: float, max_peak: float, numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gates on logits, from what `measured` returns: the limits of `logits_l2`, and of the other two."""
     told = numbers["logits"]
-    flat = _passes(told["constant_l2"], request.max_logits_l2) and _passes(
-        told["constant_peak"], request.max_logits_peak
-    )
+    flat = _passes(told["constant_l2"], max_l2) and _passes(told["constant_peak"], max_peak)
     weak = "; an answer that is constant over each image would pass as well, so this says little" if flat else ""
     of, worst = f"logits of {told['images']} images", told["worst_images"][0]["image"]
     return [
@@ -105,26 +102,26 @@ def judge(request: Infer, numbers: dict[str, Any]) -> list[dict[str, Any]]:
             "logits_l2",
             numbers["logits_l2"],
             "at most",
-            request.max_logits_l2,
+            max_l2,
             f"{of} are off the checkpoint's by {_shown(numbers['logits_l2'])} (relative L2), at most "
-            f"{request.max_logits_l2:g} is asked; worst image: {worst}{weak}",
+            f"{max_l2:g} is asked; worst image: {worst}{weak}",
         )
         | {"weak": flat},
         proof.gate(
             "logits_peak",
             numbers["logits_peak"],
             "at most",
-            request.max_logits_peak,
+            max_peak,
             f"the largest error of {of} is {_shown(numbers['logits_peak'])} of their range, at most "
-            f"{request.max_logits_peak:g} is asked",
+            f"{max_peak:g} is asked",
         ),
         proof.gate(
             "logits_gap",
             numbers["logits_gap"],
             "at most",
-            request.max_logits_peak,
+            max_peak,
             f"classes of the timed label maps fall short of the largest logit by up to {_shown(numbers['logits_gap'])} "
-            f"of the range of {of}, at most {request.max_logits_peak:g} is allowed: label maps and logits are to be "
+            f"of the range of {of}, at most {max_peak:g} is allowed: label maps and logits are to be "
             "of one model",
         ),
     ]
