@@ -89,10 +89,16 @@ TREE = {
     "datasets/__init__.py": "",
     "datasets/d.py": "class D: pass\n",
     "cvlibs/__init__.py": "from . import manager\n",
+    "cvlibs/param_init.py": "",
+    "core/export.py": "",
     "cvlibs/manager.py": "class Manager: components_dict = {}\n",
 }  # fmt: skip
 DIVIDED = {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py", "datasets/d.py"}
 ALL = DIVIDED
+TOLD = (
+    "from paddleseg.cvlibs import Config, SegBuilder\n"
+    "def export(args):\n    cfg = Config(args.config)\n    builder = SegBuilder(cfg)\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +172,34 @@ ALL = DIVIDED
         ({"utils.py": "class Base(metaclass=abc.ABCMeta): pass\n"}, {"models/a.py"}),
         ({"models/a.py": "class A:\n    def f(self): return object.__subclasses__()\n"}, ALL),
         ({"models/a.py": "from sys import path, modules\nclass A: pass\n"}, ALL),
+        # What is built by the names of a dictionary: by PaddleSeg's own builder, wherever and by whatever name.
+        ({"models/a.py": "from paddleseg.cvlibs import SegBuilder as S\nclass A:\n    def f(self): S(0).b({})\n"}, ALL),
+        ({"utils.py": "from paddleseg.cvlibs.builder import Builder\ndef run(c): return Builder(c)\n"}, ALL),
+        ({"models/a.py": "class A:\n    def f(self, b): return b.build_component({'type': 'B'})\n"}, ALL),
+        ({"models/a.py": "from paddleseg import cvlibs\nclass A:\n    f = lambda: vars(cvlibs)['M']\n"}, ALL),
+        ({"models/a.py": "from paddleseg.cvlibs import manager, param_init\nclass A:\n    'sys'\n"}, {"models/a.py"}),
+        ({"cvlibs/param_init.py": "from . import manager as m\ndef f(n): return m[n]\n"}, ALL),
+        ({"models/a.py": "from paddleseg.core import export\nclass A: pass\n"}, ALL),
+        ({"models/a.py": "from paddleseg.core.train import check_logits_losses\nclass A: pass\n"}, {"models/a.py"}),
+        # The one use of it that builds what the configuration names, where it stands, and in no other way.
+        ({"core/export.py": TOLD}, {"models/a.py"}),
+        ({"core/export.py": TOLD + "    SegBuilder({})\n"}, ALL),
+        ({"core/export.py": TOLD + "    Config('b.yml').model\n"}, ALL),
+        ({"core/export.py": TOLD.replace("    b", "    cfg.dic['model'] = {}\n    b")}, ALL),
+        ({"utils.py": TOLD}, ALL),
+        # By its name as a string, or by what knows all that there is.
+        *(({"models/a.py": f"{code}\nclass A: pass\n"}, ALL) for code in (
+            "import sys as s\nf = lambda n: s.modules[n]", "from sys import (path,\n modules as m)",
+            "import sys\nf = lambda: [m for m in sys.modules]", "import sys\nf = ('x' in sys.modules\n.values())",
+            "import paddle\nf = lambda n: paddle.try_import(n)", "import pydoc", "import inspect", "import builtins",
+            "from gc import get_objects", "f = lambda n: eval(n)", "f = lambda n: eval('paddleseg.models.' + n)",
+            "f = lambda n: loaded('paddleseg.models.b')", "f = lambda n: loaded(f'paddleseg.{n}')", "f = g.__globals__",
+        )),
+        *(({"models/a.py": f"{code}\nclass A: pass\n"}, {"models/a.py"}) for code in (
+            "import sys\nf = lambda: sys.exit(0)", "import gc\nf = lambda: gc.collect()", "f = lambda m: m.eval()",
+            "f = lambda n: eval('layers.' + n)", "import sys\nf = lambda: 'x' in sys.modules or None",
+            "def f():\n    'Import sys.'",
+        )),
         # In an encoding of its own, as Python reads it; and no Python, which nothing may import.
         ({"models/a.py": b"\xef\xbb\xbffrom .b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/a.py": b"# -*- coding: latin-1 -*-\nfrom .b import B  # \xe9\nclass A: pass\n"},

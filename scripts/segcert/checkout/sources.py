@@ -30,24 +30,39 @@ from segcert.errors import ConfigError
 DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.models.losses", f"{PACKAGE}.datasets")
 # Look components up by names that a configuration gives, which are known here, and by those that are written there.
 BUILDERS = (f"{PACKAGE}.cvlibs",)
+INITIAL = f"{PACKAGE}.cvlibs.param_init"  # there too, and no builder: anybody may use it
 HARMLESS = ("__version__", "__file__", "__name__")  # of a package, and of no file in it
 DIGITS = 16  # of a hash, as it stands in records
 # What finds components, or code, by names that are not written as an import, or hears of each class that is made.
-# A component's own registration does not, and of transforms and optimizers all files count anyway.
-LOOKS_UP = re.compile(
-    r"\bmanager\b|\bcomponents_dict\b|\b__import__\b|\bimportlib\b|\brunpy\b|\bpkgutil\b"
-    r"|(?<!\bin )\bsys\s*\.\s*modules\b|\bsys\s+import\b.*\bmodules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
-    r"|\b__init_subclass__\b|\b__subclasses__\b|\bmetaclass\b(?!\s*=\s*(?:abc\s*\.\s*)?ABCMeta\b)"
-)
-# As words, which are found faster.
+# A component's own registration does not, and of transforms and optimizers all files count anyway. As words, which are
+# found fast; some stand inside of others.
 LOOKING_UP = (
-    *("manager", "components_dict", "__import__", "importlib", "runpy", "pkgutil", "modules", "__path__"),
-    *("exec", "compile", "subclass", "metaclass"),
+    *("manager", "components_dict", "__import__", "try_import", "importlib", "runpy", "pkgutil", "pydoc", "pickle"),
+    *("imp", "inspect", "builtins", "__builtins__", "__globals__", "__spec__", "__loader__", "__path__", "sys", "gc"),
+    *("exec", "eval", "compile", "__init_subclass__", "__subclasses__", "metaclass"),
+    *("cvlibs", "Builder", "SegBuilder", "build_component", "build_component_impl", "load_component_class", "core"),
 )
+LOOKS_UP = re.compile(rf"""\b(?:{"|".join(LOOKING_UP)})\b|["']{PACKAGE}\.(?!\*)""")
+# These are sought in code as `ast.unparse` writes it. What is not known to be harmless looks things up.
 HARMLESS_LINE = re.compile(
-    r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$"
-    r"|\bmanager\s*\.\s*(?:[A-Z_]+\s*\.\s*add_component|TRANSFORMS|OPTIMIZERS)\b",
+    r"^\s*from paddleseg\.cvlibs import (?:(?:manager|param_init)(?:, |$))+$"
+    r"|^\s*from paddleseg\.cvlibs\.param_init import .*$|^\s*from paddleseg\.core\.train import check_logits_losses$"
+    r"|\bmanager\.(?:[A-Z_]+\.add_component|TRANSFORMS|OPTIMIZERS)\b|\bmetaclass=(?:abc\.)?ABCMeta\b"
+    r"|^\s*import (?:sys|gc)$|\bsys\.(?:stdout|stderr|exit|platform|version)\b|\bgc\.collect\(\)"
+    r"|'\w+' in sys\.modules (?:or|and)\b|\btrt\.Builder\b"
+    r"|\.eval\(\)|\btype=eval\b|\beval\('(?:layers|nn\.layer\.activation)\.",
     re.M,
+)
+# Who builds what the configuration names and nothing else, as long as it does it like this: the export, what notes the
+# results of a training, and (without a name) the scripts beside the package.
+TOLD = ("", f"{PACKAGE}.core.export", f"{PACKAGE}.utils.save_info")
+AS_TOLD = re.compile(
+    r"^from paddleseg\.cvlibs import (?:(?:manager|Config|SegBuilder)(?:, |$))+$"
+    r"|^\s*cfg = Config\(args\.config\b.*\)$|^\s*builder = SegBuilder\(cfg\)$",
+    re.M,
+)
+OTHER_CONFIG = re.compile(
+    r"\bConfig\b|\b(?:cfg|args\.config)\b[^\s()]* = (?!(?:args\.data_format|True|\{'use_multilabel': True\})$)", re.M
 )
 # Names of registries, where what is done with them is written out; and the packages that register there.
 REGISTRIES = ("MODELS", "BACKBONES", "LOSSES", "DATASETS")
@@ -170,7 +185,7 @@ def digest(files: Mapping[str, str]) -> str:
 def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str, Source]) -> set[str]:
     """The divided modules that a module imports, or may look up."""
     looked_up: set[str] = set()
-    if source.looks_up and not source.module.startswith(BUILDERS):
+    if source.looks_up and (not source.module.startswith(BUILDERS) or source.module == INITIAL):
         looked_up = {name for name, other in divided.items() if not source.only_in or other.registers & source.only_in}
         if not source.only_in:
             return looked_up
@@ -285,12 +300,12 @@ def _read(content: bytes, module: str, is_package: bool) -> Source:
         try:
             body = ast.parse(content, module).body
             text = importlib.util.decode_source(content)
+            rest = _that_may_look_up(body, text, module)
         except (SyntaxError, ValueError):
             return Source(module, frozenset(), (), plain=False, looks_up=True, only_imports=False)
     package = module if is_package else module.rpartition(".")[0]
-    rest = HARMLESS_LINE.sub("", text)
     registers = REGISTERS.findall(text)
-    looks_up = any(word in rest for word in LOOKING_UP) and LOOKS_UP.search(rest) is not None
+    looks_up = LOOKS_UP.search(rest) is not None
     written_out = looks_up and LOOKS_UP.search(REGISTRY.sub("", rest)) is None  # all that it looks in has a name
     return Source(
         module,
@@ -303,6 +318,29 @@ def _read(content: bytes, module: str, is_package: bool) -> Source:
         frozenset(REGISTRY.findall(rest)) if written_out else frozenset(),
         frozenset(registers if len(registers) == text.count("add_component") else REGISTRIES),
     )
+
+
+def _that_may_look_up(body: list[ast.stmt], text: str, module: str) -> str:
+    """The code of a file without what is known to look nothing up; nothing, where no word of it does.
+
+    Most files are done with after their lines as they stand. The others are written anew, without comments, texts and
+    broken lines, as far as they are code.
+    """
+    lines = "\n".join(line for line in text.splitlines() if LOOKS_UP.search(line))
+    if LOOKS_UP.search(HARMLESS_LINE.sub("", lines)) is None:
+        return ""
+    for node in statements([ast.Module(body, [])]):
+        if isinstance(own := getattr(node, "body", None), list):
+            node.body = [part for part in own if not _is_text(part)]  # type: ignore[attr-defined]
+    rest = HARMLESS_LINE.sub("", ast.unparse(ast.Module(body, [])))
+    if not module or module.startswith(f"{PACKAGE}.core"):
+        rest = re.sub(r"\bcore\b", "", rest)
+    told = AS_TOLD.sub("", rest) if module in TOLD else rest
+    return rest if told != rest and OTHER_CONFIG.search(told) else told
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
