@@ -125,7 +125,7 @@ TOLD = (
         # In a registry that is written out: what registers there, or may.
         ({"models/a.py": "class A:\n    def f(self, n): return manager.MODELS[n]\n",
           "models/b.py": "@manager.MODELS.add_component\nclass B: pass\n",
-          "models/c.py": "@manager.LOSSES.add_component\nclass C: pass\n",
+          "models/c.py": "from paddleseg.cvlibs import manager\n@manager.LOSSES.add_component\nclass C: pass\n",
           "datasets/d.py": "@MODELS.add_component\nclass D: pass\n"}, {"models/a.py", "models/b.py", "datasets/d.py"}),
         ({"datasets/__init__.py": "from .d import D\nmanager.DATASETS._components_dict['E'] = D\n",
           "datasets/d.py": "@manager.DATASETS.add_component\nclass D: pass\n"}, {"models/a.py", "datasets/d.py"}),
@@ -147,8 +147,32 @@ TOLD = (
         ({"models/b.py": "x = [patch() for _ in (1,)]\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "if patch(): x = 1\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "@paddle.patch\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
-        ({"models/b.py": "zeros_ = init.Constant(value=0.)\nclass B:\n    @property\n    def f(self): pass\n"},
+        ({"models/b.py": "from paddle.nn import initializer as init\nzeros_ = init.Constant(value=0.)\nclass B:\n"
+                         "    @property\n    def f(self): pass\n"},
          {"models/a.py"}),
+        # What is not known to define only, by where its names come from.
+        *(({"models/b.py": f"{code}\nclass B: pass\n"}, {"models/a.py", "models/b.py"}) for code in (
+            "if __name__ == '__main__':\n    pass\nelse:\n    import paddle\n    paddle.nn.ReLU = None",
+            "from paddleseg.utils import run\nx = run.dict(a=1)", "import paddle\nx = paddle.base.Global.set('bn', 1)",
+            "from paddleseg.utils import Constant\nx = Constant(1)", "def dict(): pass\nx = dict()",
+            "from paddle.nn.initializer import Constant\nclass Constant: pass\nx = Constant(1)",
+            "x = [0 for p.r in (1,)]", "x = [0 for p[0] in (1,)]", "x = [y := 1]", "from math import *",
+            "from paddleseg.utils import run\n@run.cache\nclass E: pass",
+            "import paddle\n@paddle.no_grad(patch())\ndef f(): pass", "import m\nclass E(m.N, key=m.M): pass",
+            "from paddleseg.utils import run\nx = run << 'a'", "from paddleseg.utils import run\nx = run.y",
+            "from paddleseg.utils import run\nif run:\n    pass", "try:\n    patch.x = 1\nexcept OSError:\n    pass",
+        )),
+        ({"models/b.py": "from .c import *\nx = C[0]\n"}, {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/b.py": "from .c import *\nclass B: pass\n", "models/c.py": "def property(f): pass\n"},
+         {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/b.py": "import m\nclass E(metaclass=m.M): pass\n"}, ALL),
+        *(({"models/b.py": f"{code}\nclass B: pass\n"}, {"models/a.py"}) for code in (
+            "if __name__ == '__main__':\n    patch()", "from functools import partial as p\nx = p(dict, a=[1])",
+            "import paddle.nn as nn\nclass E(nn.Layer):\n    x: int = -1\n    @classmethod\n    def f(y=nn.ReLU): pass",
+            "import math\nx = [math.pi * y for y in (1, 2)]",
+            "from .c import *\n@property\ndef f(): pass", "async def f(): pass",
+            "import abc\nclass E(metaclass=abc.ABCMeta): pass",
+        )),
         # By other names, or by none.
         ({"models/a.py": "import paddleseg as seg\nclass A:\n    def f(self): return seg.models.b.X\n"},
          {"models/a.py", "models/b.py"}),
