@@ -157,6 +157,7 @@ TOLD = (
             "from paddleseg.utils import Constant\nx = Constant(1)", "def dict(): pass\nx = dict()",
             "from paddle.nn.initializer import Constant\nclass Constant: pass\nx = Constant(1)",
             "x = [0 for p.r in (1,)]", "x = [0 for p[0] in (1,)]", "x = [y := 1]", "from math import *",
+            "from paddleseg.utils import run\nx = list(run)",
             "from paddleseg.utils import run\n@run.cache\nclass E: pass",
             "import paddle\n@paddle.no_grad(patch())\ndef f(): pass", "import m\nclass E(m.N, key=m.M): pass",
             "from paddleseg.utils import run\nx = run << 'a'", "from paddleseg.utils import run\nx = run.y",
@@ -485,6 +486,35 @@ def test_code_that_a_script_may_import_is_part_of_a_checkout(tmp_path):
         (folder / name).unlink()
     shutil.rmtree(folder / "tools")
     assert tree.Tree(folder).edited == [], "as with a sparse checkout: they are not there to be run"
+
+
+BESIDE = {"contrib/one.py", "contrib/more/fast.so", "lib/two.py", "lib/more/three.py"}
+
+
+@pytest.mark.parametrize(
+    ("line", "beside"),
+    [
+        ("", set()),
+        ("# from a.contrib import one", set()),
+        ("import paddleseg.contrib", set()),
+        ("print('to contrib')", set()),
+        ("import os, contrib.one", BESIDE),
+        ("import os, \\\n    contrib", BESIDE),
+        ("load('contrib.one')", BESIDE),
+        ("from lib import two", {"lib/two.py", "lib/more/three.py"}),
+        ("import sys\nsys.path.insert(0, there)", BESIDE),
+    ],
+)  # fmt: skip
+def test_folders_at_the_root_count_where_a_script_may_import_them(tmp_path, line, beside):
+    """They need no `__init__.py` for that; so do those that what is imported may import."""
+    texts = {"tools/val.py": line, "contrib/one.py": "import lib.two", "lib/two.py": "", "outside/three.py": ""}
+    for name, text in {**texts, "contrib/more/fast.so": "", "contrib/.two.py": "", "contrib/README.md": ""}.items():
+        (tmp_path / "seg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "seg" / name).write_text(text)
+    (tmp_path / "seg/outside").rename(tmp_path / "outside")
+    (tmp_path / "seg/lib/more").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside/again").symlink_to(tmp_path / "seg/lib")
+    assert sources.beside(tmp_path / "seg", ["tools"]).keys() == {"tools/val.py", *beside}
 
 
 def test_links_and_ends_of_lines_are_no_edits_where_git_made_them(tmp_path):

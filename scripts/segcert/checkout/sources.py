@@ -89,8 +89,10 @@ DECORATES = {
 }
 REGISTRATION = re.compile(r"paddleseg\.cvlibs\.manager\.[A-Z_]+\.add_component")
 # Expressions that run no code of what they name. Others may: an operator, a subscript, a loop, an attribute.
-RUN_NOTHING = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.Call, ast.keyword, ast.expr_context)
+RUN_NOTHING = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.expr_context)
 OWN = "<own>"  # where a function or a class of the file comes from
+FINDS_MODULES = re.compile(rb"\b(?:importlib|__import__|runpy|pkgutil)\b|\bsys\.path\b")
+CODE = (".py", ".pyc", ".so", ".pyd")  # ends of files that can be imported
 # Of files and folders that are no part of it: how their names begin, and how they end.
 LEFT_OUT_BEFORE, LEFT_OUT = (".", "#"), "~"
 
@@ -261,18 +263,47 @@ def paths(folder: Path) -> dict[str, Path]:
 
 
 def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
-    """Name -> path of the Python files beside the package that its scripts may import by their names.
+    """Name -> path of the files of code beside the package that its scripts may import by their names.
 
     With the folder on the path those are its modules and its packages, and what lies in the scripts' own folders.
+    Folders without an `__init__.py` can be imported too: they count where one of these files names them.
 
     Args:
         places: the scripts' folders, from the folder that holds the package.
     """
-    packages = (init.parent for init in sorted(folder.glob("*/__init__.py")) if init.parent.name != PACKAGE)
-    files = [*folder.glob("*.py"), *(file for place in packages for file in place.rglob("*.py"))]
-    files += [file for place in places for file in (folder / place).rglob("*.py")]
-    names = {_text(file.relative_to(folder).as_posix()): file for file in files if file.is_file()}
+    inner = [path for path in sorted(folder.glob("*")) if path.is_dir() and path.name != PACKAGE]
+    packages = [path for path in inner if (path / "__init__.py").exists()]
+    others = {path.name: path for path in inner if path not in packages and not is_left_out(path.name)}
+    files = [path for path in folder.glob("*") if path.suffix in CODE and path.is_file()]
+    for place in [*packages, *(folder / place for place in places)]:
+        files += _code_in(place)
+    for file in files:  # they become more meanwhile
+        content = content_of(file) if others else b""
+        for name in [name for name in others if _may_import(content, os.fsencode(name))]:
+            files += _code_in(others.pop(name))
+    names = {_text(file.relative_to(folder).as_posix()): file for file in files}
     return {name: file for name, file in sorted(names.items()) if not any(map(is_left_out, name.split("/")))}
+
+
+def _code_in(place: Path) -> list[Path]:
+    """All files of code in a folder, also behind links, as an import follows them."""
+    found = []
+    seen: set[str] = set()
+    for above, folders, files in os.walk(place, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not is_left_out(name))
+        if (real := os.path.realpath(above)) in seen:
+            folders[:] = []  # a link to what is above it
+            continue
+        seen.add(real)
+        found += [path for path in (Path(above, name) for name in sorted(files)) if path.suffix in CODE]
+    return [path for path in found if not is_left_out(path.name) and path.is_file()]
+
+
+def _may_import(content: bytes, folder: bytes) -> bool:
+    """Whether code has a folder's name in an import or as a string's first part, or finds modules by any name."""
+    name = re.escape(folder)
+    named = rb"\b(?:from|import)\b(?:[^\n#]|\\\n)*(?<![\w.])%b\b|[\"']%b(?:[\"']|\.\w)" % (name, name)
+    return (folder in content and re.search(named, content) is not None) or FINDS_MODULES.search(content) is not None
 
 
 def is_left_out(name: str) -> bool:
