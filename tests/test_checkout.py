@@ -89,10 +89,16 @@ TREE = {
     "datasets/__init__.py": "",
     "datasets/d.py": "class D: pass\n",
     "cvlibs/__init__.py": "from . import manager\n",
+    "cvlibs/param_init.py": "",
+    "core/export.py": "",
     "cvlibs/manager.py": "class Manager: components_dict = {}\n",
 }  # fmt: skip
 DIVIDED = {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py", "datasets/d.py"}
 ALL = DIVIDED
+TOLD = (
+    "from paddleseg.cvlibs import Config, SegBuilder\n"
+    "def export(args):\n    cfg = Config(args.config)\n    builder = SegBuilder(cfg)\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ ALL = DIVIDED
         # In a registry that is written out: what registers there, or may.
         ({"models/a.py": "class A:\n    def f(self, n): return manager.MODELS[n]\n",
           "models/b.py": "@manager.MODELS.add_component\nclass B: pass\n",
-          "models/c.py": "@manager.LOSSES.add_component\nclass C: pass\n",
+          "models/c.py": "from paddleseg.cvlibs import manager\n@manager.LOSSES.add_component\nclass C: pass\n",
           "datasets/d.py": "@MODELS.add_component\nclass D: pass\n"}, {"models/a.py", "models/b.py", "datasets/d.py"}),
         ({"datasets/__init__.py": "from .d import D\nmanager.DATASETS._components_dict['E'] = D\n",
           "datasets/d.py": "@manager.DATASETS.add_component\nclass D: pass\n"}, {"models/a.py", "datasets/d.py"}),
@@ -141,8 +147,33 @@ ALL = DIVIDED
         ({"models/b.py": "x = [patch() for _ in (1,)]\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "if patch(): x = 1\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "@paddle.patch\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
-        ({"models/b.py": "zeros_ = init.Constant(value=0.)\nclass B:\n    @property\n    def f(self): pass\n"},
+        ({"models/b.py": "from paddle.nn import initializer as init\nzeros_ = init.Constant(value=0.)\nclass B:\n"
+                         "    @property\n    def f(self): pass\n"},
          {"models/a.py"}),
+        # What is not known to define only, by where its names come from.
+        *(({"models/b.py": f"{code}\nclass B: pass\n"}, {"models/a.py", "models/b.py"}) for code in (
+            "if __name__ == '__main__':\n    pass\nelse:\n    import paddle\n    paddle.nn.ReLU = None",
+            "from paddleseg.utils import run\nx = run.dict(a=1)", "import paddle\nx = paddle.base.Global.set('bn', 1)",
+            "from paddleseg.utils import Constant\nx = Constant(1)", "def dict(): pass\nx = dict()",
+            "from paddle.nn.initializer import Constant\nclass Constant: pass\nx = Constant(1)",
+            "x = [0 for p.r in (1,)]", "x = [0 for p[0] in (1,)]", "x = [y := 1]", "from math import *",
+            "from paddleseg.utils import run\nx = list(run)",
+            "from paddleseg.utils import run\n@run.cache\nclass E: pass",
+            "import paddle\n@paddle.no_grad(patch())\ndef f(): pass", "import m\nclass E(m.N, key=m.M): pass",
+            "from paddleseg.utils import run\nx = run << 'a'", "from paddleseg.utils import run\nx = run.y",
+            "from paddleseg.utils import run\nif run:\n    pass", "try:\n    patch.x = 1\nexcept OSError:\n    pass",
+        )),
+        ({"models/b.py": "from .c import *\nx = C[0]\n"}, {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/b.py": "from .c import *\nclass B: pass\n", "models/c.py": "def property(f): pass\n"},
+         {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/b.py": "import m\nclass E(metaclass=m.M): pass\n"}, ALL),
+        *(({"models/b.py": f"{code}\nclass B: pass\n"}, {"models/a.py"}) for code in (
+            "if __name__ == '__main__':\n    patch()", "from functools import partial as p\nx = p(dict, a=[1])",
+            "import paddle.nn as nn\nclass E(nn.Layer):\n    x: int = -1\n    @classmethod\n    def f(y=nn.ReLU): pass",
+            "import math\nx = [math.pi * y for y in (1, 2)]",
+            "from .c import *\n@property\ndef f(): pass", "async def f(): pass",
+            "import abc\nclass E(metaclass=abc.ABCMeta): pass",
+        )),
         # By other names, or by none.
         ({"models/a.py": "import paddleseg as seg\nclass A:\n    def f(self): return seg.models.b.X\n"},
          {"models/a.py", "models/b.py"}),
@@ -166,6 +197,34 @@ ALL = DIVIDED
         ({"utils.py": "class Base(metaclass=abc.ABCMeta): pass\n"}, {"models/a.py"}),
         ({"models/a.py": "class A:\n    def f(self): return object.__subclasses__()\n"}, ALL),
         ({"models/a.py": "from sys import path, modules\nclass A: pass\n"}, ALL),
+        # What is built by the names of a dictionary: by PaddleSeg's own builder, wherever and by whatever name.
+        ({"models/a.py": "from paddleseg.cvlibs import SegBuilder as S\nclass A:\n    def f(self): S(0).b({})\n"}, ALL),
+        ({"utils.py": "from paddleseg.cvlibs.builder import Builder\ndef run(c): return Builder(c)\n"}, ALL),
+        ({"models/a.py": "class A:\n    def f(self, b): return b.build_component({'type': 'B'})\n"}, ALL),
+        ({"models/a.py": "from paddleseg import cvlibs\nclass A:\n    f = lambda: vars(cvlibs)['M']\n"}, ALL),
+        ({"models/a.py": "from paddleseg.cvlibs import manager, param_init\nclass A:\n    'sys'\n"}, {"models/a.py"}),
+        ({"cvlibs/param_init.py": "from . import manager as m\ndef f(n): return m[n]\n"}, ALL),
+        ({"models/a.py": "from paddleseg.core import export\nclass A: pass\n"}, ALL),
+        ({"models/a.py": "from paddleseg.core.train import check_logits_losses\nclass A: pass\n"}, {"models/a.py"}),
+        # The one use of it that builds what the configuration names, where it stands, and in no other way.
+        ({"core/export.py": TOLD}, {"models/a.py"}),
+        ({"core/export.py": TOLD + "    SegBuilder({})\n"}, ALL),
+        ({"core/export.py": TOLD + "    Config('b.yml').model\n"}, ALL),
+        ({"core/export.py": TOLD.replace("    b", "    cfg.dic['model'] = {}\n    b")}, ALL),
+        ({"utils.py": TOLD}, ALL),
+        # By its name as a string, or by what knows all that there is.
+        *(({"models/a.py": f"{code}\nclass A: pass\n"}, ALL) for code in (
+            "import sys as s\nf = lambda n: s.modules[n]", "from sys import (path,\n modules as m)",
+            "import sys\nf = lambda: [m for m in sys.modules]", "import sys\nf = ('x' in sys.modules\n.values())",
+            "import paddle\nf = lambda n: paddle.try_import(n)", "import pydoc", "import inspect", "import builtins",
+            "from gc import get_objects", "f = lambda n: eval(n)", "f = lambda n: eval('paddleseg.models.' + n)",
+            "f = lambda n: loaded('paddleseg.models.b')", "f = lambda n: loaded(f'paddleseg.{n}')", "f = g.__globals__",
+        )),
+        *(({"models/a.py": f"{code}\nclass A: pass\n"}, {"models/a.py"}) for code in (
+            "import sys\nf = lambda: sys.exit(0)", "import gc\nf = lambda: gc.collect()", "f = lambda m: m.eval()",
+            "f = lambda n: eval('layers.' + n)", "import sys\nf = lambda: 'x' in sys.modules or None",
+            "def f():\n    'Import sys.'",
+        )),
         # In an encoding of its own, as Python reads it; and no Python, which nothing may import.
         ({"models/a.py": b"\xef\xbb\xbffrom .b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/a.py": b"# -*- coding: latin-1 -*-\nfrom .b import B  # \xe9\nclass A: pass\n"},
@@ -427,6 +486,35 @@ def test_code_that_a_script_may_import_is_part_of_a_checkout(tmp_path):
         (folder / name).unlink()
     shutil.rmtree(folder / "tools")
     assert tree.Tree(folder).edited == [], "as with a sparse checkout: they are not there to be run"
+
+
+BESIDE = {"contrib/one.py", "contrib/more/fast.so", "lib/two.py", "lib/more/three.py"}
+
+
+@pytest.mark.parametrize(
+    ("line", "beside"),
+    [
+        ("", set()),
+        ("# from a.contrib import one", set()),
+        ("import paddleseg.contrib", set()),
+        ("print('to contrib')", set()),
+        ("import os, contrib.one", BESIDE),
+        ("import os, \\\n    contrib", BESIDE),
+        ("load('contrib.one')", BESIDE),
+        ("from lib import two", {"lib/two.py", "lib/more/three.py"}),
+        ("import sys\nsys.path.insert(0, there)", BESIDE),
+    ],
+)  # fmt: skip
+def test_folders_at_the_root_count_where_a_script_may_import_them(tmp_path, line, beside):
+    """They need no `__init__.py` for that; so do those that what is imported may import."""
+    texts = {"tools/val.py": line, "contrib/one.py": "import lib.two", "lib/two.py": "", "outside/three.py": ""}
+    for name, text in {**texts, "contrib/more/fast.so": "", "contrib/.two.py": "", "contrib/README.md": ""}.items():
+        (tmp_path / "seg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "seg" / name).write_text(text)
+    (tmp_path / "seg/outside").rename(tmp_path / "outside")
+    (tmp_path / "seg/lib/more").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside/again").symlink_to(tmp_path / "seg/lib")
+    assert sources.beside(tmp_path / "seg", ["tools"]).keys() == {"tools/val.py", *beside}
 
 
 def test_links_and_ends_of_lines_are_no_edits_where_git_made_them(tmp_path):

@@ -17,7 +17,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,47 +30,69 @@ from segcert.errors import ConfigError
 DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.models.losses", f"{PACKAGE}.datasets")
 # Look components up by names that a configuration gives, which are known here, and by those that are written there.
 BUILDERS = (f"{PACKAGE}.cvlibs",)
+INITIAL = f"{PACKAGE}.cvlibs.param_init"  # there too, and no builder: anybody may use it
 HARMLESS = ("__version__", "__file__", "__name__")  # of a package, and of no file in it
 DIGITS = 16  # of a hash, as it stands in records
 # What finds components, or code, by names that are not written as an import, or hears of each class that is made.
-# A component's own registration does not, and of transforms and optimizers all files count anyway.
-LOOKS_UP = re.compile(
-    r"\bmanager\b|\bcomponents_dict\b|\b__import__\b|\bimportlib\b|\brunpy\b|\bpkgutil\b"
-    r"|(?<!\bin )\bsys\s*\.\s*modules\b|\bsys\s+import\b.*\bmodules\b|\b__path__\b|\bexec\s*\(|\bcompile\s*\("
-    r"|\b__init_subclass__\b|\b__subclasses__\b|\bmetaclass\b(?!\s*=\s*(?:abc\s*\.\s*)?ABCMeta\b)"
-)
-# As words, which are found faster.
+# A component's own registration does not, and of transforms and optimizers all files count anyway. As words, which are
+# found fast; some stand inside of others.
 LOOKING_UP = (
-    *("manager", "components_dict", "__import__", "importlib", "runpy", "pkgutil", "modules", "__path__"),
-    *("exec", "compile", "subclass", "metaclass"),
+    *("manager", "components_dict", "__import__", "try_import", "importlib", "runpy", "pkgutil", "pydoc", "pickle"),
+    *("imp", "inspect", "builtins", "__builtins__", "__globals__", "__spec__", "__loader__", "__path__", "sys", "gc"),
+    *("exec", "eval", "compile", "__init_subclass__", "__subclasses__", "metaclass"),
+    *("cvlibs", "Builder", "SegBuilder", "build_component", "build_component_impl", "load_component_class", "core"),
 )
+LOOKS_UP = re.compile(rf"""\b(?:{"|".join(LOOKING_UP)})\b|["']{PACKAGE}\.(?!\*)""")
+# These are sought in code as `ast.unparse` writes it. What is not known to be harmless looks things up.
 HARMLESS_LINE = re.compile(
-    r"^\s*from\s+paddleseg\.cvlibs\s+import\b.*$|^\s*#.*$"
-    r"|\bmanager\s*\.\s*(?:[A-Z_]+\s*\.\s*add_component|TRANSFORMS|OPTIMIZERS)\b",
+    r"^\s*from paddleseg\.cvlibs import (?:(?:manager|param_init)(?:, |$))+$"
+    r"|^\s*from paddleseg\.cvlibs\.param_init import .*$|^\s*from paddleseg\.core\.train import check_logits_losses$"
+    r"|\bmanager\.(?:[A-Z_]+\.add_component|TRANSFORMS|OPTIMIZERS)\b|\bmetaclass=(?:abc\.)?ABCMeta\b"
+    r"|^\s*import (?:sys|gc)$|\bsys\.(?:stdout|stderr|exit|platform|version)\b|\bgc\.collect\(\)"
+    r"|'\w+' in sys\.modules (?:or|and)\b|\btrt\.Builder\b"
+    r"|\.eval\(\)|\btype=eval\b|\beval\('(?:layers|nn\.layer\.activation)\.",
     re.M,
+)
+# Who builds what the configuration names and nothing else, as long as it does it like this: the export, what notes the
+# results of a training, and (without a name) the scripts beside the package.
+TOLD = ("", f"{PACKAGE}.core.export", f"{PACKAGE}.utils.save_info")
+AS_TOLD = re.compile(
+    r"^from paddleseg\.cvlibs import (?:(?:manager|Config|SegBuilder)(?:, |$))+$"
+    r"|^\s*cfg = Config\(args\.config\b.*\)$|^\s*builder = SegBuilder\(cfg\)$",
+    re.M,
+)
+OTHER_CONFIG = re.compile(
+    r"\bConfig\b|\b(?:cfg|args\.config)\b[^\s()]* = (?!(?:args\.data_format|True|\{'use_multilabel': True\})$)", re.M
 )
 # Names of registries, where what is done with them is written out; and the packages that register there.
 REGISTRIES = ("MODELS", "BACKBONES", "LOSSES", "DATASETS")
 REGISTRY = re.compile(rf"\bmanager\s*\.\s*({'|'.join(REGISTRIES)})\b")
 REGISTERS = re.compile(r"\bmanager\s*\.\s*([A-Z_]+)\s*\.\s*add_component\b")
 LITERAL = re.compile(r"""["'](\w+)["']""")
-# Calls at the top of a module, or of a class, that make a value and change nothing.
-MAKES = {"Constant", "Normal", "TruncatedNormal", "Uniform", "XavierUniform", "XavierNormal", "KaimingNormal"}
-MAKES |= {
-    "KaimingUniform",
-    "Assign",
-    "ParamAttr",
-    "get_device",
-    "partial",
-    "namedtuple",
-    "OrderedDict",
-    "dict",
-    "list",
-    "tuple",
-    "set",
+# Calls at the top of a module, or of a class, that make a value and change nothing; by where they come from.
+MAKES = {
+    *(f"paddle.nn.initializer.{drawn}{kind}" for drawn in ("", "Xavier", "Kaiming") for kind in ("Normal", "Uniform")),
+    *(f"paddle.nn.initializer.{name}" for name in ("Constant", "TruncatedNormal", "Assign")),
+    *(
+        "paddle.ParamAttr",
+        "paddle.get_device",
+        "functools.partial",
+        "collections.namedtuple",
+        "collections.OrderedDict",
+    ),
+    *("dict", "list", "tuple", "set"),
 }
-DECORATES = {"property", "staticmethod", "classmethod", "setter", "add_component", "no_grad", "not_to_static", "wraps"}
-DECORATES |= {"lru_cache", "cache", "cached_property", "dataclass", "abstractmethod", "contextmanager"}
+DECORATES = {
+    *("property", "staticmethod", "classmethod", "functools.wraps", "functools.lru_cache", "functools.cache"),
+    *("functools.cached_property", "dataclasses.dataclass", "abc.abstractmethod", "contextlib.contextmanager"),
+    *("paddle.no_grad", "paddle.jit.not_to_static"),
+}
+REGISTRATION = re.compile(r"paddleseg\.cvlibs\.manager\.[A-Z_]+\.add_component")
+# Expressions that run no code of what they name. Others may: an operator, a subscript, a loop, an attribute.
+RUN_NOTHING = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.expr_context)
+OWN = "<own>"  # where a function or a class of the file comes from
+FINDS_MODULES = re.compile(rb"\b(?:importlib|__import__|runpy|pkgutil)\b|\bsys\.path\b")
+CODE = (".py", ".pyc", ".so", ".pyd")  # ends of files that can be imported
 # Of files and folders that are no part of it: how their names begin, and how they end.
 LEFT_OUT_BEFORE, LEFT_OUT = (".", "#"), "~"
 
@@ -88,6 +110,7 @@ class Source:
         only_in: the registries in which it looks, where those are written out; nothing: anywhere.
         registers: the registries in which it registers components; all, where it does not write out which.
         only_imports: whether it does nothing but import, under the names that things have, as most `__init__.py`.
+        origins: where what is bound at its top comes from, as `_origins`.
         literals: words that stand in quotes, of a builder: components may be looked up by them.
     """
 
@@ -100,6 +123,7 @@ class Source:
     literals: frozenset[str] = frozenset()
     only_in: frozenset[str] = frozenset()
     registers: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def divided(self) -> bool:
@@ -128,7 +152,7 @@ def files_of(
         ConfigError: a file cannot be read.
     """
     sources, hashed = there or read(folder)
-    counted = {name for name, source in sources.items() if not source.divided or not source.plain}
+    counted = {name for name, source in sources.items() if not source.divided or not _is_plain(source, sources)}
     named = types(content).union(*(source.literals for source in sources.values()))
     counted |= {name for name, source in sources.items() if source.divided and source.defines & named}
     counted |= _followed([sources[name] for name in counted], sources)
@@ -170,7 +194,7 @@ def digest(files: Mapping[str, str]) -> str:
 def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str, Source]) -> set[str]:
     """The divided modules that a module imports, or may look up."""
     looked_up: set[str] = set()
-    if source.looks_up and not source.module.startswith(BUILDERS):
+    if source.looks_up and (not source.module.startswith(BUILDERS) or source.module == INITIAL):
         looked_up = {name for name, other in divided.items() if not source.only_in or other.registers & source.only_in}
         if not source.only_in:
             return looked_up
@@ -192,6 +216,18 @@ def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str,
             handed_on = all(sources[door].only_imports for door in doors)
             found |= by_name if by_name and handed_on else inside
     return found
+
+
+def _is_plain(source: Source, sources: Mapping[str, Source]) -> bool:
+    """Whether its import only defines things, also under the names that it takes over with all of another module."""
+    others = [sources.get(module) for module, name in source.imports if name == "*"]
+    trusted = {name: source.origins.get(name, name) for name in {*source.origins, *MAKES, *DECORATES} - {"*"}}
+    return source.plain and all(
+        other is not None
+        and "*" not in other.origins
+        and all(trusted.get(name, origin) == origin for name, origin in other.origins.items())
+        for other in others
+    )
 
 
 def _as_imported(module: str, name: str | None, sources: Mapping[str, Source]) -> tuple[str, str | None]:
@@ -227,18 +263,47 @@ def paths(folder: Path) -> dict[str, Path]:
 
 
 def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
-    """Name -> path of the Python files beside the package that its scripts may import by their names.
+    """Name -> path of the files of code beside the package that its scripts may import by their names.
 
     With the folder on the path those are its modules and its packages, and what lies in the scripts' own folders.
+    Folders without an `__init__.py` can be imported too: they count where one of these files names them.
 
     Args:
         places: the scripts' folders, from the folder that holds the package.
     """
-    packages = (init.parent for init in sorted(folder.glob("*/__init__.py")) if init.parent.name != PACKAGE)
-    files = [*folder.glob("*.py"), *(file for place in packages for file in place.rglob("*.py"))]
-    files += [file for place in places for file in (folder / place).rglob("*.py")]
-    names = {_text(file.relative_to(folder).as_posix()): file for file in files if file.is_file()}
+    inner = [path for path in sorted(folder.glob("*")) if path.is_dir() and path.name != PACKAGE]
+    packages = [path for path in inner if (path / "__init__.py").exists()]
+    others = {path.name: path for path in inner if path not in packages and not is_left_out(path.name)}
+    files = [path for path in folder.glob("*") if path.suffix in CODE and path.is_file()]
+    for place in [*packages, *(folder / place for place in places)]:
+        files += _code_in(place)
+    for file in files:  # they become more meanwhile
+        content = content_of(file) if others else b""
+        for name in [name for name in others if _may_import(content, os.fsencode(name))]:
+            files += _code_in(others.pop(name))
+    names = {_text(file.relative_to(folder).as_posix()): file for file in files}
     return {name: file for name, file in sorted(names.items()) if not any(map(is_left_out, name.split("/")))}
+
+
+def _code_in(place: Path) -> list[Path]:
+    """All files of code in a folder, also behind links, as an import follows them."""
+    found = []
+    seen: set[str] = set()
+    for above, folders, files in os.walk(place, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not is_left_out(name))
+        if (real := os.path.realpath(above)) in seen:
+            folders[:] = []  # a link to what is above it
+            continue
+        seen.add(real)
+        found += [path for path in (Path(above, name) for name in sorted(files)) if path.suffix in CODE]
+    return [path for path in found if not is_left_out(path.name) and path.is_file()]
+
+
+def _may_import(content: bytes, folder: bytes) -> bool:
+    """Whether code has a folder's name in an import or as a string's first part, or finds modules by any name."""
+    name = re.escape(folder)
+    named = rb"\b(?:from|import)\b(?:[^\n#]|\\\n)*(?<![\w.])%b\b|[\"']%b(?:[\"']|\.\w)" % (name, name)
+    return (folder in content and re.search(named, content) is not None) or FINDS_MODULES.search(content) is not None
 
 
 def is_left_out(name: str) -> bool:
@@ -285,27 +350,52 @@ def _read(content: bytes, module: str, is_package: bool) -> Source:
         try:
             body = ast.parse(content, module).body
             text = importlib.util.decode_source(content)
+            rest = _that_may_look_up(body, text, module)
         except (SyntaxError, ValueError):
             return Source(module, frozenset(), (), plain=False, looks_up=True, only_imports=False)
     package = module if is_package else module.rpartition(".")[0]
-    rest = HARMLESS_LINE.sub("", text)
+    origins = _origins(body, package)
     registers = REGISTERS.findall(text)
-    looks_up = any(word in rest for word in LOOKING_UP) and LOOKS_UP.search(rest) is not None
+    looks_up = LOOKS_UP.search(rest) is not None
     written_out = looks_up and LOOKS_UP.search(REGISTRY.sub("", rest)) is None  # all that it looks in has a name
     return Source(
         module,
         frozenset(_defined(body)),
         (*_imports(body, package), *_used_of_root(body)),
-        all(map(_only_defines, body)),
+        all(_only_defines(node, origins) for node in body),
         looks_up,
         all(map(_only_imports, body)),
         frozenset(LITERAL.findall(text)) if module.startswith(BUILDERS) else frozenset(),
         frozenset(REGISTRY.findall(rest)) if written_out else frozenset(),
-        frozenset(registers if len(registers) == text.count("add_component") else REGISTRIES),
+        origins=origins,
+        registers=frozenset(registers if len(registers) == text.count("add_component") else REGISTRIES),
     )
 
 
-def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
+def _that_may_look_up(body: list[ast.stmt], text: str, module: str) -> str:
+    """The code of a file without what is known to look nothing up; nothing, where no word of it does.
+
+    Most files are done with after their lines as they stand. The others are written anew, without comments, texts and
+    broken lines, as far as they are code.
+    """
+    lines = "\n".join(line for line in text.splitlines() if LOOKS_UP.search(line))
+    if LOOKS_UP.search(HARMLESS_LINE.sub("", lines)) is None:
+        return ""
+    for node in statements([ast.Module(body, [])]):
+        if isinstance(own := getattr(node, "body", None), list):
+            node.body = [part for part in own if not _is_text(part)]  # type: ignore[attr-defined]
+    rest = HARMLESS_LINE.sub("", ast.unparse(ast.Module(body, [])))
+    if not module or module.startswith(f"{PACKAGE}.core"):
+        rest = re.sub(r"\bcore\b", "", rest)
+    told = AS_TOLD.sub("", rest) if module in TOLD else rest
+    return rest if told != rest and OTHER_CONFIG.search(told) else told
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _defined(body: Iterable[ast.AST]) -> Iterator[str]:
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
@@ -365,43 +455,74 @@ def _only_imports(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _only_defines(node: ast.stmt) -> bool:
+def _origins(body: Iterable[ast.AST], package: str) -> dict[str, str]:
+    """Name -> where it comes from, of what is bound as a file is imported; nothing, where that is not known."""
+    found: dict[str, str] = {}
+    for node in body:
+        bound: dict[str, str] = {}
+        if isinstance(node, ast.Import):
+            whole = {alias.asname or alias.name.split(".")[0]: alias for alias in node.names}
+            bound = {name: alias.name if alias.asname else name for name, alias in whole.items()}
+        elif isinstance(node, ast.ImportFrom):
+            (module, _), *_rest = _imports([node], package)
+            bound = {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            bound = {node.name: OWN}
+        else:
+            bound = dict.fromkeys(_defined([node]), "")
+            inner = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
+            bound |= _origins(inner, package)
+            bound |= {node.name: OWN} if isinstance(node, ast.ClassDef) else {}
+        found |= {name: origin if found.get(name, origin) == origin else "" for name, origin in bound.items()}
+    return found
+
+
+def _origin(node: ast.expr, origins: Mapping[str, str]) -> str:
+    """Where a name, with dots or without, comes from; nothing, where that is not known. Python's own are unbound."""
+    first, *others = _dotted(node) or [""]
+    known = origins.get(first, first if "*" not in origins or first in MAKES | DECORATES else "")
+    return ".".join([known, *others]) if known else ""
+
+
+def _only_defines(node: ast.stmt, origins: Mapping[str, str]) -> bool:
     """Whether a statement at the top of a module, or of a class, changes nothing outside: it calls nothing that may.
 
     What a function does, it does when it is called. What stands in its head, and in a class, is done at the import.
+    What is not known to define only, may change anything.
     """
     if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
         return True
+    head: list[ast.expr] = []
+    inside: list[ast.stmt] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        head = [*node.args.defaults, *(value for value in node.args.kw_defaults if value)]
+        head += [*node.args.defaults, *(value for value in node.args.kw_defaults if value)]
         head += [part.annotation for part in ast.walk(node.args) if isinstance(part, ast.arg) and part.annotation]
         head += [node.returns] if node.returns else []
-        return all(map(_decorates, node.decorator_list)) and all(map(_calls_nothing, head))
-    if isinstance(node, ast.ClassDef):
-        head = [*node.bases, *(keyword.value for keyword in node.keywords)]
-        return (
-            all(map(_decorates, node.decorator_list))
-            and all(map(_calls_nothing, head))
-            and all(map(_only_defines, node.body))
-        )
-    if isinstance(node, ast.Expr):
+    elif isinstance(node, ast.ClassDef):
+        if not all(_origin(keyword.value, origins) == "abc.ABCMeta" for keyword in node.keywords):
+            return False
+        head, inside = [base for base in node.bases if not _dotted(base)], node.body
+    elif isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
-    if isinstance(node, ast.Assign | ast.AnnAssign):
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        parts = [
-            *targets,
-            *([node.value] if node.value else []),
-            *([node.annotation] if isinstance(node, ast.AnnAssign) else []),
-        ]
-        return all(map(_is_name, targets)) and all(map(_calls_nothing, parts))
-    if isinstance(node, ast.If):
-        if ast.unparse(node.test) == "__name__ == '__main__'":
-            return True
-        return _calls_nothing(node.test) and all(map(_only_defines, [*node.body, *node.orelse]))
-    if isinstance(node, ast.Try):
+        if not all(map(_is_name, targets)):
+            return False
+        head += [node.value] if node.value else []
+        head += [node.annotation] if isinstance(node, ast.AnnAssign) else []
+    elif isinstance(node, ast.If):
+        main = ast.unparse(node.test) == "__name__ == '__main__'"
+        head, inside = [ast.UnaryOp(ast.Not(), node.test)], [*([] if main else node.body), *node.orelse]
+    elif isinstance(node, ast.Try):
         handled = [statement for handler in node.handlers for statement in handler.body]
-        return all(map(_only_defines, [*node.body, *handled, *node.orelse, *node.finalbody]))
-    return False
+        inside = [*node.body, *handled, *node.orelse, *node.finalbody]
+    else:
+        return False
+    return (
+        all(_decorates(decorator, origins) for decorator in getattr(node, "decorator_list", []))
+        and all(_only_makes(part, origins) for part in head)
+        and all(_only_defines(part, origins) for part in inside)
+    )
 
 
 def _is_name(target: ast.expr) -> bool:
@@ -409,13 +530,29 @@ def _is_name(target: ast.expr) -> bool:
     return isinstance(target, ast.Name) or (isinstance(target, ast.Tuple) and all(map(_is_name, target.elts)))
 
 
-def _calls_nothing(node: ast.expr) -> bool:
-    """Whether an expression calls nothing but what makes a value."""
-    called = [part.func for part in ast.walk(node) if isinstance(part, ast.Call)]
-    return all(ast.unparse(function).rpartition(".")[2] in MAKES for function in called)
+def _only_makes(node: ast.expr, origins: Mapping[str, str]) -> bool:
+    """Whether an expression makes a value and changes nothing: it runs no code of PaddleSeg, and assigns nothing."""
+    parts = list(ast.walk(node))
+    if any(
+        isinstance(part, ast.NamedExpr)
+        or (isinstance(getattr(part, "ctx", None), ast.Store | ast.Del) and not isinstance(part, ast.Name | ast.Tuple))
+        for part in parts
+    ):
+        return False
+    if not all(_origin(part.func, origins) in MAKES for part in parts if isinstance(part, ast.Call)):
+        return False
+    if all(isinstance(part, RUN_NOTHING) for part in parts):
+        return True
+    named = [_origin(part, origins) for part in parts if isinstance(part, ast.Name)]
+    return all(origin and origin.split(".")[0] != PACKAGE for origin in named)
 
 
-def _decorates(decorator: ast.expr) -> bool:
+def _decorates(decorator: ast.expr, origins: Mapping[str, str]) -> bool:
     """`@manager.MODELS.add_component`, `@property` and the like; with arguments too."""
-    name = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return ast.unparse(name).rpartition(".")[2] in DECORATES
+    arguments: list[ast.expr] = []
+    if isinstance(decorator, ast.Call):
+        arguments = [*decorator.args, *(keyword.value for keyword in decorator.keywords)]
+        decorator = decorator.func
+    origin = _origin(decorator, origins)
+    known = origin in DECORATES or REGISTRATION.fullmatch(origin) is not None
+    return known and all(_only_makes(argument, origins) for argument in arguments)
