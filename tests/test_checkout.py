@@ -517,6 +517,9 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run, monkeypatch):
         ConfigError, match=r"two cannot be imported: SyntaxError: .* \(.*two/paddleseg/models/unet\.py, line 1\)"
     ):
         plan_run({**PLAN, "paddleseg": "two"}, Start())
+    (two / "paddleseg/models/unet.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(ConfigError, match=r"two cannot be imported: it ends Python with exit code 0"):
+        plan_run({**PLAN, "paddleseg": "two"}, Start())
     (two / "paddleseg/models/unet.py").write_text("from paddleseg.models.layers import nosuch\n")
     with pytest.raises(
         ConfigError, match=r"two cannot be imported: ImportError: cannot import name 'nosuch' .*unet\.py, line 1\)"

@@ -257,10 +257,11 @@ def require_importable(found: Tree, python: str) -> None:
         return
     code = (
         "import sys; from pathlib import Path; from segcert.checkout import pinned; "
-        f"pinned.pin(Path({str(found.folder)!r})); import {', '.join(IMPORTED)}"
+        f"pinned.pin(Path({str(found.folder)!r})); import {', '.join(IMPORTED)}; "
+        f"print({found.digest!r})"
     )
     try:
-        machine.said_by(python, code, IMPORT_S)
+        answer = machine.said_by(python, code, IMPORT_S)
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"paddleseg: {found.folder} cannot be imported: not within {IMPORT_S:g} s; look what it does at its import"
@@ -271,6 +272,10 @@ def require_importable(found: Tree, python: str) -> None:
         place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
         last = told.rpartition("\n")[2] or f"{python} ended with exit code {error.returncode}"
         raise ConfigError(f"paddleseg: {found.folder} cannot be imported: {last}{place}") from None
+    if found.digest not in answer:
+        raise ConfigError(
+            f"paddleseg: {found.folder} cannot be imported: it ends Python with exit code 0 as it is imported"
+        )
     if KEPT.parent.is_dir():
         with contextlib.suppress(OSError):
             KEPT.mkdir(exist_ok=True)
