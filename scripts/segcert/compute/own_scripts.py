@@ -39,7 +39,7 @@ from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.compute.preprocess import Preprocess, deploy_config
 from segcert.data import layouts
 from segcert.data.images import read_label, write_label
-from segcert.errors import StageError, Unverified
+from segcert.errors import StageError
 from segcert.masking import masked
 from segcert.numbers import finite
 from segcert.requests.scripts import RunScript
@@ -50,16 +50,6 @@ from segcert.stage.worker import Result
 CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
 KEPT = (CONFIG, IMAGES, VALIDATION, MAPS)
 TRACE = ("onednn_verbose", "dnnl_verbose")  # what a line of oneDNN's trace begins with
-# Paddle's log of its own kernels, and of it the lines that tell of a convolution. (That of oneDNN's, in
-# onednn_instruction.cc, corrupts the memory of Paddle 3.2.2.)
-KERNEL_LOG = "phi_kernel_instruction=6"
-OF_KERNEL_LOG = re.compile(r"I\d+ \S+ +\d+ phi_kernel_instruction\.cc:\d+\] ")
-CONVOLVED = re.compile(r"\] End run op pd_op\.\w*conv\w* kernel")
-UNSEEN = (
-    "what computed its {asked} convolutions was not seen: oneDNN's trace has none, Paddle's log of its own kernels "
-    "{seen}; {script}, or what it imports, sets ONEDNN_VERBOSE or GLOG_vmodule or redirects the output, or this Paddle "
-    "writes them otherwise"
-)
 # Lines of tools/train.py and tools/val.py. A loss has 4 decimals there, a rate 6, a mIoU 4.
 TRAINED = re.compile(r"\[TRAIN\].*?\biter: (\d+)/\d+, loss: (\S+?), lr: (\S+?),")
 EVALUATED = re.compile(r"\[EVAL\] #Images: (\d+) mIoU: (\S+)")
@@ -113,16 +103,14 @@ class Ran:
 
     Attributes:
         code: its exit code; below 0: less the number of the signal that killed it.
-        text: what it printed, without what follows.
+        text: what it printed, without oneDNN's trace.
         trace: oneDNN's trace of what it executed.
-        kernels: Paddle's log of those of its own kernels that ran.
         gpu_mb: most GPU memory that the driver said it held; None: none, or nobody knows.
     """
 
     code: int
     text: str
     trace: str
-    kernels: str
     gpu_mb: float | None
 
     @property
@@ -165,7 +153,7 @@ def run(request: RunScript, files: Files) -> Result:
         raise StageError(f"{script}: is not there; name a checkout that has it, or take it out of paddleseg_scripts")
     use_device(request.device)
     files.made.mkdir(parents=True)
-    environment = _environment(checkout, request)
+    environment = _environment(checkout)
     _require_own_package(checkout, script, environment)
     digest = beside.digest(checkout, request.script)
     for compiled in beside.drop_other_code(checkout, request.script):
@@ -198,11 +186,10 @@ def run(request: RunScript, files: Files) -> Result:
 # -- the process ------------------------------------------------------------------------------
 
 
-def _environment(checkout: Path, request: RunScript) -> dict[str, str]:
-    """The variables of a script: this process's, with the checkout before what is installed, and what makes it seen."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("SEGCERT_", "GLOG_"))}
-    seen = {"GLOG_vmodule": KERNEL_LOG} if request.engine and request.device == "cpu" else {}
-    return {**own, **seen, "PYTHONPATH": str(checkout), "ONEDNN_VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
+def _environment(checkout: Path) -> dict[str, str]:
+    """The variables of a script: this process's, with the checkout before what is installed."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SEGCERT_")}
+    return {**own, "PYTHONPATH": str(checkout), "ONEDNN_VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _require_own_package(checkout: Path, script: Path, environment: Mapping[str, str]) -> None:
@@ -233,10 +220,9 @@ ENDS_WITH_US = (
 
 
 def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str], on_gpu: bool) -> Ran:
-    """Run a script and print what it prints as it does, but for traces, of which there is a lot."""
+    """Run a script and print what it prints as it does, but for oneDNN's trace, of which there is a lot."""
     text: list[str] = []
     trace: list[str] = []
-    kernels: list[str] = []
     memory: list[float] = []
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid()), *command],
@@ -252,9 +238,6 @@ def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str
         if line.startswith(TRACE):
             trace.append(line)
             continue
-        if OF_KERNEL_LOG.match(line):
-            kernels.append(line)
-            continue
         text.append(line)
         print(line, end="", flush=True)
         if on_gpu and (held := gpus.memory_mb(child.pid)):
@@ -262,7 +245,7 @@ def _execute(command: Sequence[str], folder: Path, environment: Mapping[str, str
     code = child.wait()
     if trace:
         print(f"({len(trace)} lines of oneDNN's trace are left out)", flush=True)
-    return Ran(code, "".join(text), "".join(trace), "".join(kernels), max(memory, default=None))
+    return Ran(code, "".join(text), "".join(trace), max(memory, default=None))
 
 
 def _written(folder: Path) -> dict[str, int]:
@@ -581,38 +564,24 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         maps = _collect(files.made, images)
         if lacking := _lacking(maps, images, ran):
             return Found(lacking, {}, {})
-        effective, evidence, unseen = _engine(request, export, ran, len(images))
+        effective, evidence = _engine(request, export, ran, len(images))
         found = _compared(request, images, maps, _reference(files, images), COMPLETE, effective)
-        if unseen and not proof.broken(found.gates):  # label maps that are wrong are red all the same
-            raise Unverified(unseen, lasting=True)
         return Found(found.outcome, found.effective, {**found.metrics, "evidence": evidence}, found.gates)
 
     return options, judge
 
 
-def _engine(
-    request: RunScript, export: Path, ran: Ran, images: int
-) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-    """What computed: `effective`, the evidence of it, and in words, why it was not seen; on a GPU nothing tells of it.
-
-    OneDNN's own trace tells of oneDNN. That it is silent proves nothing, a script may have silenced it: Paddle's own
-    kernels must be seen for each convolution of the program.
-    """
+def _engine(request: RunScript, export: Path, ran: Ran, images: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing tells of it."""
     if request.device == "gpu":
-        return {}, {}, None
+        return {}, {}
     trace = onednn_trace.parse(ran.trace)
     asked = paddle_inference.program_work(export / deploy_config(export)["model"])
     of_all = {kind: asked[kind] and asked[kind] * images for kind in ("convolutions", "products")}
     missed = onednn_trace.outside(trace, of_all)
-    convolved = len(CONVOLVED.findall(ran.kernels))
-    evidence = {"onednn": trace, "program": asked, "outside_onednn": missed, "convolutions_of_paddle": convolved}
-    if trace["convolutions"] or trace["products"]:
-        effective = onednn_trace.effective(trace, of_all, missed, request.threads)
-        del effective["device"]  # seen otherwise
-        return effective, evidence, None
-    if convolved >= (of_all["convolutions"] or 1):
-        return {"engine": "native", "precision": "fp32"}, evidence, None
-    return {}, evidence, UNSEEN.format(asked=of_all["convolutions"], seen=convolved, script=request.script)
+    effective = onednn_trace.effective(trace, of_all, missed, request.threads)
+    del effective["device"]  # seen otherwise
+    return effective, {"onednn": trace, "program": asked, "outside_onednn": missed}
 
 
 def _collect(folder: Path, images: Sequence[Path], below: str = "") -> Path:
