@@ -466,6 +466,26 @@ def test_scripts_beside_the_package_are_part_of_a_checkout(tmp_path):
     assert tree.Tree(folder).edited == ["tools/val.py"]
 
 
+def test_configurations_are_part_of_a_checkout(tmp_path):
+    """A params file of it names one of them, which inherits from others."""
+    folder = checkouts.plain(tmp_path / "seg")
+    names = ["configs/_base_/a.yml", "test_tipc/configs/m/m.yml", "test_tipc/configs/m/train_infer_python.txt"]
+    for name in [*names, "deploy/cpp/CMakeLists.txt", "mkdocs.yml"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("iters: 1\n")
+    repository(folder)
+    assert tree.Tree(folder).edited == []
+    for name in ("deploy/cpp/CMakeLists.txt", "mkdocs.yml", "mine.yml"):
+        (folder / name).write_text("of no model\n")
+    assert tree.Tree(folder).edited == []
+    new = "configs/_base_/new.yml"
+    for name in (*names, new, "configs/_base_/.#new.yml"):
+        (folder / name).write_text("iters: 2\n")
+    assert tree.Tree(folder).edited == [names[0], new, *names[1:]]
+    (folder / names[1]).unlink()
+    assert names[1] in tree.Tree(folder).edited
+
+
 def test_code_that_a_script_may_import_is_part_of_a_checkout(tmp_path):
     """It lies beside the script, or at the checkout's root, which is the script's PYTHONPATH."""
     folder = checkouts.plain(tmp_path / "seg")
@@ -584,6 +604,9 @@ def test_the_key_and_what_is_refused(tmp_path, plan_run, monkeypatch):
     with pytest.raises(
         ConfigError, match=r"two cannot be imported: SyntaxError: .* \(.*two/paddleseg/models/unet\.py, line 1\)"
     ):
+        plan_run({**PLAN, "paddleseg": "two"}, Start())
+    (two / "paddleseg/models/unet.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(ConfigError, match=r"two cannot be imported: it ends Python with exit code 0"):
         plan_run({**PLAN, "paddleseg": "two"}, Start())
     (two / "paddleseg/models/unet.py").write_text("from paddleseg.models.layers import nosuch\n")
     with pytest.raises(

@@ -436,6 +436,18 @@ def test_inputs_from_outside_are_told_apart_from_what_the_run_made():
 # -- repeats ----------------------------------------------------------------------------------
 
 
+def test_edits_of_paddlesegs_own_scripts_are_told():
+    """Both runs call the same script edited: what it holds tells them apart."""
+    sides = [run(*WHOLE), run(*WHOLE)]
+    for side, digest in zip(sides, "ab", strict=True):
+        files, scripts = {"paddleseg/core/val.py": "1"}, {"tools/val.py": digest, "tools/train.py": "1"}
+        side["scope"] = {"paddleseg": {"files": files, "scripts": scripts}}
+    found = comparison.compare(*sides, tolerances())
+    assert found.inputs == ["tools/val.py"]
+    text = in_words.markdown(found)
+    assert "with other content: `tools/val.py`" in text and "environments are equal" not in text
+
+
 def repeats(*medians):
     return comparison.pool([run(*with_metric("infer", "metrics.inference_ms", timing(value))) for value in medians])
 

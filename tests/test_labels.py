@@ -536,3 +536,9 @@ def test_transforms_that_cannot_be_done_name_the_image(tmp_path):
     fed = preprocess.Preprocess([{"type": "Padding", "target_size": [8, 8]}])
     with pytest.raises(StageError, match=r"a\.png: its transforms cannot be done: "):
         fed(tmp_path / "a.png")
+
+
+def test_what_is_no_label_map_is_not_shown_by_its_image(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no image")
+    assert inspection._shows(tmp_path / "a.png", tmp_path / "b.png") is False

@@ -434,12 +434,17 @@ def _inputs(pairs: list[tuple[Concluded, Concluded]]) -> list[str]:
 
 
 def _paddleseg_files(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
-    """Files of PaddleSeg that the two runs had with other content, or one of them alone."""
+    """Files of PaddleSeg that the two runs had with other content, or one of them alone.
+
+    A script of its own stands for all code beside the package that it may import: its hash is of them all.
+    """
     told = [(side.get("scope") or {}).get("paddleseg") or {} for side in (baseline, candidate)]
-    before, after = (side.get("files") or {} for side in told)
-    if not (before and after):
-        return []  # an earlier version did not say
-    return sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
+    found: list[str] = []
+    for kind in ("files", "scripts"):
+        before, after = (side.get(kind) for side in told)
+        if before is not None and after is not None:  # an earlier version did not say
+            found += sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
+    return found
 
 
 def overall(comparison: Comparison) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from segcert.errors import ConfigError
 
 AUTO, INSTALLED = "auto", "installed"
 SCRIPTS = ("tools", "deploy/python")  # of a checkout, beside the package: what may run as it is
+CONFIGURATIONS, PARAMS = (".yml", ".yaml"), (".txt",)  # of models; params files of TIPC, which lie in test_tipc/
 LINK = "120000"  # mode of a link in a commit (documentation of git, "git-fast-import")
 IMPORT_S = 300  # seconds that an import may take
 # What stages import of it.
@@ -91,27 +92,36 @@ class Tree:
     def _against_commit(self) -> list[str] | None:
         """Files that differ from those of the commit by what they hold, whatever the index has been told of them.
 
-        Of the package all, also those that git is told to ignore; beside it those of the scripts that git knows, and
-        all code that a script may import by its name.
+        Of the package all, also those that git is told to ignore; beside it those of the scripts that git knows, all
+        code that a script may import by its name, and configurations, with new ones in the folders of those.
         """
         beside = sources.beside(self.folder, SCRIPTS)
         places = dict.fromkeys([PACKAGE, *SCRIPTS, *(name.partition("/")[0] for name in beside)])
-        listed = self._git("ls-tree", "-r", "-z", "HEAD", "--", *places)
+        listed = self._git("ls-tree", "-r", "-z", "HEAD")
         if listed is None:
             return None
         committed: dict[str, str] = {}
         links: dict[str, str] = {}
         for line in filter(None, listed.split("\0")):
             kind, _, name = line.partition("\t")
+            if not (_is_below(name, places) or _is_configuration(name)):
+                continue
             if not any(map(sources.is_left_out, name.split("/"))):
                 (links if kind.startswith(LINK) else committed)[name] = kind.split()[2]
         there = {**sources.paths(self.folder), **beside}
-        there |= {name: self.folder / name for name in committed if (self.folder / name).is_file()}
+        among = {self.folder / name for name in committed} | set(self._new_configurations(committed))
+        there |= {path.relative_to(self.folder).as_posix(): path for path in among if path.is_file()}
         same_links = [name for name, blob in links.items() if self._is_link(name, blob)]
         there = {name: path for name, path in there.items() if not _is_below(name, same_links)}
         other = {name for name, path in there.items() if committed.get(name) != _blob(path, committed.get(name, ""))}
         lacking = {name for name in committed.keys() - there.keys() if self._is_lacking(name)}
         return sorted((other - self._of_other_line_ends(other, committed)) | lacking | (links.keys() - same_links))
+
+    def _new_configurations(self, committed: Iterable[str]) -> Iterator[Path]:
+        """What lies in the folders of those that are committed and may be named as well, or inherited from."""
+        for folder in {(self.folder / name).parent for name in committed if _is_configuration(name)}:
+            found = (path for path in folder.glob("*.*") if not sources.is_left_out(path.name))
+            yield from (path for path in found if _is_configuration(path.relative_to(self.folder).as_posix()))
 
     def _is_link(self, name: str, blob: str) -> bool:
         """Whether a link is as it was committed, to a place in this folder: what is elsewhere, no commit holds."""
@@ -201,6 +211,12 @@ def _hashed(content: bytes, like: str) -> str:
     return digest.hexdigest()
 
 
+def _is_configuration(name: str) -> bool:
+    """Whether a file may be a configuration of a model, or a params file; at the root there is none."""
+    suffixes = CONFIGURATIONS + (PARAMS if name.startswith("test_tipc/") else ())
+    return "/" in name and name.endswith(suffixes)
+
+
 def _is_below(name: str, places: Iterable[str]) -> bool:
     return any(name == place or name.startswith(f"{place}/") for place in places)
 
@@ -241,10 +257,11 @@ def require_importable(found: Tree, python: str) -> None:
         return
     code = (
         "import sys; from pathlib import Path; from segcert.checkout import pinned; "
-        f"pinned.pin(Path({str(found.folder)!r})); import {', '.join(IMPORTED)}"
+        f"pinned.pin(Path({str(found.folder)!r})); import {', '.join(IMPORTED)}; "
+        f"print({found.digest!r})"
     )
     try:
-        machine.said_by(python, code, IMPORT_S)
+        answer = machine.said_by(python, code, IMPORT_S)
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"paddleseg: {found.folder} cannot be imported: not within {IMPORT_S:g} s; look what it does at its import"
@@ -255,6 +272,10 @@ def require_importable(found: Tree, python: str) -> None:
         place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
         last = told.rpartition("\n")[2] or f"{python} ended with exit code {error.returncode}"
         raise ConfigError(f"paddleseg: {found.folder} cannot be imported: {last}{place}") from None
+    if found.digest not in answer:
+        raise ConfigError(
+            f"paddleseg: {found.folder} cannot be imported: it ends Python with exit code 0 as it is imported"
+        )
     if KEPT.parent.is_dir():
         with contextlib.suppress(OSError):
             KEPT.mkdir(exist_ok=True)

@@ -71,7 +71,8 @@ ASIDES = {
 def _environment_text(comparison: Comparison) -> list[str]:
     parts = ["## What differs between the runs"]
     rows = [[row["field"], row["baseline"], row["candidate"]] for row in comparison.environment]
-    parts.append(_table(rows, ["", "baseline", "candidate"]) if rows else "The environments are equal.")
+    if rows or not comparison.inputs:
+        parts.append(_table(rows, ["", "baseline", "candidate"]) if rows else "The environments are equal.")
     if comparison.inputs:
         parts.append(
             "Files that both read, with other content: " + ", ".join(f"`{path}`" for path in comparison.inputs)
