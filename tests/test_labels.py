@@ -538,7 +538,10 @@ def test_transforms_that_cannot_be_done_name_the_image(tmp_path):
         fed(tmp_path / "a.png")
 
 
-def test_what_is_no_label_map_is_not_shown_by_its_image(tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
-    assert inspection._shows(tmp_path / "a.png", tmp_path / "b.png") is False
+def test_a_flat_photo_that_is_cut_is_told_of_and_printed_of_nowhere(tmp_path, capfd):
+    """Its decoder has been listened to; nothing decodes it once more."""
+    flat = makers.jpeg(np.full((80, 100, 3), 90, np.uint8))
+    files = makers.changed(makers.people(), Images_train_0_jpg=makers.without_end(30)(flat))
+    with pytest.raises(StageError, match=r"Images/train_0\.jpg: ") as found:
+        unpacked(tmp_path / "d", files)
+    assert "label map" not in str(found.value) and capfd.readouterr().err == ""

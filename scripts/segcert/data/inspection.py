@@ -530,6 +530,8 @@ def _faults(
         elif own.size and its_label.size and own.size != its_label.size:
             sizes = f"is {its_label.size[0]}x{its_label.size[1]}, its image is {own.size[0]}x{own.size[1]}"
             yield f"{place}: {label}: {sizes}{_turned(own, its_label)}; they must be equal"
+        elif own.problem or its_label.problem:  # which was told
+            continue
         elif own.flat and len(its_label.values) > 1 and _shows(root / image, root / label):
             yield f"{place}: {image}: shows its own label map, pixel by pixel, and no photo"
 
@@ -538,12 +540,9 @@ def _shows(image: Path, label: Path) -> bool:
     """Whether an image is the picture of a label map, or its numbers as greys: of one number an image may well be."""
     import cv2
 
-    photo = _decoded(image, cv2.IMREAD_COLOR)
-    try:
-        numbers = images.read_label(label)
-    except StageError:  # told of by itself
-        return False
-    pictures = (_decoded(label, cv2.IMREAD_COLOR), numbers[..., None])
+    with _printed():  # of a label as a picture, which nobody takes it for
+        photo, picture = (_decoded(path, cv2.IMREAD_COLOR) for path in (image, label))
+    pictures = (picture, images.read_label(label)[..., None])
     return photo is not None and any(
         picture is not None and picture.shape[:2] == photo.shape[:2] and bool((picture == photo).all())
         for picture in pictures
