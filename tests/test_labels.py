@@ -545,3 +545,12 @@ def test_a_flat_photo_that_is_cut_is_told_of_and_printed_of_nowhere(tmp_path, ca
     with pytest.raises(StageError, match=r"Images/train_0\.jpg: ") as found:
         unpacked(tmp_path / "d", files)
     assert "label map" not in str(found.value) and capfd.readouterr().err == ""
+
+
+def test_a_reason_names_a_label_once_whatever_its_name_holds(tmp_path):
+    odd = "Annotations/a\tb'c.png"
+    files = makers.relisted(makers.renamed(makers.people(), "Annotations/val_4.png", odd), "Annotations/val_4.png", odd)
+    assert odd in files
+    with pytest.raises(StageError) as found:
+        unpacked(tmp_path / "d", {**files, odd: b"no image"})
+    assert odd in str(found.value) and str(tmp_path) not in str(found.value)

@@ -373,7 +373,7 @@ def look_at_label(path: Path) -> Seen:
         with Image.open(path) as opened:
             opened.verify()  # the checksums of a PNG, which nobody looks at who decodes it
     except StageError as error:
-        seen.problem = str(error).removeprefix(f"{path}: ").replace(f" '{path}'", "")
+        seen.problem = str(error).removeprefix(f"{path}: ").replace(f" {str(path)!r}", "")
     except Exception as error:
         seen.problem = f"is damaged: {type(error).__name__}: {error}"
     else:
