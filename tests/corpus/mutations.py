@@ -473,6 +473,7 @@ def _forget(made: Made, name: str, new: str | None = None) -> None:
         elif new and new.endswith("_leftImg8bit.png") and not last(new).startswith("."):
             made.photos[new] = made.photos[image]
             made.turned |= {new} if image in made.turned else set()
+            _as_decoded(made, new)
             pairs.append((new, None))
     made.pairs["test"] = pairs
 
