@@ -547,9 +547,8 @@ def listing(draw: Draw, made: Made) -> None:
     what = draw(st.sampled_from(sorted(LISTINGS)))
     number = draw(st.integers(0, len(_lines(made, split)) - 1))
     harmless = LISTINGS[what](draw, made, split, number)
-    made.note(
-        f"{name} line {number + 1}: {what}: {made.files[name]!r}", name, "is listed with two labels", odd=not harmless
-    )
+    words = (name, "is listed with two labels", "would share the label map")  # a label may come to be an image
+    made.note(f"{name} line {number + 1}: {what}: {made.files[name]!r}", *words, odd=not harmless)
 
 
 def _one_line(change: Callable[[Draw, str], str], draw: Draw, made: Made, split: str, number: int) -> None:
