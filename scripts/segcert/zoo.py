@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import layouts, modelconfig, modelkeys, statuses
+from segcert import layouts, modelconfig, statuses
 from segcert.checkout import tree
 from segcert.errors import ConfigError
 from segcert.sections import TRAINED, merge, per_model
@@ -224,15 +224,5 @@ def _generated(content: Mapping[str, Any], settings: Mapping[str, Any]) -> str |
 def _refused(model: Draft, name: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """What of the configuration is not done here, with the file, the first; None where all is."""
     size = per_model(settings["input_size"], name)
-    run = modelkeys.Run(
-        trains=model.trains,
-        input_size=size,
-        export_size=settings["export"]["input_size"] or size,
-        transforms=settings["evaluate"]["transforms"],
-        **planned.of_data(model, settings),
-        entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
-        fetches=settings["train"]["pretrained_backbone"],
-        own_transforms=settings["own_transforms"],
-    )
-    found = modelkeys.problems(content, run)
-    return f"{found[0].replace('<model>', name)} ({model.path})" if found else None
+    found = planned.problem(model, content, settings, size, settings["export"]["input_size"] or size)
+    return f"{found.replace('<model>', name)} ({model.path})" if found else None

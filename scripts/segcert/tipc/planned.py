@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,24 +170,30 @@ def _keys(
     """What of the configuration is not done here, with the file; None where all is."""
     size = input_size(model, known, effective)
     own = model.settings.get("export", {}).get("input_size") or effective["export"]["input_size"]
+    found = problem(model, content, effective, size, own or size)
+    return f"{found} ({file})" if found else None
+
+
+def problem(
+    model: Draft,
+    content: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    input_size: Sequence[int] | None,
+    export_size: Sequence[int] | None,
+) -> str | None:
+    """The first thing in a configuration that is not done here; None where all is. `data` has chosen its data set."""
+    name = {**settings["data"], **{dataset: dataset for dataset in model.datasets}}[model.entry["data"]]
     run = modelkeys.Run(
         trains=model.trains,
-        input_size=size,
-        export_size=own or size,
-        transforms=effective["evaluate"]["transforms"],
+        input_size=input_size,
+        export_size=export_size,
+        transforms=settings["evaluate"]["transforms"],
         entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
-        fetches=effective["train"]["pretrained_backbone"],
-        own_transforms=effective["own_transforms"],
-        **of_data(model, effective),
+        fetches=settings["train"]["pretrained_backbone"],
+        own_transforms=settings["own_transforms"],
+        **modelkeys.of_data(name, {**settings["datasets"], **model.datasets}[name]),
     )
-    found = modelkeys.problems(content, run)
-    return f"{found[0]} ({file})" if found else None
-
-
-def of_data(model: Draft, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `modelkeys.Run` says of the data set of a model, which `data` has chosen."""
-    name = {**settings["data"], **{dataset: dataset for dataset in model.datasets}}[model.entry["data"]]
-    return modelkeys.of_data(name, {**settings["datasets"], **model.datasets}[name])
+    return next(iter(modelkeys.problems(content, run)), None)
 
 
 # -- data -------------------------------------------------------------------------------------
