@@ -256,11 +256,21 @@ def test_a_cell_follows_from_the_software_that_computes_it(table):
     assert seen == runs_on.keys()
 
 
-def test_known_failures_reach_the_cells_they_match(table):
-    marked = [cell for cell in table(CPU, mode="smoke").cells if cell.known_failures]
-    assert {(c.model, c.requested["engine"], c.requested["precision"]) for c in marked} == {
-        (model, "onednn", "bf16") for model in ("ocrnet_hrnetw18", "ocrnet_hrnetw48")
+@pytest.mark.parametrize("paddle", ["2.6.2", "3.2.2", "3.3.1", None])
+def test_known_failures_reach_the_cells_they_match_on_the_paddle_that_has_them(table, paddle):
+    planned = table(dataclasses.replace(CPU, software={"paddle": paddle} if paddle else {}), mode="smoke")
+    marked = {
+        (one["id"], cell.model, cell.requested["engine"], cell.requested["precision"])
+        for cell in planned.cells
+        for one in cell.known_failures
     }
+    bf16 = {("onednn-bf16-ocrnet", model, "onednn", "bf16") for model in ("ocrnet_hrnetw18", "ocrnet_hrnetw48")}
+    of_3_3 = {
+        ("onednn-paddle-3.3", model, "onednn", precision)
+        for model in planned.settings["models"]
+        for precision in ("fp32", "bf16")
+    }
+    assert marked == {"2.6.2": set(), "3.2.2": bf16, "3.3.1": bf16 | of_3_3, None: bf16 | of_3_3}[paddle]
 
 
 def test_exports_are_asked_for_sizes_of_batches_where_they_are_not_that_of_one_image(table):

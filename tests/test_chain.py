@@ -133,7 +133,8 @@ def test_engines_prove_themselves(found):
     assert seen["onednn", "fp32"]["outside_onednn"] == {"convolutions": 0, "products": 0}
     assert set(seen["onnxruntime", "fp32"]["nodes"]) == {"CPUExecutionProvider"}
     assert set(seen["onnxruntime", "fp32"]["convolutions"]) == {"CPUExecutionProvider float"}
-    assert set(seen["openvino", "fp32"]["convolutions"]) == {"f32"}
+    assert set(seen["openvino", "fp32"]["convolutions"]) == {"f32"} and seen["openvino", "fp32"]["hint"] == "f32"
+    assert seen["openvino", "int8"]["hint"] == ("bf16" if machine.cpu_has_bf16() else "f32"), "as used plainly"
     if machine.cpu_has_bf16():
         assert set(seen["onednn", "bf16"]["onednn"]["convolutions"]) == {"bf16"}
         assert "bf16" in seen["openvino", "bf16"]["convolutions"]

@@ -280,6 +280,29 @@ def test_no_variable_and_no_folder_brings_in_another(tmp_path):
     assert tree.installed_for(sys.executable) == here[0]
 
 
+@pytest.mark.parametrize("way", ["sys.path.insert(0, {other!r})", "sys.meta_path.insert(0, Finds)"])
+def test_what_a_variable_has_python_run_as_it_starts_brings_in_nothing(tmp_path, monkeypatch, way):
+    lent = tmp_path / "lent"
+    lent.mkdir()
+    checkout = other(tmp_path / "checkout")
+    (lent / "sitecustomize.py").write_text(
+        "import sys, importlib.machinery\n"
+        "class Finds:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        found = name == 'paddleseg'\n"
+        f"        return importlib.machinery.PathFinder.find_spec(name, [{str(checkout)!r}]) if found else None\n"
+        f"{way.format(other=str(checkout))}\n"
+    )
+    seen = "import paddleseg; print(paddleseg.__file__)"
+    variables = {**os.environ, "PYTHONPATH": str(lent)}
+    done = subprocess.run([sys.executable, "-c", seen], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(checkout / "paddleseg/__init__.py"), "the variable does what it is to do"
+    here = (tree.installed(), "2.8.0")
+    assert said_by(sys.executable, PYTHONPATH=str(lent)) == here
+    monkeypatch.setenv("PYTHONPATH", str(lent))
+    assert tree.installed() == tree.installed_for(sys.executable) == here[0]
+
+
 def test_one_that_was_installed_to_be_edited_is_the_installed_one(tmp_path):
     """By a .pth (b2 of the trials), and by a finder, which the wheel comes before (b3)."""
     checkout = other(tmp_path / "checkout")
@@ -429,8 +452,9 @@ def test_an_edited_wheel_is_edited_and_what_lies_in_a_strangers_repository_has_n
     assert tree.Tree(folder).version == "3"
     (folder / "paddleseg/__init__.py").write_text("from . import models\n")
     assert tree.Tree(folder).version is None and tree.said(tree.Tree(folder).env).startswith("of no version, ")
-    (folder / "paddleseg/__init__.py").write_text("def (\n")
-    assert tree.Tree(folder).version is None
+    for worked_out in ("def (\n", "__version__ = '3'\n__version__ += '.dev'\n", "from .models import __version__\n"):
+        (folder / "paddleseg/__init__.py").write_text(worked_out)
+        assert tree.Tree(folder).version is None
 
 
 def test_the_index_and_the_surroundings_of_git_are_not_asked_whether_it_is_edited(tmp_path, monkeypatch):
@@ -470,7 +494,7 @@ def test_configurations_are_part_of_a_checkout(tmp_path):
     """A params file of it names one of them, which inherits from others."""
     folder = checkouts.plain(tmp_path / "seg")
     names = ["configs/_base_/a.yml", "test_tipc/configs/m/m.yml", "test_tipc/configs/m/train_infer_python.txt"]
-    for name in [*names, "deploy/cpp/CMakeLists.txt", "mkdocs.yml"]:
+    for name in [*names, "deploy/cpp/CMakeLists.txt", "deploy/a.yaml", "mkdocs.yml"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("iters: 1\n")
     repository(folder)
@@ -478,10 +502,12 @@ def test_configurations_are_part_of_a_checkout(tmp_path):
     for name in ("deploy/cpp/CMakeLists.txt", "mkdocs.yml", "mine.yml"):
         (folder / name).write_text("of no model\n")
     assert tree.Tree(folder).edited == []
-    new = "configs/_base_/new.yml"
-    for name in (*names, new, "configs/_base_/.#new.yml"):
+    new = ["configs/_base_/new.yml", "configs/mine/deep/er.yml", "deploy/b.yaml"]
+    data = ["deploy/data/of_a_set.yml", "configs/_base_/.#new.yml", "configs/.ipynb_checkpoints/a.yml"]
+    for name in (*names, *new, *data):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("iters: 2\n")
-    assert tree.Tree(folder).edited == [names[0], new, *names[1:]]
+    assert tree.Tree(folder).edited == [names[0], *new, *names[1:]]
     (folder / names[1]).unlink()
     assert names[1] in tree.Tree(folder).edited
 
@@ -1076,9 +1102,12 @@ def test_an_edit_between_the_plan_and_a_job_fails_the_job(tmp_path, dataset, mon
 
 
 def test_versions_are_those_of_the_imported_modules(monkeypatch):
+    import cv2
+    import numpy
+    import paddleseg
+
     from segcert import machine
 
-    cv2, numpy = sys.modules["cv2"], sys.modules["numpy"]
     assert machine.imported_versions()["opencv"] == machine.package_version("opencv-python-headless")
     monkeypatch.setattr(cv2, "__version__", "4.5.5")
     monkeypatch.setattr(numpy, "__version__", "1.99")
@@ -1086,6 +1115,20 @@ def test_versions_are_those_of_the_imported_modules(monkeypatch):
     assert (found["opencv"], found["numpy"]) == ("4.5.5", "1.99")
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert "openvino" not in machine.imported_versions()
+    monkeypatch.setattr(paddleseg, "__version__", "2.8")  # of a checkout: not that of the wheel beside it
+    assert machine.imported_versions()["paddleseg"] == "2.8"
+
+
+def test_a_version_that_no_plan_knows_makes_nothing_stale(tmp_path, plan_run):
+    """The hash of what it holds does; a plan that compared versions would not believe any record."""
+    folder = checkouts.plain(tmp_path / "seg")
+    init = folder / "paddleseg/__init__.py"
+    init.write_text(init.read_text().replace("'2.8.0'", "'.'.join('280')"))
+    run = plan_run({**PLAN, "paddleseg": str(folder)}, Start())
+    cells = [cell for cell in run.table.planned() if cell.definition.software]
+    assert run.paddleseg.version is None and {cell.model for cell in cells} == {"pp_humanseg_lite"}
+    for cell in cells:
+        assert cell.software["paddleseg_hash"] and "paddleseg" not in cell.software
 
 
 # -- the page ----------------------------------------------------------------------------------

@@ -40,13 +40,17 @@ def described() -> str:
     from segcert.machine import Hardware
 
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+    def hardware(gpus):
+        return Hardware(gpus, "auto", bf16=True, cores=8, software={"paddle": "3.2.2"})
+
     lines = []
     for mode, gpus in RUNS:
         for name, plan in PLANS.items():
             lines.append(f"# {mode}, {gpus} GPUs, {name}")
             asked = {**plan, "mode": mode}
             resolved = settings.resolve(sections.merge(shipped, asked), asked, "config.yaml")
-            for cell in cells.CellTable(resolved, Hardware(gpus, "auto", bf16=True, cores=8)).cells:
+            for cell in cells.CellTable(resolved, hardware(gpus)).cells:
                 state = cell.status or f"threads={cell.threads} gpus={cell.gpus} runtime={cell.runtime}"
                 lines.append(f"{cell.stage} {cell.record} {state}")
                 lines.append(f"  {json.dumps(cell.requested)}")

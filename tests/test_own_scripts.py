@@ -128,6 +128,7 @@ def test_training_has_the_losses_of_our_step_on_the_same_samples(run, tmp_path, 
     assert told["status"] == "passed", told["reason"]
     seen, measured = told["effective"], told["metrics"]
     assert seen["iters"] == 5 and seen["exit_code"] == 0 and seen["outcome"] == "complete" and seen["device"] == "cpu"
+    assert seen["batch_size"] == 4, "worked out from how long a batch took, and how many samples a second that is"
     assert len(measured["losses"]) == 5 and len(measured["own_losses"]) == 3
     for theirs, ours in zip(measured["losses"], measured["own_losses"], strict=False):
         assert theirs == pytest.approx(ours, abs=1e-4)
@@ -187,6 +188,7 @@ def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
         assert told["effective"]["engine"] == CELLS[cell].engine and told["effective"]["precision"] == "fp32"
         counted = sum(measured["evidence"]["onednn"]["convolutions"].values())
         assert counted == (96 if CELLS[cell].engine == "onednn" else 0), "48 of each image"
+        assert measured["evidence"]["passes"] > 5
     log = (tmp_path / f"scripts/{cell}.log").read_text(encoding="utf-8")
     assert "onednn_verbose" not in log and f"$ cd {folder}" in log
     assert ("lines of oneDNN's trace are left out" in log) == (cell == "deploy_infer_onednn")
@@ -266,6 +268,10 @@ FAULTS = {
         "tools_train", own_scripts.TRAIN, [("        print(f", "        done == 2 or print(f")],
         "failed", "iters: 5 requested, 4 observed",
     ),
+    "another batch size": (
+        "tools_train", own_scripts.TRAIN, [("batch_size=config.batch_size", "batch_size=2")],
+        "failed", "batch_size: 4 requested, 2 observed",
+    ),
     "another mIoU": (
         "tools_val", own_scripts.VAL, [("utils.load_entire_model(", NOT)],
         "accuracy-failed", "its mIoU is ",
@@ -294,6 +300,7 @@ SHORT = {
     "another loss",
     "a loss that is not finite",
     "no weights",
+    "another batch size",
     "fewer images",
     "no mIoU",
     "no program",
@@ -313,6 +320,51 @@ def test_a_fault_is_red(run, planted, fault):
     told = run(cell)
     assert (told["status"], reason in told["reason"]) == (status, True), told["reason"]
     assert told["effective"]["command"] and told["effective"]["exit_code"] == (1 if fault == "an exception" else 0)
+
+
+ON = (" else config.disable_mkldnn()", " else None")  # oneDNN, unless it is told otherwise
+SILENT = ('os.environ["ONEDNN_VERBOSE"] = "0"', "config.disable_glog_info()")
+# What is planted -> what Paddle still says. In all but the last oneDNN computes.
+UNSEEN = {
+    "the trace is silenced": ([ON, ("import argparse", f"import argparse\nimport os; {SILENT[0]}")], "has onednn_"),
+    "so is Paddle's log": (
+        [
+            ON,
+            ("import argparse", f"import argparse\nimport os; {SILENT[0]}"),
+            ("config.set_cpu", f"{SILENT[1]}; config.set_cpu"),
+        ],
+        "names none",
+    ),
+    "Paddle's log is silenced": ([("config.set_cpu", f"{SILENT[1]}; config.set_cpu")], "names none"),
+}
+
+
+@pytest.mark.parametrize("way", UNSEEN)
+def test_an_engine_that_was_not_seen_is_no_tick(run, planted, monkeypatch, way):
+    changes, said = UNSEEN[way]
+    planted(own_scripts.INFER, *changes)
+    told = run("deploy_infer_native")
+    assert (told["status"], told["try_again"]) == ("unverified", False)
+    assert f"oneDNN's trace has no convolution or product, and Paddle {said}" in told["reason"]
+    assert "deploy/python/infer.py, or what it imports, sets ONEDNN_VERBOSE" in told["reason"]
+    if way == "Paddle's log is silenced":
+        planted(own_scripts.INFER, (LABELS, LABELS + "; label[:9] = 1 - label[:9]"))
+        told = run("deploy_infer_native")
+        assert told["status"] == "accuracy-failed" and "on 0.90625 of pixels" in told["reason"], told["reason"]
+
+
+def test_a_batch_size_is_what_the_lines_of_a_training_come_to():
+    from segcert.compute import own_scripts as work
+
+    def size(*lines):
+        said = (
+            "[TRAIN] epoch: 1, iter: 1/5, loss: 0.7, batch_cost: {:.4f}, reader_cost: 0.1, ips: {:.4f} samples/sec | E"
+        )
+        return work._printed_batch_size("\n".join(said.format(*line) for line in lines))
+
+    assert size((0.5, 8.0), (0.0031, 4 / 0.0031)) == size((2.0, 2.0)) == 4
+    assert size() is None and size((0.0005, 16 / 0.0005)) is None, "four decimals of a batch that fast tell nothing"
+    assert size((1.0, 3.5)) is None
 
 
 def test_a_known_one_is_known_and_is_said_to_be_gone(run, planted):
@@ -446,7 +498,7 @@ def test_on_a_gpu_it_is_the_driver_that_is_asked(dataset, tmp_path, monkeypatch)
     options, judge = work.KINDS[own_scripts.INFER](request, files)
     assert options[-6:] == ["--device", "gpu", "--use_trt", "False", "--precision", "fp32"]
     assert judge(ran).outcome == "0 of 1 label maps were written: exit code 0; it said: so it is"
-    assert work._engine(request, tmp_path, ran, 1) == ({}, {}), "nothing tells what computed there"
+    assert work._engine(request, tmp_path, ran, 1) == ({}, {}, None), "nothing tells what computed there"
 
 
 # -- the plan --------------------------------------------------------------------------------

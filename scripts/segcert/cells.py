@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from segcert import engines, modelkeys, offers, own_scripts, published, record, sections, stages, statuses
 from segcert.engines import CPU, GPU, INT8
-from segcert.machine import GPU_SOFTWARE, Hardware
+from segcert.machine import GPU_SOFTWARE, Hardware, paddle_is
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
@@ -633,6 +633,7 @@ class CellTable:
             if all(
                 fields.get(key) in ([want] if isinstance(want, str) else want) for key, want in known["match"].items()
             )
+            and self._may_be_seen(known)
         )
         for one in matching if cell.status == statuses.FAILED.name else ():
             if re.search(one["error"], cell.reason or ""):
@@ -641,6 +642,11 @@ class CellTable:
         if not matching:
             return cell
         return replace(cell, known_failures=matching)
+
+    def _may_be_seen(self, known: Mapping[str, Any]) -> bool:
+        """Whether a known failure is one of the Paddle that is planned for: no other makes a cell another."""
+        paddle = self.hardware.software.get("paddle")
+        return paddle is None or paddle_is(known.get("paddle", ""), paddle)
 
     def _on_software(self, cell: Cell) -> Cell:
         """The cell with the software that it is to run on: another version of it makes the cell stale."""
@@ -652,6 +658,7 @@ class CellTable:
             names = (*names, *GPU_SOFTWARE)
         software = {name: value for name, value in self.hardware.software.items() if name in names}
         if cell.model in self.paddleseg and cell.definition.software:
+            software.pop("paddleseg", None)  # the version is in the files
             software["paddleseg_hash"] = self.paddleseg[cell.model]
         return replace(cell, software=software)
 

@@ -134,15 +134,20 @@ def _environment_of(python: str) -> dict[str, Any]:
     return found
 
 
-def said_by(python: str, code: str, seconds: float = 60) -> str:
+def said_by(python: str, code: str, seconds: float = 60, without: Sequence[str] = ()) -> str:
     """What another interpreter prints, with the packages that a stage in it would import, within so many seconds.
+
+    Args:
+        without: variables that it is not to have.
 
     Raises:
         OSError, subprocess.SubprocessError: it does not run.
     """
     before = "import sys; sys.path.insert(0, sys.argv[1]); import segcert; "
     command = [python, "-c", before + code, str(Path(__file__).parents[1])]
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=True)
+    return done.stdout
 
 
 def why_paddle_has_no_gpu(build: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str | None:
@@ -305,10 +310,13 @@ GPU_LIBRARIES: dict[str, Callable[[str, Sequence[Mapping[str, Any]]], str | None
 }
 
 
-def paddle_is(specifier: str) -> bool:
-    """Whether the Paddle of this interpreter is one of the versions that a specifier names (`==3.2.*,!=3.2.1`).
+def paddle_is(specifier: str, version: str | None = None) -> bool:
+    """Whether a Paddle is one of the versions that a specifier names (`==3.2.*,!=3.2.1`).
 
     An empty specifier names every version, and is the only one that an unknown version fits.
+
+    Args:
+        version: None: that of this interpreter.
     """
     from packaging.specifiers import SpecifierSet
     from packaging.version import InvalidVersion
@@ -316,7 +324,8 @@ def paddle_is(specifier: str) -> bool:
     if not specifier:
         return True
     try:
-        return SpecifierSet(specifier).contains(paddle_build().get("full_version", ""), prereleases=True)
+        own = paddle_build().get("full_version", "") if version is None else version
+        return SpecifierSet(specifier).contains(own, prereleases=True)
     except InvalidVersion:
         return False
 
@@ -332,13 +341,15 @@ def package_version(*distributions: str) -> str | None:
 def imported_versions() -> dict[str, str]:
     """Name in a record's env -> version, of what this process imported, as the modules say it themselves.
 
-    Of a distribution that says it more exactly (`4.11.0.86` of a module that says 4.11.0), in its words.
+    Of a distribution that says it more exactly (`4.11.0.86` of a module that says 4.11.0), in its words; not of
+    PaddleSeg, which may be another than the one that is installed.
     """
     found = {}
     for name, distributions in PACKAGES.items():
         own = getattr(sys.modules.get(MODULES.get(name, name)), "__version__", None)
         if isinstance(own, str):
-            listed = [version for distribution in distributions if (version := package_version(distribution))]
+            of = () if name == "paddleseg" else distributions
+            listed = [version for distribution in of if (version := package_version(distribution))]
             found[name] = next((version for version in listed if _is_same(version, own)), own)
     return found
 

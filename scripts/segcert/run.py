@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,6 @@ class Run:
             at_most=start.gpus if start.main else None,
         )
         paddleseg = _paddleseg(resolved, python, start)
-        if paddleseg:
-            hardware = replace(hardware, software={**hardware.software, "paddleseg": paddleseg.version})
         run = cls(root, start, resolved, python, hardware, tuple(cleared), paddleseg)
         parts = [part for file in run.models.values() for part in modelconfig.config_chain(file)]
         code.require_past([*root.glob("scripts/**/*.py"), *parts])

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import PathFinder
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segcert import machine
@@ -60,14 +60,15 @@ class Tree:
 
     @cached_property
     def version(self) -> str | None:
-        """What the package calls itself."""
+        """What the package calls itself, where its file says so in one place; records have what was seen."""
         try:
             body = ast.parse((self.folder / PACKAGE / "__init__.py").read_bytes()).body
         except (OSError, SyntaxError, ValueError):
             return None
-        for node in body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
-                return str(ast.literal_eval(node.value)) if isinstance(node.value, ast.Constant) else None
+        naming = [node for node in body if "__version__" in ast.dump(node)]
+        match naming:
+            case [ast.Assign(targets=[ast.Name(id="__version__")], value=ast.Constant(value=str(version)))]:
+                return version
         return None
 
     @cached_property
@@ -118,10 +119,19 @@ class Tree:
         return sorted((other - self._of_other_line_ends(other, committed)) | lacking | (links.keys() - same_links))
 
     def _new_configurations(self, committed: Iterable[str]) -> Iterator[Path]:
-        """What lies in the folders of those that are committed and may be named as well, or inherited from."""
-        for folder in {(self.folder / name).parent for name in committed if _is_configuration(name)}:
-            found = (path for path in folder.glob("*.*") if not sources.is_left_out(path.name))
-            yield from (path for path in found if _is_configuration(path.relative_to(self.folder).as_posix()))
+        """What lies where those are that are committed and may be named as well, or inherited from.
+
+        In a folder `configs` anywhere, also in folders of its own; elsewhere, where data may lie, beside others.
+        """
+        whole: dict[Path, bool] = {}
+        for path in (PurePosixPath(name) for name in committed if _is_configuration(name)):
+            within = [place for place in path.parents if place.name == "configs"]
+            whole[self.folder / (within or path.parents)[0]] = bool(within)
+        for folder, below in whole.items():
+            for path in folder.rglob("*.*") if below else folder.glob("*.*"):
+                name = path.relative_to(self.folder)
+                if _is_configuration(name.as_posix()) and not any(map(sources.is_left_out, name.parts)):
+                    yield path
 
     def _is_link(self, name: str, blob: str) -> bool:
         """Whether a link is as it was committed, to a place in this folder: what is elsewhere, no commit holds."""
@@ -300,13 +310,15 @@ def above(file: Path) -> Path | None:
 def installed() -> Path | None:
     """The folder of the PaddleSeg that is installed for this interpreter; None where there is none.
 
-    A variable (PYTHONPATH) or the folder that one happens to be in brings nothing in. Of a package that was installed
-    to be edited (`pip install -e`), it is the folder that its installer left.
+    A variable (PYTHONPATH) or the folder that one happens to be in brings nothing in, nor does what such a folder has
+    Python run as it starts (sitecustomize): another Python is asked, that has none. Of a package that was installed to
+    be edited (`pip install -e`), it is the folder that its installer left.
     """
+    if os.environ.get("PYTHONPATH"):
+        return _installed_for(sys.executable)
     lasting = {*map(os.path.realpath, [*site.getsitepackages(), site.getusersitepackages()])}
     lasting |= {os.path.realpath(line) for place in lasting for line in _pth_lines(Path(place))}
-    passing = {os.getcwd(), "", *os.environ.get("PYTHONPATH", "").split(os.pathsep)}  # noqa: PTH109
-    passing |= {os.path.realpath(place) for place in passing if place}
+    passing = {"", os.getcwd(), os.path.realpath(os.curdir)}  # noqa: PTH109
     places = [place for place in sys.path if os.path.realpath(place) in lasting or place not in passing]
     finders = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
     for finder in finders:
@@ -327,9 +339,12 @@ def _pth_lines(folder: Path) -> Iterator[Path]:
 
 def installed_for(python: str) -> Path | None:
     """`installed`, for another interpreter."""
-    if python == sys.executable:
-        return installed()
-    answer = machine.said_by(python, "from segcert.checkout import tree; print(tree.installed() or '')").strip()
+    return installed() if python == sys.executable else _installed_for(python)
+
+
+def _installed_for(python: str) -> Path | None:
+    code = "from segcert.checkout import tree; print(tree.installed() or '')"
+    answer = machine.said_by(python, code, without=("PYTHONPATH",)).strip()
     return Path(answer) if answer else None
 
 

@@ -39,7 +39,7 @@ from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.compute.preprocess import Preprocess, deploy_config
 from segcert.data import layouts
 from segcert.data.images import read_label, write_label
-from segcert.errors import StageError
+from segcert.errors import StageError, Unverified
 from segcert.masking import masked
 from segcert.numbers import finite
 from segcert.requests.scripts import RunScript
@@ -50,10 +50,21 @@ from segcert.stage.worker import Result
 CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
 KEPT = (CONFIG, IMAGES, VALIDATION, MAPS)
 TRACE = ("onednn_verbose", "dnnl_verbose")  # what a line of oneDNN's trace begins with
+# What Paddle says of each predictor that it builds, unless it is told to be silent (Paddle 3, Paddle 2); and of what it
+# is named by that gives operators to oneDNN.
+PASS = re.compile(r"--- Running P?IR pass \[(\w+)\]")
+TO_ONEDNN = re.compile(r"(?:onednn|mkldnn)_placement_pass")
+UNSEEN = (
+    "what computed was not seen: oneDNN's trace has no convolution or product, and Paddle {said} in the passes that it "
+    "lists as it builds the program; {script}, or what it imports, sets ONEDNN_VERBOSE, silences Paddle's log "
+    "(--print_detail) or redirects the output"
+)
 # Lines of tools/train.py and tools/val.py. A loss has 4 decimals there, a rate 6, a mIoU 4.
 TRAINED = re.compile(r"\[TRAIN\].*?\biter: (\d+)/\d+, loss: (\S+?), lr: (\S+?),")
 EVALUATED = re.compile(r"\[EVAL\] #Images: (\d+) mIoU: (\S+)")
-LOSS_ROUNDING, RATE_ROUNDING, MIOU_ROUNDING = 0.00005, 0.0000005, 0.00005
+# Seconds of a batch and samples per second, each with 4 decimals: their product is how many samples there were.
+SPEED = re.compile(r"\[TRAIN\].*?\bbatch_cost: ([\d.]+),.*?\bips: ([\d.]+) samples/sec")
+LOSS_ROUNDING, RATE_ROUNDING, MIOU_ROUNDING, SPEED_ROUNDING = 0.00005, 0.0000005, 0.00005, 0.00005
 CLASS_IOU = re.compile(r"\[EVAL\] Class IoU: *\n\[([^\]]*)\]")
 ABSENT = (
     "this PaddleSeg takes an IoU of 1 for each of {whole} of {of} classes that neither labels nor label maps hold, "
@@ -189,7 +200,8 @@ def run(request: RunScript, files: Files) -> Result:
 def _environment(checkout: Path) -> dict[str, str]:
     """The variables of a script: this process's, with the checkout before what is installed."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("SEGCERT_")}
-    return {**own, "PYTHONPATH": str(checkout), "ONEDNN_VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
+    seen = {"ONEDNN_VERBOSE": "1", "GLOG_minloglevel": "0", "PYTHONUNBUFFERED": "1"}
+    return {**own, **seen, "PYTHONPATH": str(checkout)}
 
 
 def _require_own_package(checkout: Path, script: Path, environment: Mapping[str, str]) -> None:
@@ -349,7 +361,8 @@ def _train(request: RunScript, files: Files) -> tuple[list[str], Judge]:
 
     def judge(ran: Ran) -> Found:
         rows = [(int(number), float(loss), float(rate)) for number, loss, rate in TRAINED.findall(ran.text)]
-        effective = {"iters": len(rows), "batch_size": config.batch_size}
+        printed = _printed_batch_size(ran.text)
+        effective = {"iters": len(rows), **({"batch_size": printed} if printed else {})}
         told = {"losses": [finite(loss) for _, loss, _ in rows[:OF_HISTORY]]}
         weights = files.made / OUTPUT / f"iter_{request.iters}" / "model.pdparams"
         if not rows or not weights.is_file():
@@ -361,6 +374,17 @@ def _train(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         return Found(COMPLETE, effective, *_held_to(request, rows, own, _history(files.history), told))
 
     return options, judge
+
+
+def _printed_batch_size(text: str) -> int | None:
+    """Samples of a batch, as a training's lines say it by how long one took; None where they do not say it exactly."""
+    found = [(float(seconds), float(rate)) for seconds, rate in SPEED.findall(text)]
+    # Of the slowest batches: the fewer milliseconds, the less do 4 decimals tell.
+    if not found:
+        return None
+    seconds, rate = max(found)
+    product, uncertain = seconds * rate, SPEED_ROUNDING * (seconds + rate)
+    return round(product) if uncertain < 0.25 and abs(product - round(product)) <= 2 * uncertain else None
 
 
 def _own_losses(request: RunScript, config: Any) -> list[float]:
@@ -564,24 +588,39 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         maps = _collect(files.made, images)
         if lacking := _lacking(maps, images, ran):
             return Found(lacking, {}, {})
-        effective, evidence = _engine(request, export, ran, len(images))
+        effective, evidence, unseen = _engine(request, export, ran, len(images))
         found = _compared(request, images, maps, _reference(files, images), COMPLETE, effective)
+        if unseen and not proof.broken(found.gates):  # label maps that are wrong are red all the same
+            raise Unverified(unseen, lasting=True)
         return Found(found.outcome, found.effective, {**found.metrics, "evidence": evidence}, found.gates)
 
     return options, judge
 
 
-def _engine(request: RunScript, export: Path, ran: Ran, images: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What computed, from oneDNN's own trace: `effective` and the evidence of it; on a GPU nothing tells of it."""
+def _engine(
+    request: RunScript, export: Path, ran: Ran, images: int
+) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """What computed: `effective`, the evidence of it, and in words why it was not seen; on a GPU nothing tells of it.
+
+    OneDNN's own trace tells what that computed. Its silence proves nothing, because a script may be the reason: then
+    Paddle must have said how it built the program, and nothing in it of oneDNN.
+    """
     if request.device == "gpu":
-        return {}, {}
+        return {}, {}, None
     trace = onednn_trace.parse(ran.trace)
     asked = paddle_inference.program_work(export / deploy_config(export)["model"])
     of_all = {kind: asked[kind] and asked[kind] * images for kind in ("convolutions", "products")}
     missed = onednn_trace.outside(trace, of_all)
     effective = onednn_trace.effective(trace, of_all, missed, request.threads)
     del effective["device"]  # seen otherwise
-    return effective, {"onednn": trace, "program": asked, "outside_onednn": missed}
+    passes = PASS.findall(ran.text)
+    evidence = {"onednn": trace, "program": asked, "outside_onednn": missed, "passes": len(passes)}
+    if trace["convolutions"] or trace["products"]:
+        return effective, evidence, None
+    to_onednn = next(filter(TO_ONEDNN.fullmatch, passes), None)
+    said = f"has {to_onednn}" if to_onednn else "names none"
+    unseen = UNSEEN.format(said=said, script=request.script) if to_onednn or not passes else None
+    return ({} if unseen else effective), evidence, unseen
 
 
 def _collect(folder: Path, images: Sequence[Path], below: str = "") -> Path:

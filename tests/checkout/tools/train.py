@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ model.train()
 sampler = paddle.io.DistributedBatchSampler(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
 loader = paddle.io.DataLoader(dataset, batch_sampler=sampler, num_workers=args.num_workers, return_list=True)
 done = 0
+begun = time.perf_counter()
 while done < config.iters:
     for batch in loader:
         label = batch["label"].astype("int64")
@@ -39,7 +41,9 @@ while done < config.iters:
         optimizer._learning_rate.step()
         optimizer.clear_grad()
         done += 1
-        print(f"[TRAIN] epoch: 1, iter: {done}/{config.iters}, loss: {float(loss):.4f}, lr: {rate:.6f}, ips: 1")
+        took, begun = time.perf_counter() - begun, time.perf_counter()
+        speed = f"batch_cost: {took:.4f}, reader_cost: 0.00000, ips: {len(label) / took:.4f} samples/sec"
+        print(f"[TRAIN] epoch: 1, iter: {done}/{config.iters}, loss: {float(loss):.4f}, lr: {rate:.6f}, {speed}")
         if done == config.iters:
             break
 folder = Path(args.save_dir) / f"iter_{done}"
