@@ -28,6 +28,7 @@ from segcert.numbers import finite  # noqa: E402
 
 SCHEMA_VERSION = 1
 LOWER, HIGHER = "lower", "higher"
+ALIKE = 4  # rows that make a table of their own, in whose head stands what they have in common
 
 
 class BenchError(Exception):
@@ -230,18 +231,55 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as a Markdown table, and their notes below it."""
+    """Rows as Markdown tables, and their notes: many of one unit, target and other side are a table of their own."""
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for item in rows:
+        alike.setdefault((item["against"], item["unit"], _target(item)), []).append(item)
+    blocks = [_of_alike(items) for items in alike.values() if len(items) >= ALIKE]
+    others = [item for items in alike.values() if len(items) < ALIKE for item in items]
+    notes = [f"- {item['name']}: {item['note']}" for item in rows if item.get("note")]
+    blocks += [block for block in (_of_others(others), notes) if block]
+    return [line for block in blocks for line in ("", *block)][1:]
+
+
+def _of_alike(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table in whose head stands what its rows have in common."""
+    first = rows[0]
+    target = f", target {_target(first)}" if _target(first) else ""
+    lines = [
+        f"| against {first['against']}, {first['unit']}{target} | this project | other | ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    return lines + [_line(item["name"], *_sides(item), f"{item['ratio']:.2f}{_met(item)}") for item in rows]
+
+
+def _of_others(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of rows that have little in common; nothing if there are none."""
     lines = [
         "| | this project | other | unit | ratio | target | against |",
         "| --- | ---: | ---: | --- | ---: | ---: | --- |",
     ]
     for item in rows:
-        target = "" if item.get("target") is None else f"{item['target']:g} {'✓' if item['met'] else '✗'}"
-        sides = [f"{item[side]:g}{_bracket(item['spread'].get(side))}" for side in ("ours", "theirs")]
-        cells = [item["name"], *sides, item["unit"], f"{item['ratio']:.2f}", target, item["against"]]
-        lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"- {item['name']}: {item['note']}" for item in rows if item.get("note")]
-    return [*lines, *([""] if notes else []), *notes]
+        target = f"{_target(item)}{_met(item)}"
+        lines.append(_line(item["name"], *_sides(item), item["unit"], f"{item['ratio']:.2f}", target, item["against"]))
+    return lines if rows else []
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _target(item: Mapping[str, Any]) -> str:
+    return "" if item.get("target") is None else f"{item['target']:g}"
+
+
+def _met(item: Mapping[str, Any]) -> str:
+    """A sign behind the ratio or the target, where there is a target."""
+    return "" if item.get("target") is None else f" {'✓' if item['met'] else '✗'}"
+
+
+def _sides(item: Mapping[str, Any]) -> list[str]:
+    return [f"{item[side]:g}{_bracket(item['spread'].get(side))}" for side in ("ours", "theirs")]
 
 
 def _bracket(share: float | None) -> str:

@@ -73,6 +73,22 @@ def test_page_shows_rows_notes_and_missed_targets(tmp_path):
         page.insert("nothing", text)
 
 
+def test_what_many_rows_have_in_common_stands_in_the_head_of_their_table():
+    many = [harness.row(f"a/{number}", [1.0], [2.0], "ms", "them", target=1.5) for number in range(harness.ALIKE)]
+    other = harness.row("a/other", [1.0], [2.0], "s", "them", note="why")
+    assert harness.table([many[0], other, *many[1:]]) == [
+        "| against them, ms, target 1.5 | this project | other | ratio |",
+        "| --- | ---: | ---: | ---: |",
+        *(f"| a/{number} | 1 | 2 | 2.00 ✓ |" for number in range(harness.ALIKE)),
+        "",
+        "| | this project | other | unit | ratio | target | against |",
+        "| --- | ---: | ---: | --- | ---: | ---: | --- |",
+        "| a/other | 1 | 2 | s | 2.00 |  | them |",
+        "",
+        "- a/other: why",
+    ]
+
+
 def test_a_command_that_fails_or_hangs_says_so(tmp_path):
     with pytest.raises(harness.BenchError, match=r"exit code 3.*\n.*the reason"):
         code = "import sys; print('the reason'); sys.exit(3)"

@@ -215,11 +215,6 @@ ALL = (PASSED, FLAKY, """,
     ),
     "README.md": ("| ⚠ |", "| ~ | flaky | passes now and then |\n| ⚠ |", f"{TOLD}[README.md]"),
     "README.zh.md": ("| ⚠ |", "| ~ | flaky（时好时坏） | 有时通过，有时失败 |\n| ⚠ |", f"{TOLD}[README.zh.md]"),
-    "docs/read-the-page.md": (
-        "| ⚠ |",
-        "| ~ | flaky | 时好时坏 | passes now and then (red) |\n| ⚠ |",
-        f"{TOLD}[docs/read-the-page.md]",
-    ),
     "docs/compare.md": (
         "failed = blocked |",
         "failed = blocked < flaky |",
