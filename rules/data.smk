@@ -26,6 +26,7 @@ rule make_tarball:
         *code_of("make_tarball.py"),
         script=f"{SCRIPTS}/make_tarball.py",
         python=SETTINGS["python"],
+        stamp=lambda wildcards: sources.stamp(SETTINGS["datasets"][wildcards.dataset]),  # not for the command
         options=lambda wildcards: sources.dataset_options(SETTINGS, wildcards.dataset),
     shell:
         '"$STAGE_PYTHON" {params.script:q} {params.options:q} --timeout-min 235'
@@ -81,6 +82,7 @@ rule fetch_weights:
         *code_of("fetch_weights.py"),
         script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
+        stamp=lambda wildcards: sources.stamp(SETTINGS["weights"][wildcards.weights]),  # not for the command
         options=lambda wildcards: sources.weights_options(SETTINGS, wildcards.weights),
     shell:
         '"$STAGE_PYTHON" {params.script:q} --cell {wildcards.weights:q}'

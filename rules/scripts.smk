@@ -33,7 +33,7 @@ rule run_paddleseg:
         mem_mb=8000,
         runtime=of_cell("scripts", "runtime"),
     params:
-        *code_of("run_paddleseg.py"),
+        *code_of("run_paddleseg.py", "observer"),
         script=f"{SCRIPTS}/run_paddleseg.py",
         python=SETTINGS["python"],
         options=of_cell("scripts", "options"),

@@ -91,7 +91,7 @@ TREE = {
     "cvlibs/__init__.py": "from . import manager\n",
     "cvlibs/param_init.py": "",
     "core/export.py": "",
-    "cvlibs/manager.py": "class Manager: components_dict = {}\n",
+    "cvlibs/manager.py": (tree.installed() / "paddleseg/cvlibs/manager.py").read_text(encoding="utf-8"),
 }  # fmt: skip
 DIVIDED = {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py", "datasets/d.py"}
 ALL = DIVIDED
@@ -140,7 +140,7 @@ TOLD = (
         # What stands in the head of a function or in a class is done at the import too.
         ({"models/b.py": "_ = setattr(A, 'f', None)\nclass B: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "class B:\n    x = patch()\n"}, {"models/a.py", "models/b.py"}),
-        ({"models/b.py": "class B(make()): pass\n"}, {"models/a.py", "models/b.py"}),
+        ({"models/b.py": "class B(make()): pass\n"}, ALL),
         ({"models/b.py": "class B:\n    def f(self, x=patch()): pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "def f(x: patch()): pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/b.py": "x: patch() = 1\n"}, {"models/a.py", "models/b.py"}),
@@ -183,7 +183,7 @@ TOLD = (
         ({"models/a.py": "from paddleseg.cvlibs.manager import MODELS\nclass A: pass\n"}, ALL),
         ({"models/a.py": "from paddleseg.cvlibs import manager\nr = manager\nclass A: pass\n"}, ALL),
         ({"models/a.py": "class A:\n    def f(self): exec(open('b.py').read())\n"}, ALL),
-        ({"cvlibs/manager.py": "class Manager: pass\ndef f(m): return m['B']\n"}, {"models/a.py", "models/b.py"}),
+        ({"cvlibs/manager.py": "class Manager: pass\ndef f(m): return m['B']\n"}, ALL),
         ({"models/__init__.py": TREE["models/__init__.py"] + "POOL = B\n"},
          {"models/a.py", "models/b.py", "models/c.py", "models/losses/one.py", "models/losses/two.py"}),
         ({"models/__init__.py": "from .a import A\nfrom .b import B as D\n",
@@ -229,6 +229,18 @@ TOLD = (
         ({"models/a.py": b"\xef\xbb\xbffrom .b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/a.py": b"# -*- coding: latin-1 -*-\nfrom .b import B  # \xe9\nclass A: pass\n"},
          {"models/a.py", "models/b.py"}),
+        # A registry that may find components otherwise; what hears of each class that is made.
+        ({"cvlibs/manager.py": "class Manager: components_dict = {}\n"}, ALL),
+        ({"cvlibs/manager.py": "def (\n"}, ALL),
+        ({"utils.py": "class Kind(type(list)): pass\nHead = Kind('Head', (), {})\n",
+          "models/b.py": "from paddleseg.utils import Head\nclass B(Head): pass\n"}, ALL),
+        *(({"utils.py": text}, ALL) for text in (
+            "class Kind(type): pass\n", "import enum\nclass Kind(enum.EnumMeta): pass\n",
+            "Kind = type('Kind', (list,), {})\n", "import types\nKind = types.new_class('Kind')\n",
+        )),
+        *(({"utils.py": text}, {"models/a.py"}) for text in (
+            "class Kind(list): pass\n", "def f(x): return type(x) is list\n", "class Kind(list[int]): pass\n",
+        )),
         ({"models/b.py": "def (\n"}, ALL),
         ({"models/b.py": b"\xff\n"}, ALL),
         # Editors' files, and git's.
@@ -244,6 +256,67 @@ def test_an_import_that_may_mean_several_means_all(tmp_path, changes, counted):
     (tmp_path / "paddleseg/__pycache__/a.pyc").write_text("x")
     found = {name.removeprefix("paddleseg/") for name in sources.files_of(tmp_path, {"model": {"type": "A"}})}
     assert found == (TREE.keys() - DIVIDED) | counted
+
+
+def written(folder, texts):
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("type_", ["a", "Nobody"])
+def test_a_type_that_no_class_has_as_its_name_may_be_any(tmp_path, type_):
+    written(tmp_path / "paddleseg", TREE)
+    content = {"model": {"type": "A", "head": [{"type": type_}]}, "loss": {"types": [{"type": "One"}]}}
+    assert {name.removeprefix("paddleseg/") for name in sources.files_of(tmp_path, content)} == TREE.keys()
+    content["model"]["head"] = {"type": "B"}
+    content["optimizer"] = content["train_dataset"] = {"transforms": [{"type": "X"}], "lr_scheduler": {"type": "Y"}}
+    left = TREE.keys() - {name.removeprefix("paddleseg/") for name in sources.files_of(tmp_path, content)}
+    assert left == {"models/c.py", "models/losses/two.py", "datasets/d.py"}
+
+
+OUTSIDE = {
+    "humanlib.py": "import kit\n",
+    "kit/__init__.py": "",
+    "kit/part.py": "",
+    "other.py": "",
+    "yaml.md": "",
+    "contrib/deep/lib.py": "import near\n",
+    "contrib/deep/near.py": "",
+    "contrib/far.py": "",
+    "contrib/notes.txt": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "counted"),
+    [
+        ("import paddle, os", set()),
+        ("# import other", set()),
+        ("from . import other", set()),
+        ("import humanlib", {"humanlib.py", "kit/__init__.py", "kit/part.py"}),
+        ("import os, \\\n    other as o", {"other.py"}),
+        ("try: import other\nexcept ImportError: pass", {"other.py"}),
+        ("from kit.part import x", {"kit/__init__.py", "kit/part.py"}),
+        ("import lib", set()),
+        ("sys.path.insert(0, '../contrib/deep')\nimport lib", {"contrib/deep/lib.py", "contrib/deep/near.py"}),
+        ("importlib.import_module('far.x')", {"contrib/far.py"}),
+    ],
+)
+def test_code_beside_the_package_that_it_imports_is_part_of_it(tmp_path, line, counted):
+    written(tmp_path, {**OUTSIDE, "paddleseg/__init__.py": "", "paddleseg/models/m.py": f"{line}\nclass A: pass\n"})
+    found = sources.files_of(tmp_path, {"model": {"type": "A"}})
+    assert found.keys() == {"paddleseg/__init__.py", "paddleseg/models/m.py", *counted}
+    repository(tmp_path)
+    assert tree.Tree(tmp_path).edited == []
+    for name in sorted(counted):
+        before = tree.Tree(tmp_path).hash_of({"model": {"type": "A"}})
+        (tmp_path / name).write_text(f"{OUTSIDE[name]}x = 1\n")
+        assert tree.Tree(tmp_path).hash_of({"model": {"type": "A"}}) != before, name
+    assert set(tree.Tree(tmp_path).edited) == counted
+    (tmp_path / "some-1.0.dist-info").mkdir()  # where packages are installed others lie beside it
+    assert sources.paths(tmp_path).keys() == {"paddleseg/__init__.py", "paddleseg/models/m.py"}
 
 
 def test_a_type_anywhere_in_the_configuration_counts():

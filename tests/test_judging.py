@@ -43,6 +43,22 @@ def test_one_that_proves_what_was_asked_for_passes():
     assert judging.metrics(Result({}, {"n": 1})) == {"n": 1}
 
 
+def test_what_is_known_excuses_no_gate_that_it_does_not_name():
+    """A cell that computed otherwise than asked, and wrong as well: the first is known, the second is not."""
+    otherwise = Known("K1", "onednn requested, native observed", "so it is", "https://example.org/1")
+    apart = "engine: onednn requested, native observed"
+    right, wrong = measured(seen={"engine": "native"}), measured(gate(0.5), seen={"engine": "native"})
+    assert judge(right, known=[otherwise])[0] == "known-failure"
+    assert judge(wrong, known=[otherwise]) == ("failed", f"{apart}; agreement is 0.5")
+    of_gate = Known("K2", "agreement is 0", "rounding", "https://example.org/2")
+    assert judge(wrong, known=[otherwise, of_gate])[0] == "known-failure"
+    assert judge(measured(gate(0.5)), known=[of_gate])[0] == "known-failure"
+    assert judge(measured(gate(0.5)), known=[otherwise])[0] == "accuracy-failed"
+    asked = {"precision": "amp"}
+    on_cpu = judge(measured(gate(0.5), seen={"precision": "fp32"}), asked=asked)
+    assert on_cpu == ("failed", "precision: amp requested, fp32 observed; agreement is 0.5")
+
+
 @pytest.mark.parametrize("code", [0, 1, -signal.SIGTERM])
 def test_one_that_was_ended_says_why_whatever_else_it_left(code):
     end = Exit(code, "timed out after 1 minutes", out_of_memory=True)
@@ -106,7 +122,7 @@ def test_one_without_a_result_or_without_its_outputs_failed():
 def test_something_else_ran_than_was_asked_for():
     fell_back = measured(gate(0.5), seen={"engine": "native", "precision": "bf16"})
     reason = "engine: onednn requested, native observed; precision: fp32 requested, bf16 observed"
-    assert judge(fell_back) == ("failed", reason), "which says more than its gate"
+    assert judge(fell_back) == ("failed", f"{reason}; agreement is 0.5")
     amp = {"precision": "amp", "device": "cpu"}
     assert judge(measured(), asked=amp) == ("unverified", "precision: amp requested, fp32 observed")
     elsewhere = measured(seen={"device": "gpu"})

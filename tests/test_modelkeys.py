@@ -279,12 +279,28 @@ def test_transforms_of_paddlesegs_are_not_ones_own(content):
         ("loss.coef", None, "loss.coef: None is refused; allowed: a list"),
         ("loss.types", {}, "loss.types: {} is refused; allowed: a list"),
         ("loss.coef", [], "loss.coef: [] is refused"),
+        ("loss.coef", [0], "loss.coef: [0] is refused: with it nothing is learnt; allowed: numbers whose sum is above"),
+        ("loss.coef", [-1], "loss.coef: [-1] is refused"),
+        ("lr_scheduler.learning_rate", 0, "lr_scheduler.learning_rate: 0 is refused: with it nothing is learnt; allow"),
+        ("lr_scheduler.learning_rate", -0.1, "lr_scheduler.learning_rate: -0.1 is refused"),
         ("loss.types", [{"type": "CrossEntropyLoss"}] * 3, "loss.types: 3 items are refused; allowed: 1 or "),
     ],
 )
 def test_numbers_of_classes_and_losses_are_the_same_everywhere(content, key, value, words):
     (found,) = modelkeys.problems(put(content, key, value), Run())
     assert found.startswith(words)
+
+
+def test_keys_that_paddleseg_drops_deep_inside_are_told_of(content):
+    """Of 206 configurations of its own four have one."""
+    groups = [{"name": "backbone", "lr_mult": 0.1}, {"name": "head", "lr_multi": 10}]
+    content["optimizer"] = {"type": "SGD", "custom_cfg": groups}
+    content["loss"]["coeff"] = [1]
+    told = modelkeys.notes(content, Run())
+    words = "PaddleSeg reads no such key there, and says nothing of it; it reads"
+    assert f"loss.coeff: {words} types, coef" in told
+    assert f"optimizer.custom_cfg.1.lr_multi: {words} name, lr_mult, weight_decay_mult" in told
+    assert not [note for note in told if note.startswith("optimizer.custom_cfg.0")]
 
 
 def test_what_a_data_set_of_paddlesegs_says_itself(content):

@@ -101,8 +101,11 @@ def test_a_changed_model_file_makes_its_chain_again_and_a_changed_archive_everyt
     before, times = archive.read_bytes(), archive.stat()
     archive.write_bytes(before + b"another")
     assert plan() == {"make_tarball": 1, "unpack_dataset": 1, **chain}
+    os.utime(archive, ns=(1, 1))
+    assert plan() == {"make_tarball": 1, "unpack_dataset": 1, **chain}, "also one that is older"
     archive.write_bytes(before)
     os.utime(archive, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert plan() == {}
 
 
 def test_the_example_as_it_stands_plans_on_gpus_and_fetches_its_backbone(tmp_path):

@@ -189,6 +189,7 @@ def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
         counted = sum(measured["evidence"]["onednn"]["convolutions"].values())
         assert counted == (96 if CELLS[cell].engine == "onednn" else 0), "48 of each image"
         assert measured["evidence"]["passes"] > 5
+        assert told["effective"].get("threads") == (1 if CELLS[cell].engine == "onednn" else None), "nothing tells it"
     log = (tmp_path / f"scripts/{cell}.log").read_text(encoding="utf-8")
     assert "onednn_verbose" not in log and f"$ cd {folder}" in log
     assert ("lines of oneDNN's trace are left out" in log) == (cell == "deploy_infer_onednn")
@@ -264,6 +265,19 @@ FAULTS = {
         "tools_train", own_scripts.TRAIN, [("paddle.save(", NOT)],
         "failed", "output/iter_5/model.pdparams is not there: exit code 0",
     ),
+    "no variable": (
+        "tools_train", own_scripts.TRAIN, [("paddle.save(model.state_dict(),", "paddle.save({},")],
+        "failed", "output/iter_5/model.pdparams: has not ",
+    ),
+    "no file of weights": (
+        "tools_train", own_scripts.TRAIN, [("paddle.save(", "(lambda state, name: open(name, 'w').close())(")],
+        "failed", "output/iter_5/model.pdparams: cannot be loaded: ",
+    ),
+    "weights that are no numbers": (
+        "tools_train", own_scripts.TRAIN,
+        [("paddle.save(model.state_dict(),", "paddle.save({k: v * np.nan for k, v in model.state_dict().items()},")],
+        "failed", " is not finite",
+    ),
     "fewer iterations": (
         "tools_train", own_scripts.TRAIN, [("        print(f", "        done == 2 or print(f")],
         "failed", "iters: 5 requested, 4 observed",
@@ -271,6 +285,15 @@ FAULTS = {
     "another batch size": (
         "tools_train", own_scripts.TRAIN, [("batch_size=config.batch_size", "batch_size=2")],
         "failed", "batch_size: 4 requested, 2 observed",
+    ),
+    "another PaddleSeg": (
+        "tools_val", own_scripts.VAL,
+        [("import argparse", f"import argparse, sys; sys.path.insert(0, {str(INSTALLED.parent)!r})")],
+        "failed", f"it imported {INSTALLED}/",
+    ),
+    "no word of what was imported": (
+        "tools_val", own_scripts.VAL, [(CLASSES, f"{CLASSES}; import os, sys; sys.stdout.flush(); os._exit(0)")],
+        "failed", "it imported no paddleseg, or ended without saying what it imported",
     ),
     "another mIoU": (
         "tools_val", own_scripts.VAL, [("utils.load_entire_model(", NOT)],
@@ -301,6 +324,11 @@ SHORT = {
     "a loss that is not finite",
     "no weights",
     "another batch size",
+    "another PaddleSeg",
+    "no word of what was imported",
+    "no variable",
+    "no file of weights",
+    "weights that are no numbers",
     "fewer images",
     "no mIoU",
     "no program",
@@ -324,18 +352,25 @@ def test_a_fault_is_red(run, planted, fault):
 
 ON = (" else config.disable_mkldnn()", " else None")  # oneDNN, unless it is told otherwise
 SILENT = ('os.environ["ONEDNN_VERBOSE"] = "0"', "config.disable_glog_info()")
+EAGER = """import paddle
+    whole = paddle.jit.load(deploy.model.removesuffix(".json"))(paddle.to_tensor(batch)).numpy()
+    made = type("Made", (), {"copy_to_cpu": lambda self, whole=whole: whole})()"""
 # What is planted -> what Paddle still says. In all but the last oneDNN computes.
 UNSEEN = {
-    "the trace is silenced": ([ON, ("import argparse", f"import argparse\nimport os; {SILENT[0]}")], "has onednn_"),
+    "the trace is silenced": (
+        [ON, ("import argparse", f"import argparse\nimport os; {SILENT[0]}")],
+        "lists onednn_placement_pass",
+    ),
     "so is Paddle's log": (
         [
             ON,
             ("import argparse", f"import argparse\nimport os; {SILENT[0]}"),
             ("config.set_cpu", f"{SILENT[1]}; config.set_cpu"),
         ],
-        "names none",
+        "lists no pass",
     ),
-    "Paddle's log is silenced": ([("config.set_cpu", f"{SILENT[1]}; config.set_cpu")], "names none"),
+    "Paddle's log is silenced": ([("config.set_cpu", f"{SILENT[1]}; config.set_cpu")], "lists no pass"),
+    "the program is built, and another computes": ([("predictor.run()", EAGER)], "says of no program that it ran"),
 }
 
 
@@ -351,6 +386,23 @@ def test_an_engine_that_was_not_seen_is_no_tick(run, planted, monkeypatch, way):
         planted(own_scripts.INFER, (LABELS, LABELS + "; label[:9] = 1 - label[:9]"))
         told = run("deploy_infer_native")
         assert told["status"] == "accuracy-failed" and "on 0.90625 of pixels" in told["reason"], told["reason"]
+
+
+def test_a_training_that_stops_learning_is_not_that_of_history():
+    from segcert.compute import own_scripts as work
+
+    falling = [(0.9 - 0.03 * number, 0.01) for number in range(20)]
+    request = RunScript(script=own_scripts.TRAIN, digest="0", iters=20, max_history_loss=0.25)
+
+    def held(losses):
+        rows = [(number + 1, loss, 0.01) for number, loss in enumerate(losses)]
+        measured, gates = work._held_to(request, rows, losses[:3], falling, {})
+        return measured["history_loss"], [gate["name"] for gate in gates if not gate["holds"]]
+
+    losses = [loss for loss, _ in falling]
+    assert held(losses) == (0, [])
+    value, broken = held([*losses[:2], *[losses[2]] * 18])
+    assert value > 0.25 and broken == ["history_loss"], "its first ten alone are near"
 
 
 def test_a_batch_size_is_what_the_lines_of_a_training_come_to():

@@ -197,6 +197,16 @@ def test_a_head_for_other_classes_is_told_and_holds_the_gate(tmp_path, lite):
     assert load.metric()["not_loaded"] == list(load.unlike)
 
 
+def test_a_few_variables_may_be_most_of_a_model(tmp_path, lite):
+    """Without its largest ones, of which a file has most by their number and little by what they hold."""
+    by_size = sorted(lite, key=lambda name: lite[name].size, reverse=True)
+    rest = {name: lite[name] for name in by_size[len(lite) // 20 :]}
+    (load,) = loads(own(tmp_path, LITE, model__pretrained=saved(tmp_path, rest)))
+    assert load.loaded / load.of > 0.9 > load.share == load.numbers
+    assert f"variables of PPHumanSegLite are those of {load.file}; {load.numbers:.2%} of its numbers" in load.sentence()
+    assert not pretrained.gate([load], 0.9)["holds"]
+
+
 def test_what_a_class_gives_up_again_is_not_loaded(tmp_path, lite, monkeypatch):
     """A class that draws its weights anew after it has loaded them."""
     cls = manager.MODELS["PPHumanSegLite"]

@@ -289,6 +289,25 @@ def test_a_data_set_that_was_changed_since_it_was_unpacked_is_worked_with_by_nob
     image.write_text("abcd")
     os.utime(image, (1, 1))
     assert told_of().startswith(other)
+    image.write_text("abd")
+    os.utime(image, (1, 1))
+    assert told_of().startswith(other), "of the same size, and older: its time was set"
+    image.write_text("abc")
+    before = manifest.stat()
+    assert run(script, tmp_path, "--input", "d").returncode == 0, "as it was made"
+    after = manifest.stat()
+    assert after.st_mtime_ns == before.st_mtime_ns and after.st_ctime_ns > image.stat().st_ctime_ns, "not read again"
+    twin = folder / "Images/b.png"
+    twin.write_text("abd")
+    os.utime(twin, (1, 1))
+    listed.append({"path": "Images/b.png", "bytes": 3, "sha256": sha256(twin)})
+    manifest.write_text(json.dumps({"files": listed}))
+    assert run(script, tmp_path, "--input", "d").returncode == 0
+    for one, two in ((image, folder / "c"), (twin, image), (folder / "c", twin)):
+        one.rename(two)
+    assert told_of().startswith(other), "one was put in the place of the other"
+    for one, two in ((image, folder / "c"), (twin, image), (folder / "c", twin)):
+        one.rename(two)
     image.unlink()
     assert told_of().startswith("d/Images/a.png is gone, which d/manifest.json lists; delete d, and run again")
 

@@ -19,10 +19,13 @@ from segcert import layouts, modelconfig, transforms
 from segcert.errors import ConfigError
 from segcert.masking import masked
 from segcert.modelconfig import INHERITED
+from segcert.numbers import is_number
 
 BACKBONE, WHOLE_MODEL = "model.backbone.pretrained", "model.pretrained"
 # The keys of `model_zoo` that name what is loaded there in place of what the configuration says.
 ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
+NO_KEY = "PaddleSeg reads no such key there, and says nothing of it; it reads {}"
+GROUPS = ("name", "lr_mult", "weight_decay_mult")  # of optimizer.custom_cfg
 NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
 IGNORED = 255  # by PaddleSeg, where nothing else is written
 BUILT = NEEDED[2:]  # sections from which PaddleSeg makes components
@@ -147,6 +150,7 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_classes(content),
         *_of_ignored(content),
         *_of_loss(content),
+        *_of_rate(content),
         *_of_model(content),
         *_of_evaluation(content, run),
         *_of_transforms(content, run),
@@ -200,6 +204,14 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
             told.append(f"{key}: PaddleSeg reads no such key{meant}; by itself it changes nothing")
     if "distill_loss" in content:
         told.append("distill_loss: is for distillation, which is not done here")
+    read = ("types", "coef")
+    told += [f"loss.{key}: {NO_KEY.format(', '.join(read))}" for key in content["loss"] if key not in read]
+    for number, item in enumerate(content["optimizer"].get("custom_cfg") or ()):
+        told += [
+            f"optimizer.custom_cfg.{number}.{key}: {NO_KEY.format(', '.join(GROUPS))}"
+            for key in item
+            if key not in GROUPS
+        ]
     told += [
         f"export.{key}: only transforms is read of export" for key in content.get("export", {}) if key != "transforms"
     ]
@@ -410,6 +422,14 @@ def _of_loss(content: Mapping[str, Any]) -> Iterator[str]:
             return
     if len(types) not in (1, len(weights)):
         yield f"loss.types: {len(types)} items are refused; allowed: 1 or {len(weights)}, as loss.coef has them"
+    if all(is_number(weight) for weight in weights) and sum(weights) <= 0:
+        yield f"loss.coef: {weights!r} is refused: with it nothing is learnt; allowed: numbers whose sum is above 0"
+
+
+def _of_rate(content: Mapping[str, Any]) -> Iterator[str]:
+    rate = content["lr_scheduler"].get("learning_rate")
+    if is_number(rate) and rate <= 0:
+        yield f"lr_scheduler.learning_rate: {rate!r} is refused: with it nothing is learnt; allowed: a number above 0"
 
 
 def _of_model(content: Mapping[str, Any]) -> Iterator[str]:

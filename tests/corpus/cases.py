@@ -39,6 +39,7 @@ class Case(NamedTuple):
 
 LABEL, IMAGE = "Annotations_train_1_png", "Images_train_1_jpg"
 AT_LABEL = "train.txt line 2: Annotations/train_1.png"
+AT_LIST = "train.txt line 2: Annotations/val_4.png"
 AT_IMAGE = "train.txt line 2: Images/train_1.jpg"
 
 
@@ -190,6 +191,28 @@ SECTIONS: dict[str, list[Case]] = {
            told, same=m.people, silent=not told) for greys, told in (
         ((0, 255), ("8 of the 8 labels are shown by a palette of greys",)),
         ((0, 127, 255), ("8 of the 8 labels are shown by a palette of greys",)), ((0, 1, 2), ()))),
+    Case("palettes of one order", labels(m.coloured(1, 0)), PASSES, silent=True),
+    Case("a palette of another order", lambda: m.changed(m.every(m.people(), "Annotations", m.coloured(0, 1)),
+         **{LABEL: lambda content: m.coloured(1, 0)(m.people()["Annotations/train_1.png"])}), REFUSED,
+         (AT_LABEL, "has the colour (220, 20, 60) of its palette at 0, Annotations/train_0.png at 1")),
+    Case("a palette of one colour alone", label(m.coloured(0, 1, colours=((9, 0, 0), (9, 0, 0)))), PASSES, silent=True),
+    Case("a palette of other colours", lambda: m.changed(m.every(m.people(), "Annotations", m.coloured(0, 1)),
+         **{LABEL: lambda content: m.coloured(0, 1, colours=((1, 2, 3), (4, 5, 6)))(
+             m.people()["Annotations/train_1.png"])}), PASSES, same=m.people, silent=True),
+    Case("signed TIFF", image(m.signed), REFUSED, (AT_IMAGE, "is a TIFF file of signed numbers")),
+    Case("signed TIFF as a label", label(m.as_numbers(np.int32, ".tiff")), PASSES, same=m.people),
+    Case("labels one line down", lambda: m.relisted(m.relisted(m.relisted(m.people(), "train_1.png", "train_X.png"),
+         "train_2.png", "train_1.png"), "train_X.png", "train_2.png"), REFUSED,
+         ("train.txt line 2: Annotations/train_2.png: has the name of Images/train_2.jpg (train.txt line 3), and is "
+          "listed with Images/train_1.jpg", "train.txt line 3: Annotations/train_1.png: has the name of")),
+    Case("a label of the validation", lambda: m.relisted(
+         m.people(), "Annotations/train_1.png", "Annotations/val_4.png"), REFUSED, (AT_LIST, "has the name of Images/val_4.jpg (val.txt line 1)")),
+    Case("labels with more in their names", lambda: {name.replace(".png", "_mask.png"): content.replace(
+         b".png", b"_mask.png") if name.endswith(".txt") else content for name, content in m.people().items()}, PASSES,
+         silent=True),
+    Case("a label that is a copy of another", lambda: m.changed(
+         m.people(), **{LABEL: m.people()["Annotations/val_4.png"]}), PASSES, ("2 labels are those of other pictures, byte for byte, such as Annotations/train_1.png (of "
+                  "Images/train_1.jpg) and Annotations/val_4.png (of Images/val_4.jpg)",)),
     Case("label of several pages", label(m.animated("TIFF")), REFUSED, (AT_LABEL,)),
     ],
     "What a label says": [  # A7
@@ -402,8 +425,11 @@ SECTIONS: dict[str, list[Case]] = {
         "Images/train_1.jpg": m.people()["Images/train_0.jpg"],
         "Annotations/train_1.png": m.as_kind("PNG", compress_level=0)(m.people()["Annotations/train_0.png"])}, PASSES,
          silent=True),
-    Case("a label for two images", train_list(replaced("Annotations/train_1.png", "Annotations/train_0.png")), PASSES,
-         ("1 of the labels of train are listed for several pictures, such as Annotations/train_0.png",)),
+    Case("a label for two images", train_list(replaced("Annotations/train_1.png", "Annotations/train_0.png")), REFUSED,
+         ("train.txt line 2: Annotations/train_0.png: has the name of Images/train_0.jpg (train.txt line 1)",)),
+    Case("a label for two images, of another name", lambda: m.relisted(m.relisted(m.renamed(
+         m.people(), "Annotations/train_0.png", "Annotations/all.png"), "train_0.png", "all.png"), "train_1.png",
+         "all.png"), PASSES, ("1 of the labels of train are listed for several pictures, such as Annotations/all.png",)),
     Case("a list of test without a line", lambda: m.changed(m.people(), test_txt=b""), PASSES,
          ("test.txt lists no image, so inference runs on the images of val",)),
     *(Case(f"a list of test that is called {name}", lambda name=name: m.renamed(m.people(), "test.txt", name), PASSES,

@@ -342,6 +342,24 @@ def paletted(kind: str, greys: tuple[int, ...]) -> Callable[[bytes], bytes]:
     return change
 
 
+def coloured(*order: int, colours: tuple[tuple[int, ...], ...] = ((0, 0, 0), (220, 20, 60), (0, 0, 142))):
+    """A label in colours, of which class n is the entry order[n] of the palette: what is seen is always the same."""
+
+    def change(content: bytes) -> bytes:
+        numbers = np.array(order, np.uint8)[np.asarray(picture(content))]
+        made = Image.fromarray(numbers).convert("P")
+        palette = dict(zip(order, colours, strict=False))
+        made.putpalette([value for entry in range(len(order)) for value in palette[entry]])
+        return saved(made, "PNG")
+
+    return change
+
+
+def signed(content: bytes) -> bytes:
+    """An image in TIFF whose numbers are said to have a sign (TIFF 6.0, SampleFormat)."""
+    return saved(picture(content).convert("L"), "TIFF", tiffinfo={339: 2})
+
+
 def without_scans(count: int) -> Callable[[bytes], bytes]:
     """A progressive JPEG that ends as it should, but for its last scans."""
 

@@ -40,13 +40,20 @@ def digest(folder: Path, script: str) -> str:
     Raises:
         ConfigError: a file cannot be read.
     """
-    beside = sources.beside(folder, [str(Path(script).parent)])
+    beside = sources.beside(folder, _places(folder, script))
     parts = {name: sources.content_of(path) for name, path in beside.items()}
     parts |= {name: own.encode() for name, own in sources.needed_by(folder, beside.values()).items()}
     found = hashlib.sha256(sources.content_of(folder / script))
     for name, content in parts.items():
         found.update(b"\0%d\0%s\0" % (len(content), name.encode()) + content)
     return found.hexdigest()[:DIGITS]
+
+
+def _places(folder: Path, script: str) -> list[str]:
+    """The folders, from the checkout's, in which Python looks for what a script imports: its own, behind a link too."""
+    root = folder.resolve()
+    behind = (folder / script).resolve().parent
+    return [str(Path(script).parent), *([str(behind.relative_to(root))] if behind.is_relative_to(root) else [])]
 
 
 def drop_other_code(folder: Path, script: str) -> list[Path]:
@@ -58,7 +65,7 @@ def drop_other_code(folder: Path, script: str) -> list[Path]:
     Raises:
         ConfigError: it cannot be taken away, or a file cannot be read.
     """
-    files = [*sources.paths(folder).values(), *sources.beside(folder, [str(Path(script).parent)]).values()]
+    files = [*sources.paths(folder).values(), *sources.beside(folder, _places(folder, script)).values()]
     return list(_drop(file for file in files if file.suffix == ".py"))
 
 

@@ -14,7 +14,7 @@ import importlib.util
 import marshal
 import os
 import sys
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -63,6 +63,9 @@ class Finder(importlib.abc.MetaPathFinder):
                 return importlib.util.spec_from_file_location(
                     fullname, file, loader=loader, submodule_search_locations=within
                 )
+        compiled = PathFinder.find_spec(fullname, [str(place.parent)])
+        if compiled and compiled.origin:
+            return compiled
         if place.is_dir():  # a package without an __init__.py
             spec = ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [str(place)]

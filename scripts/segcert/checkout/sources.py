@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ DIVIDED = (f"{PACKAGE}.models", f"{PACKAGE}.models.backbones", f"{PACKAGE}.model
 # Look components up by names that a configuration gives, which are known here, and by those that are written there.
 BUILDERS = (f"{PACKAGE}.cvlibs",)
 INITIAL = f"{PACKAGE}.cvlibs.param_init"  # there too, and no builder: anybody may use it
+# The registry of components; and what it comes to where it knows them by the names of their classes (2.8 and develop).
+REGISTRY_MODULE = f"{PACKAGE}.cvlibs.manager"
+BY_CLASS = "41e2aa007dcbf7db"
+OF_ALL = ("transforms", "optimizer", "lr_scheduler")  # of a configuration: their files count for every model
 HARMLESS = ("__version__", "__file__", "__name__")  # of a package, and of no file in it
 DIGITS = 16  # of a hash, as it stands in records
 # What finds components, or code, by names that are not written as an import, or hears of each class that is made.
@@ -91,8 +96,18 @@ REGISTRATION = re.compile(r"paddleseg\.cvlibs\.manager\.[A-Z_]+\.add_component")
 # Expressions that run no code of what they name. Others may: an operator, a subscript, a loop, an attribute.
 RUN_NOTHING = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.expr_context)
 OWN = "<own>"  # where a function or a class of the file comes from
-FINDS_MODULES = re.compile(rb"\b(?:importlib|__import__|runpy|pkgutil)\b|\bsys\.path\b")
-CODE = (".py", ".pyc", ".so", ".pyd")  # ends of files that can be imported
+# The first parts of names in `import a.b as c, d` and `from a.b import c`, and of what stands in quotes.
+IMPORTED = re.compile(rb"(?:^|[;:])[ \t]*(?:import[ \t]+([^\n#;]+)|from[ \t]+([\w.]+)[ \t]+import\b)", re.M)
+FIRST = re.compile(rb"(?:^|,)\s*([A-Za-z_]\w*)")
+QUOTED = re.compile(rb"""["']([A-Za-z_]\w*)(?:\.\w+)*["']""")
+FINDS_MODULES = re.compile(
+    rb"\b(?:importlib|__import__|runpy|pkgutil|zipimport|addsitedir)\b|\bsys\.path\b|\bfrom sys import\b"
+)
+# What runs code that is in no module.
+RUNS_CODE = re.compile(rb"(?<!\.)\b(?:exec|compile)\b|\bsubprocess\b|\bos\.(?:system|popen|exec|spawn|posix_spawn)")
+CODE = (".py", ".pyc", ".so", ".pyd", ".zip", ".egg")  # ends of files that can be imported, or from
+PROSE = (".md", ".rst")  # ... and of those beside a script that nothing follows from
+MOST_READ = 2**20  # bytes of a file beside a script that is no code: what is larger is somebody's output
 # Of files and folders that are no part of it: how their names begin, and how they end.
 LEFT_OUT_BEFORE, LEFT_OUT = (".", "#"), "~"
 
@@ -111,6 +126,7 @@ class Source:
         registers: the registries in which it registers components; all, where it does not write out which.
         only_imports: whether it does nothing but import, under the names that things have, as most `__init__.py`.
         origins: where what is bound at its top comes from, as `_origins`.
+        makes_classes: whether it has a class of classes, or calls what may be one.
         literals: words that stand in quotes, of a builder: components may be looked up by them.
     """
 
@@ -120,6 +136,7 @@ class Source:
     plain: bool
     looks_up: bool
     only_imports: bool
+    makes_classes: bool = False
     literals: frozenset[str] = frozenset()
     only_in: frozenset[str] = frozenset()
     registers: frozenset[str] = frozenset()
@@ -138,6 +155,40 @@ def types(content: Any) -> set[str]:
     return set().union(*map(types, content)) if isinstance(content, list | tuple) else set()
 
 
+def _types_of_divided(content: Any) -> set[str]:
+    """Those of the types of a configuration that files divided by model define: nobody else's, if nobody does."""
+    if isinstance(content, Mapping):
+        return types({key: value for key, value in content.items() if key == "type"}).union(
+            *(_types_of_divided(value) for key, value in content.items() if key not in OF_ALL)
+        )
+    return set().union(*map(_types_of_divided, content)) if isinstance(content, list | tuple) else set()
+
+
+def _is_found_by_class(folder: Path) -> bool:
+    """Whether PaddleSeg's registry finds a component by the name of its class, as far as it is one that is known."""
+    manager = folder / f"{REGISTRY_MODULE.replace('.', '/')}.py"
+    return not manager.is_file() or _without_texts(content_of(manager)) == BY_CLASS
+
+
+@cache
+def _without_texts(content: bytes) -> str:
+    """A hash of what Python code does, whatever its comments, texts and line breaks; nothing where it is none."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return ""
+    for node in statements([tree]):
+        if isinstance(own := getattr(node, "body", None), list):
+            node.body = [part for part in own if not _is_text(part)]  # type: ignore[attr-defined]
+    said = [[type(node).__name__, *_plain_fields(node)] for node in ast.walk(tree)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:DIGITS]
+
+
+def _plain_fields(node: ast.AST) -> Iterator[str]:
+    """Names and values that stand in a node itself; alike in every Python, which lists of its fields are not."""
+    yield from (str(value) for _, value in ast.iter_fields(node) if isinstance(value, str | int | float))
+
+
 def files_of(
     folder: Path, content: Mapping[str, Any], there: tuple[Mapping[str, Source], Mapping[str, str]] | None = None
 ) -> dict[str, str]:
@@ -152,6 +203,11 @@ def files_of(
         ConfigError: a file cannot be read.
     """
     sources, hashed = there or read(folder)
+    defined = frozenset().union(*(source.defines for source in sources.values()))
+    if _types_of_divided(content) - defined or not _is_found_by_class(folder):
+        return dict(hashed)
+    if any(source.makes_classes for source in sources.values()):
+        return dict(hashed)  # a class may be heard of by whoever made the class that it is of
     counted = {name for name, source in sources.items() if not source.divided or not _is_plain(source, sources)}
     named = types(content).union(*(source.literals for source in sources.values()))
     counted |= {name for name, source in sources.items() if source.divided and source.defines & named}
@@ -245,8 +301,14 @@ def _as_imported(module: str, name: str | None, sources: Mapping[str, Source]) -
 def paths(folder: Path) -> dict[str, Path]:
     """Name, from the folder that holds the package, -> path of each of its files; without what Python leaves there.
 
-    Links are followed, as an import follows them. Hidden files, and those that editors leave, are no part of it.
+    With them the code beside the package that it may import. Links are followed, as an import follows them. Hidden
+    files, and those that editors leave, are no part of it.
     """
+    found = _in_package(folder)
+    return dict(sorted({**found, **_imported_from_beside(folder, found.values())}.items()))
+
+
+def _in_package(folder: Path) -> dict[str, Path]:
     found = {}
     seen: set[str] = set()
     for place, folders, files in os.walk(folder / PACKAGE, followlinks=True):
@@ -259,13 +321,56 @@ def paths(folder: Path) -> dict[str, Path]:
             path = Path(place, name)
             if not is_left_out(name) and path.is_file():
                 found[_text(path.relative_to(folder).as_posix())] = path
-    return dict(sorted(found.items()))
+    return found
+
+
+def _imported_from_beside(folder: Path, package: Iterable[Path]) -> dict[str, Path]:
+    """Name -> path of code that lies in the folder, but not in the package, and that the package may import.
+
+    That is what has a name there that is imported; anywhere in the folder, where somebody extends the path or finds
+    modules by names of its own.
+    """
+    if any(folder.glob("*.dist-info")):
+        return {}  # what is installed beside it has versions of its own
+    found: dict[str, Path] = {}
+    names: set[str] = set()
+    anywhere: Mapping[str, list[Path]] = {}
+    more = [path for path in package if path.suffix == ".py"]
+    while more:
+        for content in (content_of(file).replace(b"\\\n", b" ") for file in more):
+            names |= {name.decode() for words in IMPORTED.findall(content) for name in FIRST.findall(b"".join(words))}
+            if FINDS_MODULES.search(content):
+                names |= {name.decode() for name in QUOTED.findall(content)}
+                anywhere = anywhere or _code_by_name(folder)
+        more = []
+        for name in sorted(names - {PACKAGE, *sys.stdlib_module_names}):
+            for place in [folder / name, folder / f"{name}.py", *anywhere.get(name, ())]:
+                for file in _code_in(place) if place.is_dir() else [place] if place.is_file() else []:
+                    inner = file.relative_to(folder)
+                    key = _text(inner.as_posix())
+                    if key not in found and not any(map(is_left_out, inner.parts)):
+                        found[key] = file
+                        more += [file] if file.suffix == ".py" else []
+    return found
+
+
+def _code_by_name(folder: Path) -> dict[str, list[Path]]:
+    """Name -> modules, and folders of code, of that name below a folder, but for the package."""
+    found: dict[str, list[Path]] = {}
+    for file in _code_in(folder):
+        inner = file.relative_to(folder)
+        if inner.parts[0] != PACKAGE and not any(map(is_left_out, inner.parts)):
+            above = [folder.joinpath(*inner.parts[: depth + 1]) for depth in range(len(inner.parts) - 1)]
+            for place in [file, *above]:
+                found.setdefault(place.name.partition(".")[0], []).append(place)
+    return {name: list(dict.fromkeys(places)) for name, places in found.items()}
 
 
 def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
     """Name -> path of the files of code beside the package that its scripts may import by their names.
 
-    With the folder on the path those are its modules and its packages, and what lies in the scripts' own folders.
+    With the folder on the path those are its modules and its packages, and what lies in the scripts' own folders, of
+    which other files count as well: a script may read them.
     Folders without an `__init__.py` can be imported too: they count where one of these files names them.
 
     Args:
@@ -275,8 +380,10 @@ def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
     packages = [path for path in inner if (path / "__init__.py").exists()]
     others = {path.name: path for path in inner if path not in packages and not is_left_out(path.name)}
     files = [path for path in folder.glob("*") if path.suffix in CODE and path.is_file()]
-    for place in [*packages, *(folder / place for place in places)]:
+    for place in packages:
         files += _code_in(place)
+    for place in places:  # with what the scripts may read
+        files += [file for file in _files_in(folder / place) if file.suffix in CODE or _may_be_read(file)]
     for file in files:  # they become more meanwhile
         content = content_of(file) if others else b""
         for name in [name for name in others if _may_import(content, os.fsencode(name))]:
@@ -287,6 +394,10 @@ def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
 
 def _code_in(place: Path) -> list[Path]:
     """All files of code in a folder, also behind links, as an import follows them."""
+    return [file for file in _files_in(place) if file.suffix in CODE]
+
+
+def _files_in(place: Path) -> list[Path]:
     found = []
     seen: set[str] = set()
     for above, folders, files in os.walk(place, followlinks=True):
@@ -295,15 +406,21 @@ def _code_in(place: Path) -> list[Path]:
             folders[:] = []  # a link to what is above it
             continue
         seen.add(real)
-        found += [path for path in (Path(above, name) for name in sorted(files)) if path.suffix in CODE]
+        found += [Path(above, name) for name in sorted(files)]
     return [path for path in found if not is_left_out(path.name) and path.is_file()]
+
+
+def _may_be_read(file: Path) -> bool:
+    return file.suffix not in PROSE and file.stat().st_size <= MOST_READ
 
 
 def _may_import(content: bytes, folder: bytes) -> bool:
     """Whether code has a folder's name in an import or as a string's first part, or finds modules by any name."""
     name = re.escape(folder)
     named = rb"\b(?:from|import)\b(?:[^\n#]|\\\n)*(?<![\w.])%b\b|[\"']%b(?:[\"']|\.\w)" % (name, name)
-    return (folder in content and re.search(named, content) is not None) or FINDS_MODULES.search(content) is not None
+    if folder in content and re.search(named, content):
+        return True
+    return any(pattern.search(content) for pattern in (FINDS_MODULES, RUNS_CODE))
 
 
 def is_left_out(name: str) -> bool:
@@ -365,11 +482,26 @@ def _read(content: bytes, module: str, is_package: bool) -> Source:
         all(_only_defines(node, origins) for node in body),
         looks_up,
         all(map(_only_imports, body)),
+        _makes_classes(body),
         frozenset(LITERAL.findall(text)) if module.startswith(BUILDERS) else frozenset(),
         frozenset(REGISTRY.findall(rest)) if written_out else frozenset(),
         origins=origins,
         registers=frozenset(registers if len(registers) == text.count("add_component") else REGISTRIES),
     )
+
+
+def _makes_classes(body: list[ast.stmt]) -> bool:
+    """Whether code derives from `type`, or from what it calls, or makes a class of three arguments."""
+    for node in (node for top in body for node in ast.walk(top)):
+        if isinstance(node, ast.ClassDef):
+            bases = [".".join(_dotted(base)) for base in node.bases if not isinstance(base, ast.Subscript)]
+            if any(base in ("", "type") or base.endswith(("Meta", "EnumType")) for base in bases):
+                return True
+        elif isinstance(node, ast.Call):
+            called = ".".join(_dotted(node.func))
+            if called in ("new_class", "types.new_class") or (called == "type" and len(node.args) > 1):
+                return True
+    return False
 
 
 def _that_may_look_up(body: list[ast.stmt], text: str, module: str) -> str:

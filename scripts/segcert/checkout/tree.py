@@ -97,7 +97,9 @@ class Tree:
         code that a script may import by its name, and configurations, with new ones in the folders of those.
         """
         beside = sources.beside(self.folder, SCRIPTS)
-        places = dict.fromkeys([PACKAGE, *SCRIPTS, *(name.partition("/")[0] for name in beside)])
+        own = sources.paths(self.folder)
+        outside = [name for name in own if not _is_below(name, [PACKAGE])]
+        places = dict.fromkeys([PACKAGE, *SCRIPTS, *outside, *(name.partition("/")[0] for name in beside)])
         listed = self._git("ls-tree", "-r", "-z", "HEAD")
         if listed is None:
             return None
@@ -109,7 +111,7 @@ class Tree:
                 continue
             if not any(map(sources.is_left_out, name.split("/"))):
                 (links if kind.startswith(LINK) else committed)[name] = kind.split()[2]
-        there = {**sources.paths(self.folder), **beside}
+        there = {**own, **beside}
         among = {self.folder / name for name in committed} | set(self._new_configurations(committed))
         there |= {path.relative_to(self.folder).as_posix(): path for path in among if path.is_file()}
         same_links = [name for name, blob in links.items() if self._is_link(name, blob)]
@@ -205,7 +207,14 @@ class Tree:
     def _git(self, *arguments: str) -> str | None:
         """What git says of the folder; None where it says nothing, or is not there."""
         # Whoever owns it: what is in it is about to be imported. GIT_DIR and its like would name another repository.
-        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"]
+        options = [
+            "--no-optional-locks",
+            "--no-replace-objects",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "safe.directory=*",
+        ]
         answer = ask(["git", "-C", str(self.folder), *options, *arguments], GIT_S, without="GIT_")
         return None if answer.why_not else answer.text.strip("\n")
 

@@ -7,6 +7,7 @@ nothing that can be seen.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import itertools
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,24 @@ from segcert.errors import StageError, Unverified
 from segcert.masking import masked
 from segcert.numbers import finite
 from segcert.requests.scripts import RunScript
+from segcert.stage import reasons
 from segcert.stage.progress import say
 from segcert.stage.worker import Result
 
 # Names in the folder in which a script runs.
 CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
+IMPORTED = "imported"
 KEPT = (CONFIG, IMAGES, VALIDATION, MAPS)
 TRACE = ("onednn_verbose", "dnnl_verbose")  # what a line of oneDNN's trace begins with
 # What Paddle says of each predictor that it builds, unless it is told to be silent (Paddle 3, Paddle 2); and of what it
 # is named by that gives operators to oneDNN.
 PASS = re.compile(r"--- Running P?IR pass \[(\w+)\]")
+OF_PADDLE_3 = "--- Running PIR pass ["
+RUNS = "interpreter is running by"  # what Paddle 3 says as such a program is run for the first time
 TO_ONEDNN = re.compile(r"(?:onednn|mkldnn)_placement_pass")
 UNSEEN = (
-    "what computed was not seen: oneDNN's trace has no convolution or product, and Paddle {said} in the passes that it "
-    "lists as it builds the program; {script}, or what it imports, sets ONEDNN_VERBOSE, silences Paddle's log "
-    "(--print_detail) or redirects the output"
+    "what computed was not seen: oneDNN's trace has no convolution or product, and {why}; {script}, or what it "
+    "imports, sets ONEDNN_VERBOSE, silences Paddle's log (--print_detail), redirects the output, or computes otherwise"
 )
 # Lines of tools/train.py and tools/val.py. A loss has 4 decimals there, a rate 6, a mIoU 4.
 TRAINED = re.compile(r"\[TRAIN\].*?\biter: (\d+)/\d+, loss: (\S+?), lr: (\S+?),")
@@ -164,7 +168,7 @@ def run(request: RunScript, files: Files) -> Result:
         raise StageError(f"{script}: is not there; name a checkout that has it, or take it out of paddleseg_scripts")
     use_device(request.device)
     files.made.mkdir(parents=True)
-    environment = _environment(checkout)
+    environment = _environment(checkout, files.made.absolute() / IMPORTED)
     _require_own_package(checkout, script, environment)
     digest = beside.digest(checkout, request.script)
     for compiled in beside.drop_other_code(checkout, request.script):
@@ -179,6 +183,9 @@ def run(request: RunScript, files: Files) -> Result:
     if beside.digest(checkout, request.script) != digest:
         raise StageError(f"{script}, or code beside it, was edited while it ran; run it again")
     found = judge(ran) if ran.code == 0 else Found(f"ended with {ran.why}", {}, {})
+    imported = _imported(files.made)
+    if ran.code == 0 and (why := _not_of(checkout, imported)):
+        found = replace(found, outcome=why)
     _clear(files.made)
     effective = {
         "script": request.script,
@@ -190,18 +197,48 @@ def run(request: RunScript, files: Files) -> Result:
         **found.effective,
     }
     said = re.search(r"^PaddlePaddle: (\S+)", ran.text, re.M)  # infer.py does not say
-    measured = {"written": written, "gpu_memory_mb": ran.gpu_mb, "paddle_said": said and said[1], **found.metrics}
+    versions = {name: version for name, (version, _) in imported.items() if "." not in name}
+    measured = {
+        "written": written,
+        "imported": versions,
+        "gpu_memory_mb": ran.gpu_mb,
+        "paddle_said": said and said[1],
+        **found.metrics,
+    }
     return Result(effective, measured, list(found.gates), remark=found.remark)
 
 
 # -- the process ------------------------------------------------------------------------------
 
 
-def _environment(checkout: Path) -> dict[str, str]:
-    """The variables of a script: this process's, with the checkout before what is installed."""
+def _environment(checkout: Path, imported: Path) -> dict[str, str]:
+    """The variables of a script: this process's, with the checkout before what is installed, and what makes it seen.
+
+    Args:
+        imported: what the names of files begin with in which it is noted what was imported.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith("SEGCERT_")}
     seen = {"ONEDNN_VERBOSE": "1", "GLOG_minloglevel": "0", "PYTHONUNBUFFERED": "1"}
-    return {**own, **seen, "PYTHONPATH": str(checkout)}
+    path = os.pathsep.join([str(Path(sys.path[0]).absolute() / "observer"), str(checkout)])
+    return {**own, **seen, "PYTHONPATH": path, "SEGCERT_IMPORTED": str(imported)}
+
+
+def _imported(folder: Path) -> dict[str, tuple[str | None, str | None]]:
+    """Module -> its version and file, of what the script's processes noted that they had imported."""
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for noted in sorted(folder.glob(f"{IMPORTED}.*.json")):
+        with contextlib.suppress(ValueError):
+            found |= {name: (version, file) for name, (version, file) in json.loads(noted.read_bytes()).items()}
+    return found
+
+
+def _not_of(checkout: Path, imported: Mapping[str, tuple[str | None, str | None]]) -> str | None:
+    """In words, that a script imported another PaddleSeg than its own, or none; None where it was its own."""
+    files = [Path(file) for name, (_, file) in imported.items() if name.split(".")[0] == pinned.PACKAGE and file]
+    other = [file for file in files if not file.is_relative_to(checkout / pinned.PACKAGE)]
+    if other:
+        return f"it imported {other[0]}, which is not of {checkout}"
+    return None if files else "it imported no paddleseg, or ended without saying what it imported"
 
 
 def _require_own_package(checkout: Path, script: Path, environment: Mapping[str, str]) -> None:
@@ -210,7 +247,7 @@ def _require_own_package(checkout: Path, script: Path, environment: Mapping[str,
     asked = "import sys; sys.path[0] = sys.argv[1]; import importlib.util as u; print(u.find_spec('paddleseg').origin)"
     answer = subprocess.run(
         [sys.executable, "-c", asked, str(script.parent)],
-        env=dict(environment),
+        env={name: value for name, value in environment.items() if name != "SEGCERT_IMPORTED"},
         capture_output=True,
         text=True,
         check=False,
@@ -370,10 +407,28 @@ def _train(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         wrong = [number for number, loss, _ in rows if not math.isfinite(loss)]
         if wrong:
             return Found(f"the loss of iteration {wrong[0]} is not finite", effective, told)
+        if wrong_weights := _not_trained(config, weights):
+            return Found(f"{weights.relative_to(files.made)}: {wrong_weights}", effective, told)
         own = _own_losses(request, config)
         return Found(COMPLETE, effective, *_held_to(request, rows, own, _history(files.history), told))
 
     return options, judge
+
+
+def _not_trained(config: Any, weights: Path) -> str | None:
+    """In words, what keeps a file from holding the weights of a trained model; None where nothing does."""
+    model = components.builder(config).model
+    started = {name: value.numpy() for name, value in model.state_dict().items()}
+    try:
+        loaded = paddle.load(str(weights))
+        found = {name: np.asarray(value) for name, value in loaded.items()}
+    except Exception as error:
+        return f"cannot be loaded: {reasons.reason(error)}"
+    if lacking := [name for name, value in started.items() if name not in found or found[name].shape != value.shape]:
+        return f"has not {len(lacking)} of {len(started)} variables, such as {lacking[0]}"
+    if wrong := [name for name in started if not np.isfinite(found[name]).all()]:
+        return f"{wrong[0]} is not finite"
+    return None
 
 
 def _printed_batch_size(text: str) -> int | None:
@@ -432,14 +487,16 @@ def _held_to(
     losses = [loss for _, loss, _ in rows]
     apart = [_relative(one, other, LOSS_ROUNDING) for one, other in zip(losses, own, strict=False)]
     count = min(OF_HISTORY, len(losses), len(history))
-    means = (float(np.mean(losses[:count])), float(np.mean([loss for loss, _ in history[:count]])))
+    kept = [loss for loss, _ in history]
+    means = (float(np.mean(losses[:count])), float(np.mean(kept[:count])))
+    lasts = (float(np.mean(losses[-count:])), float(np.mean(kept[-count:])))
     rates = [abs(row[2] - rate) for row, (_, rate) in zip(rows, history, strict=False)]
     measured = {
         **told,
         "own_losses": [finite(loss) for loss in own],
         "first_loss": finite(apart[0]),
         "later_loss": finite(max(apart[1:], default=0.0)),
-        "history_loss": finite(_relative(*means, 0.0)),
+        "history_loss": finite(max(_relative(*means, 0.0), _relative(*lasts, 0.0))),
         "learning_rate": finite(max(rates)),
     }
     said = "on the same samples" if len(own) == 1 else f"{', '.join(f'{loss:.4f}' for loss in own)} on the same samples"
@@ -449,7 +506,8 @@ def _held_to(
         "later_loss": (request.max_later_loss, f"its first losses are {numbers}, this project's {said}"),
         "history_loss": (
             request.max_history_loss,
-            f"its first {count} losses are {means[0]:.4f} in the mean, {means[1]:.4f} in history.csv",
+            f"its first {count} losses are {means[0]:.4f} in the mean, {means[1]:.4f} in history.csv, its last "
+            f"{lasts[0]:.4f} and {lasts[1]:.4f}",
         ),
         "learning_rate": (
             RATE_ROUNDING * 1.001,
@@ -603,7 +661,8 @@ def _engine(
     """What computed: `effective`, the evidence of it, and in words why it was not seen; on a GPU nothing tells of it.
 
     OneDNN's own trace tells what that computed. Its silence proves nothing, because a script may be the reason: then
-    Paddle must have said how it built the program, and nothing in it of oneDNN.
+    Paddle must have said how it built the program, with nothing in it of oneDNN, and that the program ran. How many
+    threads Paddle's own kernels had, nothing tells.
     """
     if request.device == "gpu":
         return {}, {}, None
@@ -617,10 +676,20 @@ def _engine(
     evidence = {"onednn": trace, "program": asked, "outside_onednn": missed, "passes": len(passes)}
     if trace["convolutions"] or trace["products"]:
         return effective, evidence, None
-    to_onednn = next(filter(TO_ONEDNN.fullmatch, passes), None)
-    said = f"has {to_onednn}" if to_onednn else "names none"
-    unseen = UNSEEN.format(said=said, script=request.script) if to_onednn or not passes else None
+    del effective["threads"]
+    why = _why_not_native(ran.text, passes)
+    unseen = UNSEEN.format(why=why, script=request.script) if why else None
     return ({} if unseen else effective), evidence, unseen
+
+
+def _why_not_native(text: str, passes: Sequence[str]) -> str | None:
+    """In words, what of Paddle's log says no more than that something may have run natively; None where it says it."""
+    if not passes:
+        return "Paddle lists no pass as it builds the program"
+    if to_onednn := next(filter(TO_ONEDNN.fullmatch, passes), None):
+        return f"Paddle lists {to_onednn} as it builds the program"
+    _, of_paddle_3, after = text.rpartition(OF_PADDLE_3)
+    return "Paddle says of no program that it ran once it was built" if of_paddle_3 and RUNS not in after else None
 
 
 def _collect(folder: Path, images: Sequence[Path], below: str = "") -> Path:

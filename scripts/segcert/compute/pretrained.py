@@ -36,6 +36,7 @@ class Loaded:
         unlike: those for which it has one of another shape, with both shapes.
         replaced: those that hold something else all the same: the class did not take them, or gave them up again.
         hint: what the file seems to be.
+        numbers: share of its numbers that those variables hold: a few large ones may be most of a model.
     """
 
     key: str
@@ -47,10 +48,12 @@ class Loaded:
     unlike: Mapping[str, str] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
     hint: str | None = None
+    numbers: float = 1.0
 
     @property
     def share(self) -> float:
-        return self.loaded / self.of if self.of else 0.0
+        """Of its variables, or of its numbers, whichever is less."""
+        return min(self.loaded / self.of, self.numbers) if self.of else 0.0
 
     def metric(self) -> dict[str, Any]:
         """For the record."""
@@ -70,6 +73,7 @@ class Loaded:
         ]
         parts = [
             f"{self.key}: {self.loaded} of {self.of} variables of {self.kind} are those of {self.file}",
+            *([f"{self.numbers:.2%} of its numbers"] if self.loaded < self.of else []),
             *filter(None, why),
         ]
         return "; ".join([*parts, *([self.hint] if self.hint else [])])
@@ -206,7 +210,11 @@ def _compared(key: str, file: str, part: Any, state: Mapping[str, Any], over: Ma
             raise StageError(f"{key}: {name} in {file}, of a batch norm, is below 0; look for another source")
     kept = len(own) - len(absent) - len(unlike) - len(replaced)
     hint = _hint(own, state) if kept < len(own) else None
-    return Loaded(key, file, type(part).__name__, kept, len(own), tuple(absent), unlike, tuple(replaced), hint)
+    left = {*absent, *unlike, *replaced}
+    sizes = {name: now.size for name, now in own.items()}
+    numbers = sum(size for name, size in sizes.items() if name not in left) / max(1, sum(sizes.values()))
+    kind = type(part).__name__
+    return Loaded(key, file, kind, kept, len(own), tuple(absent), unlike, tuple(replaced), hint, numbers)
 
 
 def _same(now: Any, value: Any) -> bool:

@@ -35,6 +35,8 @@ CHUNK = 32  # files of a thread between two looks at what the decoders printed
 MOST_VALUES = 65536  # different numbers in the labels of a split
 EIGHT_BITS = ("JPEG", "MPO", "WEBP")
 TURNS = range(2, 9)
+SAMPLE_FORMAT = 339  # a tag of TIFF, which is 2 for signed numbers (TIFF 6.0, section 19)
+SIGNED = "is a TIFF file of signed numbers, which are read as if they had no sign; save it as PNG"
 INTERLACED = 28  # where a PNG says whether it is
 SAMPLED_ROWS = 8  # of an image, by which it is told whether it may be a label map
 # Of these the decoder itself tells whether they are whole; of the others Pillow is asked as well.
@@ -64,6 +66,7 @@ class Seen:
         orientation: of EXIF, where it says that the picture is to be turned or mirrored; else None.
         notes: keys of REMARKS.
         values: of a label: class -> pixels.
+        colours: of a label with a palette of colours: number that it holds -> the colour that it is shown in.
         flat: of an image, whether most pixels are as the one beside them, as in a label map.
         sample: of an image, what is the same for the same pixels, and seldom for others.
     """
@@ -74,6 +77,7 @@ class Seen:
     orientation: int | None = None
     notes: tuple[str, ...] = ()
     values: Mapping[int, int] = field(default_factory=dict)
+    colours: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     flat: bool = False
     sample: str = ""
 
@@ -132,7 +136,11 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     found = list(_looked(jobs, threads, f"look at {name}"))
     seen_images = dict(zip(photos, found, strict=False))
     seen_labels = dict(zip(labels, found[len(photos) :], strict=True))
-    if faults := list(_faults(root, pairs, seen_images, seen_labels)):
+    if faults := [
+        *_faults(root, pairs, seen_images, seen_labels),
+        *_exchanged(pairs),
+        *_recoloured(pairs, seen_labels),
+    ]:
         raise StageError.of(name, faults)
     counts = {split: _counts(splits[split], seen_labels) for split in layouts.SPLITS}
     for split, counted in counts.items():
@@ -150,6 +158,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
         [
             *layouts.remarks(root, layout, splits),
             *_ambiguous(root, splits, shown, seen_labels),
+            *_copied(splits, shown, seen_labels),
             *_shared(splits, shown),
             *_remarks("images", seen_images),
             *_remarks("labels", seen_labels),
@@ -283,7 +292,7 @@ class _Head(NamedTuple):
         kind: the format; None where nobody knows it.
         orientation: of EXIF, XMP or a TIFF, where it is not the usual one; it may be a number of no meaning.
         largest: of a PPM, the number that is white.
-        refused: in words, why nobody should decode it.
+        refused: in words, why nobody should decode it as an image.
         not_whole: in words, why it is not all there, or why nobody can tell.
         jpegs: of a TIFF packed by JPEG, its parts.
     """
@@ -317,8 +326,9 @@ class _Head(NamedTuple):
                 if kind != "TIFF":
                     return cls(kind, turn, frames, raw, largest)
                 opened.seek(0)
+                refused = SIGNED if 2 in opened.tag_v2.get(SAMPLE_FORMAT, ()) else None
                 why, jpegs = wholeness.tiff(opened, content), wholeness.jpegs_in_tiff(opened, content)
-                return cls(kind, turn, frames, raw, not_whole=why, jpegs=jpegs)
+                return cls(kind, turn, frames, raw, refused=refused, not_whole=why, jpegs=jpegs)
         except Image.DecompressionBombError as error:
             return cls(refused=f"is too large to be decoded: {error}")
         except Exception:  # Pillow's readers raise nearly anything: OpenCV, which is used, may know better
@@ -409,6 +419,7 @@ def _look_at_palette(path: Path, seen: Seen) -> None:
             return
         palette = np.array(opened.getpalette("RGB"), np.int64).reshape(-1, 3)
     if (palette != palette[:, :1]).any():
+        seen.colours = {number: tuple(palette[number].tolist()) for number in seen.values if number < len(palette)}
         return
     greys = {number: int(palette[number, 0]) for number in seen.values if number < len(palette)}
     other = [number for number, grey in greys.items() if number != grey]
@@ -534,6 +545,59 @@ def _faults(
             continue
         elif own.flat and len(its_label.values) > 1 and _shows(root / image, root / label):
             yield f"{place}: {image}: shows its own label map, pixel by pixel, and no photo"
+
+
+def _exchanged(pairs: Sequence[tuple[str, layouts.Pair]]) -> Iterator[str]:
+    """In words, each label that has the name of another listed image than that it is listed with."""
+    places = {Path(image).stem: (place, image) for place, (image, _) in reversed(pairs)}
+    for place, (image, label) in pairs:
+        stem = Path(label or "").stem
+        if stem.startswith(Path(image).stem):
+            continue
+        named = next((stem[:end] for end in range(len(stem), 0, -1) if stem[:end] in places), None)
+        if named is not None:
+            other_place, other = places[named]
+            yield (
+                f"{place}: {label}: has the name of {other} ({other_place}), and is listed with {image}: were lines or "
+                "columns exchanged? If it belongs there, rename it"
+            )
+
+
+def _recoloured(pairs: Sequence[tuple[str, layouts.Pair]], seen_labels: Mapping[str, Seen]) -> Iterator[str]:
+    """In words, each label whose palette has a colour at another place than those before it: their numbers differ."""
+    first: dict[tuple[int, ...], tuple[int, str]] = {}  # colour -> its number, and the label that has it so
+    told = set()
+    for place, (_, label) in pairs:
+        colours = seen_labels[label].colours if label else {}
+        if label is None or label in told or len(set(colours.values())) < len(colours):
+            continue  # of two numbers of one colour, the colour says nothing
+        for number, colour in colours.items():
+            known, other = first.setdefault(colour, (number, label))
+            if known != number:
+                told.add(label)
+                yield (
+                    f"{place}: {label}: has the colour {colour} of its palette at {number}, {other} at {known}: "
+                    "PaddleSeg reads the numbers, so one of the two is wrong; save all with one palette"
+                )
+                break
+
+
+def _copied(
+    splits: Mapping[str, layouts.Pairs], shown: Mapping[str, str], seen_labels: Mapping[str, Seen]
+) -> Iterator[str]:
+    """In words, how many labels are those of other pictures, byte for byte, and of more than one class."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}  # content of a label -> picture -> label, image
+    for image, label in (pair for pairs in splits.values() for pair in pairs):
+        if label and len(seen_labels[label].values) > 1:
+            found.setdefault(seen_labels[label].sha256, {}).setdefault(shown[image], (label, image))
+    copies = [by_picture for by_picture in found.values() if len({label for label, _ in by_picture.values()}) > 1]
+    if copies:
+        (one, image), (two, other), *_ = {label: (label, image) for label, image in copies[0].values()}.values()
+        count = sum(len(by_picture) for by_picture in copies)
+        yield (
+            f"{count} labels are those of other pictures, byte for byte, such as {one} (of {image}) and {two} (of "
+            f"{other}): right only where these show the same"
+        )
 
 
 def _shows(image: Path, label: Path) -> bool:

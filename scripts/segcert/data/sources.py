@@ -6,8 +6,12 @@ How it is reached (mirrors, offline) goes through the environment: it changes no
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from segcert.data.download import MIRRORS, OFFLINE
@@ -46,6 +50,18 @@ def weights_options(settings: Settings, name: str) -> list[str]:
 def local(entry: Mapping[str, Any]) -> list[str]:
     """The file or the folder that an entry takes from this machine: an input, so that a newer one is noticed."""
     return [entry["path"]] if entry["source"] in ("path", "folder") else []
+
+
+def stamp(entry: Mapping[str, Any]) -> str:
+    """What changes when that is another, also where it is an older one, or where a file in the folder was edited."""
+    found = hashlib.sha256()
+    for path in map(Path, local(entry)):
+        inside = (Path(above, name) for above, _, names in os.walk(path, followlinks=True) for name in names)
+        for file in sorted(inside) if path.is_dir() else [path]:
+            with contextlib.suppress(OSError):  # what is missing is told by the stage that reads it
+                told = file.stat()
+                found.update(f"{file}\0{told.st_size} {told.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return found.hexdigest()[:16]
 
 
 def addresses(settings: Settings, entry: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Inputs:
     def not_as_made(self, above: Mapping[str, Mapping[str, Any]]) -> str | None:
         """In words, what is not what the stage before, or the unpacking, made; None where all is.
 
-        Of a data set, only files of another size or of a later time than its manifest are read.
+        Of a data set, only files of another size, or that were written or moved since its manifest was, are read. When
+        they hold what they should, the manifest is told so: a copy of a data set is read once, and not by every stage.
 
         Args:
             above: records of what this is made from, by their file.
@@ -55,13 +57,20 @@ class Inputs:
                     return changed_since(path, name)
         for path in self._paths:
             manifest = path / "manifest.json"
-            later = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+            made = manifest.stat() if manifest.is_file() else None
+            read = False
             for file, (digest, size) in _listed(path).items():
                 found = self._stamps[path].get(file)
                 if found is None:
                     return f"{file} is gone, which {manifest} lists; delete {path}, and run again: it is made anew"
-                if found[0] != size or (found[1] > later and sha256(file) != digest):
+                # Its time can be set to any, and moving a file keeps it; when that was done cannot (inode(7)).
+                later = made is None or max(found[1:]) > max(made.st_mtime_ns, made.st_ctime_ns)
+                if found[0] != size or (later and sha256(file) != digest):
                     return changed_since(file, manifest, path)
+                read |= later
+            if made and read:
+                with contextlib.suppress(OSError):  # of somebody else
+                    os.utime(manifest, ns=(made.st_atime_ns, made.st_mtime_ns))
         return None
 
     def _other_content(self, path: Path, files: list[Path]) -> list[Path]:

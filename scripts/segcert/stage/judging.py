@@ -107,8 +107,13 @@ def judge(
 
 
 def excused(outcome: Outcome, known: Sequence[Known]) -> Outcome:
-    """The outcome; a red one that is known is no failure, and one that passes has a remark where one is known."""
-    if outcome.status.red:
+    """The outcome; a red one that is known is no failure, and one that passes has a remark where one is known.
+
+    A gate that does not hold is excused by what is known of gates: by an entry that has its own words.
+    """
+    broken = proof.broken(outcome.result.gates)
+    told = all(any(re.search(one.error, sentence) for one in known) for sentence in broken)
+    if outcome.status.red and told:
         for one in known:
             if any(re.search(one.error, text) for text in (outcome.reason or "", *outcome.texts)):
                 reason = f"{one.name}: {one.why} ({one.link}) Seen: {outcome.reason}"
@@ -164,8 +169,8 @@ def _held_against(
     forgiven = FORGIVEN if stand_in else set()
     asked = {key: value for key, value in requested.items() if key not in forgiven}
     if different := proof.differences(asked, result.effective):
-        limit = _is_hardware_limit(requested, result.effective)
-        return Outcome(statuses.UNVERIFIED if limit else statuses.FAILED, "; ".join(different), result)
+        limit = _is_hardware_limit(requested, result.effective) and not broken
+        return Outcome(statuses.UNVERIFIED if limit else statuses.FAILED, "; ".join([*different, *broken]), result)
     if broken:
         return Outcome(statuses.ACCURACY_FAILED, "; ".join(broken), result)
     # The conclusions would not believe it either, and Snakemake would take the job for done.
