@@ -206,12 +206,14 @@ SECTIONS: dict[str, list[Case]] = {
          ("train.txt line 2: Annotations/train_2.png: has the name of Images/train_2.jpg (train.txt line 3), and is "
           "listed with Images/train_1.jpg", "train.txt line 3: Annotations/train_1.png: has the name of")),
     Case("a label of the validation", lambda: m.relisted(
-         m.people(), "Annotations/train_1.png", "Annotations/val_4.png"), REFUSED, (AT_LIST, "has the name of Images/val_4.jpg (val.txt line 1)")),
+         m.people(), "Annotations/train_1.png", "Annotations/val_4.png"), REFUSED,
+         (AT_LIST, "has the name of Images/val_4.jpg (val.txt line 1)")),
     Case("labels with more in their names", lambda: {name.replace(".png", "_mask.png"): content.replace(
          b".png", b"_mask.png") if name.endswith(".txt") else content for name, content in m.people().items()}, PASSES,
          silent=True),
     Case("a label that is a copy of another", lambda: m.changed(
-         m.people(), **{LABEL: m.people()["Annotations/val_4.png"]}), PASSES, ("2 labels are those of other pictures, byte for byte, such as Annotations/train_1.png (of "
+         m.people(), **{LABEL: m.people()["Annotations/val_4.png"]}), PASSES,
+         ("2 labels are those of other pictures, byte for byte, such as Annotations/train_1.png (of "
                   "Images/train_1.jpg) and Annotations/val_4.png (of Images/val_4.jpg)",)),
     Case("label of several pages", label(m.animated("TIFF")), REFUSED, (AT_LABEL,)),
     ],
@@ -429,7 +431,8 @@ SECTIONS: dict[str, list[Case]] = {
          ("train.txt line 2: Annotations/train_0.png: has the name of Images/train_0.jpg (train.txt line 1)",)),
     Case("a label for two images, of another name", lambda: m.relisted(m.relisted(m.renamed(
          m.people(), "Annotations/train_0.png", "Annotations/all.png"), "train_0.png", "all.png"), "train_1.png",
-         "all.png"), PASSES, ("1 of the labels of train are listed for several pictures, such as Annotations/all.png",)),
+         "all.png"), PASSES,
+         ("1 of the labels of train are listed for several pictures, such as Annotations/all.png",)),
     Case("a list of test without a line", lambda: m.changed(m.people(), test_txt=b""), PASSES,
          ("test.txt lists no image, so inference runs on the images of val",)),
     *(Case(f"a list of test that is called {name}", lambda name=name: m.renamed(m.people(), "test.txt", name), PASSES,
