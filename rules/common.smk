@@ -6,15 +6,17 @@ What is decided is in scripts/segcert/run.py; names, paths and options of cells 
 import json
 import os
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from segcert import cells, code, ending, locks, stages
+from segcert import cells, code, ending, locks, modelconfig, stages
 from segcert.data import sources
 from segcert.errors import ConfigError
 from segcert.run import Run, Start
 
 try:
+    modelconfig.require_single(map(Path, [CONFIG, *workflow.overwrite_configfiles]))
     RUN = Run.plan(
         config,
         workflow.config_settings.overwrite_config,

@@ -90,6 +90,14 @@ def test_configuration_that_cannot_be_used(config, overrides, words):
         ({"config/config.yaml": "a: 1\nb: [1\n"}, [], ["config/config.yaml: cannot be read as YAML", "line 2"]),
         ({"mine.yaml": "- 1"}, ["--configfile", "mine.yaml"], ["keys at top level"]),
         (
+            {"mine.yaml": "mode: smoke\ntrain: {iters: 3}\ninfer:\n  images: 1\n  images: 2\ntrain: {devices: 2}\n"},
+            ["--configfile", "mine.yaml"],
+            [
+                "mine.yaml:5: images stands there twice",
+                "mine.yaml:6: train stands there twice, and one would be dropped",
+            ],
+        ),
+        (
             {"m.yml": "- 1\n"},
             ["--config", "mode=smoke", "model_zoo={pp_humanseg_lite: {config: m.yml}}"],
             ["m.yml: must be a mapping"],

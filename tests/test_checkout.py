@@ -229,6 +229,10 @@ TOLD = (
         ({"models/a.py": b"\xef\xbb\xbffrom .b import B\nclass A: pass\n"}, {"models/a.py", "models/b.py"}),
         ({"models/a.py": b"# -*- coding: latin-1 -*-\nfrom .b import B  # \xe9\nclass A: pass\n"},
          {"models/a.py", "models/b.py"}),
+        ({"models/a.py": "from paddleseg.models import B\nclass A: pass\n",
+          "models/c.py": "from paddleseg.utils import run as B\nclass C: pass\n"},
+         {"models/a.py", "models/b.py", "models/c.py"}),
+        ({"models/a.py": "import yaml\nclass A:\n    f = lambda self, t: yaml.unsafe_load(t)\n"}, ALL),
         # A registry that may find components otherwise; what hears of each class that is made.
         ({"cvlibs/manager.py": "class Manager: components_dict = {}\n"}, ALL),
         ({"cvlibs/manager.py": "def (\n"}, ALL),

@@ -275,3 +275,17 @@ def test_a_run_that_took_red_conclusions_for_made_is_no_good(plan):
     assert ending.red_all_the_same(run, ["train"]) is None, "it concluded nothing"
     concluded(run, red=False)
     assert ending.red_all_the_same(run, ["conclude"]) is None
+
+
+def test_a_run_that_took_those_of_another_run_for_made_is_no_good(plan):
+    """As with --touch after an edit: what was concluded is of before it."""
+    run = plan()
+    concluded(run, red=False)
+    assert ending.red_all_the_same(run, ["conclude"]) is None
+    kept = yaml.safe_load(RUN_CONFIG.read_text())
+    RUN_CONFIG.write_text(yaml.safe_dump({**kept, "paddleseg": {**kept["paddleseg"], "hashes": {}}}))
+    os.utime(RUN_CONFIG, (1, 1))
+    assert ending.red_all_the_same(run, ["train"]) is None
+    assert ending.red_all_the_same(run, ["conclude"]).startswith(f"{CONCLUSIONS} is of another configuration or Padd")
+    assert RUN_CONFIG.stat().st_mtime > CONCLUSIONS.stat().st_mtime, "so that the next run makes them again"
+    assert ending.is_of(run, yaml.safe_load(RUN_CONFIG.read_text()))

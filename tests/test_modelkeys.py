@@ -281,6 +281,7 @@ def test_transforms_of_paddlesegs_are_not_ones_own(content):
         ("loss.coef", [], "loss.coef: [] is refused"),
         ("loss.coef", [0], "loss.coef: [0] is refused: with it nothing is learnt; allowed: numbers whose sum is above"),
         ("loss.coef", [-1], "loss.coef: [-1] is refused"),
+        ("loss.types.0.weight", [0, 0.0], "loss.types.0.weight: [0, 0.0] is refused: with it nothing is learnt"),
         ("lr_scheduler.learning_rate", 0, "lr_scheduler.learning_rate: 0 is refused: with it nothing is learnt; allow"),
         ("lr_scheduler.learning_rate", -0.1, "lr_scheduler.learning_rate: -0.1 is refused"),
         ("loss.types", [{"type": "CrossEntropyLoss"}] * 3, "loss.types: 3 items are refused; allowed: 1 or "),
@@ -289,6 +290,25 @@ def test_transforms_of_paddlesegs_are_not_ones_own(content):
 def test_numbers_of_classes_and_losses_are_the_same_everywhere(content, key, value, words):
     (found,) = modelkeys.problems(put(content, key, value), Run())
     assert found.startswith(words)
+
+
+def test_what_is_taken_for_what_it_is_not_is_told(content):
+    assert modelkeys.notes(content, Run()) == []
+    content["train_dataset"] |= {"ignore_index": 1}
+    normalize = {"type": "Normalize", "mean": [123.7, 116.3, 103.5], "std": [0.5, 0.5, 0.5]}
+    content["train_dataset"]["transforms"] = [normalize, {"type": "RandomDistort"}]
+    content["val_dataset"]["transforms"] = [{"type": "Padding"}, {"type": "Normalize"}, {"type": "Padding"}]
+    content["export"] = {"transforms": [{"type": "Normalize"}, {"type": "Padding", "im_padding_value": 0}]}
+    found = modelkeys.notes(content, Run())
+    ignored, mean, distort, padding = found[:4]
+    assert ignored.startswith(
+        "train_dataset.ignore_index: 1 is one of the 2 classes: its pixels are neither learnt nor"
+    )
+    assert mean.startswith("train_dataset.transforms.0.mean: [123.7, 116.3, 103.5]: Normalize divides images by 255")
+    assert distort.startswith(
+        "train_dataset.transforms.1: RandomDistort changes colours, as of images of 0 to 255, and"
+    )
+    assert padding.startswith("val_dataset.transforms.2: Padding pads with 127.5")
 
 
 def test_keys_that_paddleseg_drops_deep_inside_are_told_of(content):

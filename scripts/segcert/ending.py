@@ -241,7 +241,18 @@ def show(run: Run, rules: Collection[str]) -> None:
 
 
 def red_all_the_same(run: Run, rules: Collection[str]) -> str | None:
-    """Why a run that ended well is no good: it took red conclusions for made, as with --touch."""
-    if "conclude" in rules and kept_are_red(run):
-        return f"{run.folder}/conclusions.json is red: start again without --touch"
+    """Why a run that ended well is no good: it took for made what is red, or of another run, as with --touch.
+
+    Conclusions of another run are made stale, so that the next run does not take them for made either.
+    """
+    conclusions = f"{run.folder}/conclusions.json"
+    if "conclude" not in rules:
+        return None
+    if kept_are_red(run):
+        return f"{conclusions} is red: start again without --touch"
+    with contextlib.suppress(OSError, yaml.YAMLError):
+        kept = yaml.safe_load(Path(f"{run.folder}/run_config.yaml").read_text(encoding="utf-8"))
+        if not is_of(run, kept):
+            mark(run, _as_yaml(run))
+            return f"{conclusions} is of another configuration or PaddleSeg than this run: start again without --touch"
     return None

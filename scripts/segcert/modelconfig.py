@@ -7,9 +7,10 @@ where PaddleSeg breaks, the file and the key are named. Tests hold the two side 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,23 @@ def doubled(path: Path) -> list[Doubled]:
     """Every key that a file of the chain has twice in one mapping; ConfigError as `config_chain`."""
     found = (Doubled(file, line, key) for file, twice in _files(path) for line, key in twice)
     return list(dict.fromkeys(found))
+
+
+def require_single(files: Iterable[Path]) -> None:
+    """Raise ConfigError where a file of a run's own configuration has a key twice: the first would be dropped.
+
+    What cannot be read as YAML is for Snakemake to tell, which reads it.
+    """
+    wrong = []
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+            _, twice = _read(file.read_bytes())
+            wrong += [
+                f"{file}:{line}: {key} stands there twice, and one would be dropped; merge the two"
+                for line, key in twice
+            ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
 
 
 def inputs(path: str) -> list[str]:

@@ -25,6 +25,7 @@ BACKBONE, WHOLE_MODEL = "model.backbone.pretrained", "model.pretrained"
 # The keys of `model_zoo` that name what is loaded there in place of what the configuration says.
 ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
 NO_KEY = "PaddleSeg reads no such key there, and says nothing of it; it reads {}"
+PADS = ("Padding", "PaddingByAspectRatio", "RandomPaddingCrop", "RandomRotation", "RandomAffine")
 GROUPS = ("name", "lr_mult", "weight_decay_mult")  # of optimizer.custom_cfg
 NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
 IGNORED = 255  # by PaddleSeg, where nothing else is written
@@ -132,6 +133,40 @@ def require(models: Iterable[tuple[str, Path, Run]]) -> list[str]:
     return list(dict.fromkeys(told))
 
 
+def _of_ignored_class(content: Mapping[str, Any]) -> Iterator[str]:
+    """In words, that a class is left out, of training and of the mIoU, because its number is the one to ignore."""
+    section = content["train_dataset"]
+    count, ignored = section.get("num_classes"), section.get("ignore_index")
+    if type(count) is int and type(ignored) is int and 0 <= ignored < count:
+        yield (
+            f"train_dataset.ignore_index: {ignored} is one of the {count} classes: its pixels are neither learnt nor "
+            "judged, and what is predicted on them counts for nothing"
+        )
+
+
+def _after_normalize(content: Mapping[str, Any]) -> Iterator[str]:
+    """In words, what of transforms takes images for what they are not: Normalize divides by 255 first."""
+    lists = {f"{section}.transforms": content[section].get("transforms") for section in DATASETS}
+    lists |= {"export.transforms": content.get("export", {}).get("transforms")}
+    for key, items in lists.items():
+        names = [item.get("type") for item in items or () if isinstance(item, Mapping)]
+        if not isinstance(items, list | tuple) or len(names) < len(items) or "Normalize" not in names:
+            continue
+        place = names.index("Normalize")
+        for option in ("mean", "std"):
+            values = items[place].get(option)
+            if isinstance(values, list | tuple) and any(is_number(value) and value > 1 for value in values):
+                yield (
+                    f"{key}.{place}.{option}: {values!r}: Normalize divides images by 255 first, so these are shares "
+                    "of 1; numbers of 0 to 255 make all images nearly alike"
+                )
+        for number in range(place + 1, len(names)):
+            padded = names[number] in PADS and "im_padding_value" not in items[number]
+            if names[number] == "RandomDistort" or padded:
+                meant = "pads with 127.5" if padded else "changes colours"
+                yield f"{key}.{number}: {names[number]} {meant}, as of images of 0 to 255, and stands after Normalize"
+
+
 def problems(content: Mapping[str, Any], run: Run) -> list[str]:
     """In words, beginning with the key, all of a model's configuration that cannot be done here.
 
@@ -204,6 +239,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
             told.append(f"{key}: PaddleSeg reads no such key{meant}; by itself it changes nothing")
     if "distill_loss" in content:
         told.append("distill_loss: is for distillation, which is not done here")
+    told += [*_of_ignored_class(content), *_after_normalize(content)]
     read = ("types", "coef")
     told += [f"loss.{key}: {NO_KEY.format(', '.join(read))}" for key in content["loss"] if key not in read]
     for number, item in enumerate(content["optimizer"].get("custom_cfg") or ()):
@@ -422,6 +458,10 @@ def _of_loss(content: Mapping[str, Any]) -> Iterator[str]:
             return
     if len(types) not in (1, len(weights)):
         yield f"loss.types: {len(types)} items are refused; allowed: 1 or {len(weights)}, as loss.coef has them"
+    for key, loss in _mappings(types, "loss.types"):
+        of_classes = loss.get("weight")
+        if isinstance(of_classes, list | tuple) and of_classes and not any(of_classes):
+            yield f"{key}.weight: {of_classes!r} is refused: with it nothing is learnt; allowed: one above 0"
     if all(is_number(weight) for weight in weights) and sum(weights) <= 0:
         yield f"loss.coef: {weights!r} is refused: with it nothing is learnt; allowed: numbers whose sum is above 0"
 

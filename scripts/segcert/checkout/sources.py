@@ -45,7 +45,19 @@ LOOKING_UP = (
     *("manager", "components_dict", "__import__", "try_import", "importlib", "runpy", "pkgutil", "pydoc", "pickle"),
     *("imp", "inspect", "builtins", "__builtins__", "__globals__", "__spec__", "__loader__", "__path__", "sys", "gc"),
     *("exec", "eval", "compile", "__init_subclass__", "__subclasses__", "metaclass"),
-    *("cvlibs", "Builder", "SegBuilder", "build_component", "build_component_impl", "load_component_class", "core"),
+    *(
+        "unsafe_load",
+        "UnsafeLoader",
+        "full_load",
+        "FullLoader",
+        "cvlibs",
+        "Builder",
+        "SegBuilder",
+        "build_component",
+        "build_component_impl",
+        "load_component_class",
+        "core",
+    ),
 )
 LOOKS_UP = re.compile(rf"""\b(?:{"|".join(LOOKING_UP)})\b|["']{PACKAGE}\.(?!\*)""")
 # These are sought in code as `ast.unparse` writes it. What is not known to be harmless looks things up.
@@ -268,9 +280,10 @@ def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str,
         elif module in (PACKAGE, *DIVIDED) and whole not in sources and name not in HARMLESS:
             inside = {other for other in divided if other.startswith(f"{module}.")}
             by_name = {other for other in inside if name in divided[other].defines}
+            bound = {other for other in inside if name in divided[other].origins}  # under another name, maybe
             doors = [door for door in (PACKAGE, *DIVIDED) if door in sources and f"{door}.".startswith(f"{module}.")]
             handed_on = all(sources[door].only_imports for door in doors)
-            found |= by_name if by_name and handed_on else inside
+            found |= by_name | bound if by_name and handed_on else inside
     return found
 
 

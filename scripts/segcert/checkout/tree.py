@@ -109,6 +109,10 @@ class Tree:
             kind, _, name = line.partition("\t")
             if not (_is_below(name, places) or _is_configuration(name)):
                 continue
+            if not _is_below(name, (PACKAGE, *SCRIPTS)) and not name.endswith(
+                (*sources.CODE, *CONFIGURATIONS, *PARAMS)
+            ):
+                continue  # of the folders of code beside, what is no code
             if not any(map(sources.is_left_out, name.split("/"))):
                 (links if kind.startswith(LINK) else committed)[name] = kind.split()[2]
         there = {**own, **beside}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert.files import changed_since, files_of, hashes, sha256
+from segcert.files import changed_since, files_of, hashes, sha256, write_json
 
 Stamp = tuple[int, int, int]
 
@@ -45,8 +44,8 @@ class Inputs:
     def not_as_made(self, above: Mapping[str, Mapping[str, Any]]) -> str | None:
         """In words, what is not what the stage before, or the unpacking, made; None where all is.
 
-        Of a data set, only files of another size, or that were written or moved since its manifest was, are read. When
-        they hold what they should, the manifest is told so: a copy of a data set is read once, and not by every stage.
+        Of a data set, every file is read by the first stage that uses it, and later only those of another size or
+        time. A file's time can be set to any, and moving a file keeps it, but not when that was done (inode(7)).
 
         Args:
             above: records of what this is made from, by their file.
@@ -57,20 +56,21 @@ class Inputs:
                     return changed_since(path, name)
         for path in self._paths:
             manifest = path / "manifest.json"
-            made = manifest.stat() if manifest.is_file() else None
-            read = False
-            for file, (digest, size) in _listed(path).items():
+            listed = _listed(path)
+            seen = path.with_name(f".{path.name}.seen.json")
+            known = _seen(seen)
+            right: dict[str, list[Any]] = {}
+            for file, (digest, size) in listed.items():
                 found = self._stamps[path].get(file)
                 if found is None:
                     return f"{file} is gone, which {manifest} lists; delete {path}, and run again: it is made anew"
-                # Its time can be set to any, and moving a file keeps it; when that was done cannot (inode(7)).
-                later = made is None or max(found[1:]) > max(made.st_mtime_ns, made.st_ctime_ns)
-                if found[0] != size or (later and sha256(file) != digest):
+                name = file.relative_to(path).as_posix()
+                right[name] = [digest, *found]
+                if found[0] != size or (known.get(name) != right[name] and sha256(file) != digest):
                     return changed_since(file, manifest, path)
-                read |= later
-            if made and read:
-                with contextlib.suppress(OSError):  # of somebody else
-                    os.utime(manifest, ns=(made.st_atime_ns, made.st_mtime_ns))
+            if right != known:
+                with contextlib.suppress(OSError):  # of somebody else: it is read again
+                    write_json(seen, right)
         return None
 
     def _other_content(self, path: Path, files: list[Path]) -> list[Path]:
@@ -91,6 +91,15 @@ def _stamps(path: Path) -> Iterator[tuple[Path, Stamp]]:
         with contextlib.suppress(OSError):  # gone: not among what is there
             stat = file.stat()
             yield file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _seen(path: Path) -> dict[str, list[Any]]:
+    """Name -> sha256, size and times of the files of a data set that held what they should; nothing if unknown."""
+    try:
+        found: dict[str, list[Any]] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _listed(path: Path) -> dict[Path, tuple[str, int]]:
