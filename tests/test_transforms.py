@@ -122,7 +122,11 @@ def test_the_options_are_those_of_the_class(name):
         ({"type": "LimitLong", "min_long": 9, "max_long": 8}, "LimitLong.min_long: 9 is refused"),
         ({"type": "GenerateInstanceTargets"}, "GenerateInstanceTargets.num_classes: this option is needed"),
         ({"type": "PaddingByAspectRatio", "aspect_ratio": 0}, "aspect_ratio: 0 is refused; allowed: a number above 0"),
-        ({"type": "RandomBlur", "blur_type": None}, "RandomBlur.blur_type: None is refused; allowed: a word"),
+        ({"type": "RandomBlur", "prob": 7}, "RandomBlur.prob: 7 is refused; allowed: a number from 0 to 1"),
+        ({"type": "RandomBlur", "blur_type": "gausian"}, "RandomBlur.blur_type: 'gausian' is refused; allowed: one of"),
+        ({"type": "RandomDistort", "hue_range": 300}, "RandomDistort.hue_range: 300 is refused; allowed: a number from 0"),
+        ({"type": "ResizeStepScaling", "scale_step_size": -1}, "ResizeStepScaling.scale_step_size: -1 is refused"),
+        ({"type": "RandomBlur", "blur_type": None}, "RandomBlur.blur_type: None is refused; allowed: one of gaussian"),
     ],
 )  # fmt: skip
 def test_options_that_paddleseg_does_not_take_are_refused_by_key(item, words):

@@ -25,6 +25,7 @@ BACKBONE, WHOLE_MODEL = "model.backbone.pretrained", "model.pretrained"
 # The keys of `model_zoo` that name what is loaded there in place of what the configuration says.
 ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
 NO_KEY = "PaddleSeg reads no such key there, and says nothing of it; it reads {}"
+PIXELS = {"RandomDistort": "changes colours", "RandomBlur": "takes whole numbers"}
 PADS = ("Padding", "PaddingByAspectRatio", "RandomPaddingCrop", "RandomRotation", "RandomAffine")
 GROUPS = ("name", "lr_mult", "weight_decay_mult")  # of optimizer.custom_cfg
 NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
@@ -162,8 +163,8 @@ def _after_normalize(content: Mapping[str, Any]) -> Iterator[str]:
                 )
         for number in range(place + 1, len(names)):
             padded = names[number] in PADS and "im_padding_value" not in items[number]
-            if names[number] == "RandomDistort" or padded:
-                meant = "pads with 127.5" if padded else "changes colours"
+            if names[number] in PIXELS or padded:
+                meant = "pads with 127.5" if padded else PIXELS[names[number]]
                 yield f"{key}.{number}: {names[number]} {meant}, as of images of 0 to 255, and stands after Normalize"
 
 

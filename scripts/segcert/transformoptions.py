@@ -32,13 +32,16 @@ def _are_numbers(value: Any, *lengths: int) -> bool:
 
 
 INTERPOLATIONS = ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4", "RANDOM")
+BLURS = ("gaussian", "median", "blur", "random")
 ANY = Accepts("anything", lambda _: True)  # what sizes follow from is looked at where they are
 FLAG = Accepts("true or false", lambda value: value in (True, False))
 NUMBER = Accepts("a number", is_number)
 WHOLE = Accepts("a whole number", is_whole)
 ABOVE = Accepts("a number above 0", lambda value: is_number(value) and value > 0)
 SHARE = Accepts("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-WORD = Accepts("a word", lambda value: isinstance(value, str))
+FROM_0 = Accepts("a number of at least 0", lambda value: is_number(value) and value >= 0)
+HUE = Accepts("a number from 0 to 180", lambda value: is_number(value) and 0 <= value <= 180)
+BLUR = Accepts(f"one of {', '.join(BLURS)}", lambda value: value in BLURS)  # of another word PaddleSeg makes gaussian
 MEAN = Accepts("a list of 1 or 3 numbers", lambda value: _are_numbers(value, 1, 3))
 STD = Accepts("a list of 1 or 3 numbers that are not 0", lambda value: _are_numbers(value, 1, 3) and 0 not in value)
 SHARES = Accepts(
@@ -56,11 +59,14 @@ OPTIONS: dict[str, dict[str, Accepts]] = {
     "LimitLong": {"max_long": ANY, "min_long": ANY},
     "Padding": {"target_size": ANY, **PADDED},
     "PaddingByAspectRatio": {"aspect_ratio": ABOVE, **PADDED},
-    "RandomHorizontalFlip": {"prob": NUMBER},
-    "RandomVerticalFlip": {"prob": NUMBER},
-    "RandomNoise": {"prob": NUMBER, "max_sigma": NUMBER},
-    "RandomBlur": {"prob": NUMBER, "blur_type": WORD},
-    "RandomDistort": {f"{name}_{what}": NUMBER for name in DISTORTED for what in ("range", "prob")},
+    "RandomHorizontalFlip": {"prob": SHARE},
+    "RandomVerticalFlip": {"prob": SHARE},
+    "RandomNoise": {"prob": SHARE, "max_sigma": FROM_0},
+    "RandomBlur": {"prob": SHARE, "blur_type": BLUR},
+    "RandomDistort": {
+        **{f"{name}_{what}": kind for name in DISTORTED for what, kind in (("range", FROM_0), ("prob", SHARE))},
+        "hue_range": HUE,
+    },
     "RandomScaleAspect": {"min_scale": NUMBER, "aspect_ratio": NUMBER},
     "RandomPaddingCrop": {
         "crop_size": ANY,
@@ -79,7 +85,7 @@ OPTIONS: dict[str, dict[str, Accepts]] = {
     },
     "RandomCenterCrop": {"retain_ratio": SHARES},
     "RandomRotation": {"max_rotation": NUMBER, **PADDED},
-    "ResizeStepScaling": {"min_scale_factor": ABOVE, "max_scale_factor": ABOVE, "scale_step_size": NUMBER},
+    "ResizeStepScaling": {"min_scale_factor": ABOVE, "max_scale_factor": ABOVE, "scale_step_size": FROM_0},
     "ResizeRangeScaling": {"min_value": ABOVE, "max_value": ABOVE},
     "GenerateInstanceTargets": {"num_classes": WHOLE, "ignore_index": WHOLE},
     "ScalePadding": {"target_size": ANY, **PADDED},
