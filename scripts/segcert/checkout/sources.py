@@ -48,8 +48,6 @@ LOOKING_UP = (
     *(
         "unsafe_load",
         "UnsafeLoader",
-        "full_load",
-        "FullLoader",
         "cvlibs",
         "Builder",
         "SegBuilder",
