@@ -278,7 +278,8 @@ def _needed(source: Source, sources: Mapping[str, Source], divided: Mapping[str,
         elif module in (PACKAGE, *DIVIDED) and whole not in sources and name not in HARMLESS:
             inside = {other for other in divided if other.startswith(f"{module}.")}
             by_name = {other for other in inside if name in divided[other].defines}
-            bound = {other for other in inside if name in divided[other].origins}  # under another name, maybe
+            origins = {other: divided[other].origins.get(name or "", "") for other in inside}
+            bound = {other for other, origin in origins.items() if origin and origin.split(".")[-1] not in (OWN, name)}
             doors = [door for door in (PACKAGE, *DIVIDED) if door in sources and f"{door}.".startswith(f"{module}.")]
             handed_on = all(sources[door].only_imports for door in doors)
             found |= by_name | bound if by_name and handed_on else inside
