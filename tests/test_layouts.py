@@ -44,8 +44,16 @@ def test_the_fields_of_a_layout_fit_each_other(layout):
 
 def test_nothing_is_of_two_layouts():
     assert list(layouts.BY_NAME.values()) == list(layouts.ALL)
-    assert len(layouts.BY_TYPE) == sum(len(layout.types) for layout in layouts.ALL)
-    assert len({layout.marker for layout in layouts.ALL}) == len(layouts.ALL)
+    read = [(kind, layout.train_mode) for layout in layouts.ALL for kind in layout.types]
+    assert len(set(read)) == len(read) and layouts.BY_TYPE.keys() == {kind for kind, _ in read}
+    for kind, mode in read:
+        assert layouts.of_section({"type": kind, "mode": mode.title()}).train_mode == mode
+        (classes,) = {layout.types[kind] for layout in layouts.BY_TYPE[kind]}
+        assert classes is None or len(classes) == 2
+    for kind, found in layouts.BY_TYPE.items():
+        assert layouts.of_section({"type": kind}) is found[0] is layouts.of_section({"type": kind, "mode": "other"})
+    assert layouts.of_section({"type": "Mine"}) is None is layouts.of_section({})
+    assert len({(layout.marker, str(layout.pairs)) for layout in layouts.ALL}) == len(layouts.ALL)
 
 
 def test_an_unknown_layout_is_an_error_that_lists_the_known(tmp_path):

@@ -55,7 +55,7 @@ REFUSED = {
     "grey images": ("train_dataset.img_channels", 1, "train_dataset.img_channels: 1", "allowed: 3"),
     "grey input": ("model.backbone.in_channels", 1, "model.backbone.in_channels: 1", "allowed: 3"),
     "a comma in lists": ("val_dataset.separator", ",", "val_dataset.separator: ','", "a blank"),
-    "a data set that is not read": ("train_dataset.type", "ADE20K", "train_dataset.type: ADE20K", "allowed: Dataset"),
+    "a data set that is not read": ("train_dataset.type", "EG1800", "train_dataset.type: EG1800", "allowed: Dataset"),
     "two kinds of data set": ("val_dataset.type", "OpticDiscSeg", "val_dataset.type: 'OpticDiscSeg'", "'Dataset'"),
     "no data set": ("val_dataset.type", None, "val_dataset.type: None is refused", "the name of a data set"),
     "training on what validates": ("train_dataset.mode", "val", "train_dataset.mode: 'val'", "allowed: train"),

@@ -7,7 +7,8 @@ It is read while Snakemake parses. `data/layouts.py` reads data by it, `data/fol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from segcert.errors import StageError
 
@@ -30,10 +31,17 @@ class Folders:
     Attributes:
         images, labels: patterns from the root, with {split} in each. What their stars stand for, which is no /, is the
             same in an image and in its label.
+        called: split -> what stands in the place of {split}, where it is not the split's own name.
     """
 
     images: str
     labels: str
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, split: str) -> tuple[str, str]:
+        """The patterns of a split's images and labels."""
+        images, labels = (pattern.format(split=self.called.get(split, split)) for pattern in (self.images, self.labels))
+        return images, labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,8 @@ class Layout:
         types: PaddleSeg's data sets (`type` in a model's configuration) that read it -> their number of classes and
             what they ignore; None where the configuration says both.
         params_type: the one of them that a params file may name.
+        train_mode: the `mode` in which they read the split train.
+        first_class: the number in a label file that is class 0. What is below it is ignored.
         blank_tests: labels of the test split that hold nothing are taken for none: it hides the truth behind them.
     """
 
@@ -54,6 +64,8 @@ class Layout:
     pairs: Lists | Folders
     types: Mapping[str, tuple[int, int] | None]
     params_type: str
+    train_mode: str
+    first_class: int
     blank_tests: bool
 
 
@@ -65,6 +77,8 @@ MINI_SUPERVISELY = Layout(
         "Dataset", "OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1", "PPHumanSeg14K",
     )),
     params_type="Dataset",
+    train_mode="train",
+    first_class=0,
     blank_tests=False,
 )  # fmt: skip
 CITYSCAPES = Layout(
@@ -76,14 +90,42 @@ CITYSCAPES = Layout(
     ),
     types={"Cityscapes": (19, 255)},
     params_type="Cityscapes",
+    train_mode="train",
+    first_class=0,
     blank_tests=True,
+)
+# The scene parsing challenge of 2016. PaddleSeg takes 1 from what stands in its labels: 0, nothing, comes to 255.
+ADE20K = Layout(
+    name="ade20k",
+    marker="images/training",
+    pairs=Folders(
+        "images/{split}/*.jpg",
+        "annotations/{split}/*.png",
+        {"train": "training", "val": "validation", "test": "testing"},
+    ),
+    types={"ADE20K": (150, 255)},
+    params_type="ADE20K",
+    train_mode="train",
+    first_class=1,
+    blank_tests=False,
 )
 
 # In the order in which they are listed.
-ALL = (MINI_SUPERVISELY, CITYSCAPES)
+ALL = (MINI_SUPERVISELY, CITYSCAPES, ADE20K)
 BY_NAME = {layout.name: layout for layout in ALL}
-# By the type of PaddleSeg's data set that reads it.
-BY_TYPE = {kind: layout for layout in ALL for kind in layout.types}
+# By the type of PaddleSeg's data set that reads them: of several the first is what it reads where nobody says more.
+BY_TYPE = {kind: [layout for layout in ALL if kind in layout.types] for every in ALL for kind in every.types}
+
+# Other data sets of PaddleSeg's, which are refused by name, and why.
+_OWN_SAMPLES = "it makes its samples of three lists of transforms, and changes its labels in doing so"
+NOT_READ = {
+    "PascalVOC": "it is not read yet",
+    "PascalContext": "no configuration of PaddleSeg's zoo uses it",
+    "CocoStuff": "no configuration of PaddleSeg's zoo uses it",
+    "PSSLDataset": "it is for a pretraining on ImageNet, and its labels are no pictures",
+    "EG1800": _OWN_SAMPLES,
+    "SUPERVISELY": _OWN_SAMPLES,
+}
 
 
 def by_name(name: str) -> Layout:
@@ -92,3 +134,20 @@ def by_name(name: str) -> Layout:
         return BY_NAME[name]
     except KeyError:
         raise StageError(f"layout {name}: no such layout; known: {', '.join(BY_NAME)}") from None
+
+
+def of_section(section: Mapping[str, Any]) -> Layout | None:
+    """What a data set of PaddleSeg's reads, by the type and the mode of its split train; None where nobody knows."""
+    found = BY_TYPE.get(str(section.get("type")), [])
+    mode = str(section.get("mode", "train")).lower()
+    return next((layout for layout in found if layout.train_mode == mode), found[0] if found else None)
+
+
+def class_of(number: int, first: int) -> int:
+    """What a number in a label is, where `first` is class 0: what is below comes round in 8 bits, 0 to 255."""
+    return (number - first) % 256 if first else number
+
+
+def number_of(kind: int, first: int) -> int:
+    """The number in a label that is a class, where `first` is class 0."""
+    return (kind + first) % 256 if first else kind

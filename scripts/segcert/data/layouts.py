@@ -117,7 +117,8 @@ def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Itera
     top = root / form.images.partition("/")[0]
     read = {image for pairs in found.values() for image, _ in pairs}
     for split in SPLITS:
-        folders = [path for path in sorted(top.iterdir()) if path.is_dir() and path.name.casefold() == split]
+        called = form.called.get(split, split)
+        folders = [path for path in sorted(top.iterdir()) if path.is_dir() and path.name.casefold() == called]
         files = [path.relative_to(root) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
         left = [
             path.as_posix()
@@ -125,7 +126,7 @@ def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Itera
             if path.suffix.casefold() in PICTURES and path.as_posix() not in read and not path.name.startswith("._")
         ]
         if left:
-            expected = form.images.format(split=split)
+            expected, _ = form.of(split)
             yield f"{len(left)} pictures of {split} are not read, such as {left[0]}: the layout reads {expected}"
 
 
@@ -197,6 +198,11 @@ def meant(root: Path, path: str) -> str:
             return f" ({other} is: upper and lower case differ)"
     hidden = [character for character in path if unicodedata.category(character) in ("Cf", "Cc", "Zs", "Zl", "Zp")]
     return f" (it holds U+{ord(hidden[0]):04X}, which does not show: {path!a})" if hidden else ""
+
+
+def first_class(manifest: Mapping[str, Any]) -> int:
+    """The number in a label of the data set that is class 0."""
+    return by_name(manifest["layout"]).first_class
 
 
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
@@ -306,19 +312,17 @@ def _unread(line: str, words: list[str]) -> str:
 def _paired(root: Path, split: str, form: Folders) -> tuple[dict[int, Pair], list[str]]:
     pairs: Pairs = []
     faults: list[str] = []
-    images, labels = (_found(root, pattern.format(split=split)) for pattern in (form.images, form.labels))
+    patterns = form.of(split)
+    images, labels = (_found(root, pattern) for pattern in patterns)
     for key, image in images.items():
         label = labels.pop(key, None)
         if label is None and split in LABELLED:
-            expected = _filled(form.labels.format(split=split), key)
+            expected = _filled(patterns[1], key)
             faults.append(f"{split}: {PurePosixPath(image).name} has no label {expected}")
         pairs.append((image, label))
     if split in LABELLED:
-        # PaddleSeg pairs by sorted order: from there on each image would have the label of another.
-        faults += (
-            f"{split}: {label} has no image {_filled(form.images.format(split=split), key)}"
-            for key, label in labels.items()
-        )
+        # Where PaddleSeg pairs by sorted order, from there on each image would have the label of another.
+        faults += (f"{split}: {label} has no image {_filled(patterns[0], key)}" for key, label in labels.items())
     return dict(enumerate(pairs)), faults
 
 

@@ -46,7 +46,8 @@ def write_tar(
         layout: the name of one.
         images: number of images by split.
         seed: of everything random in it.
-        size: [width, height] of the street scenes; photographs of people vary from 600 to 1200.
+        size: [width, height] of the images, where the layout is not that of photographs of people, which vary from 600
+            to 1200.
     """
     if layout not in MAKERS:
         raise StageError(f"layout {layout}: nothing generates it; generated can be: {', '.join(MAKERS)}")
@@ -207,8 +208,46 @@ def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Pi
     return np.clip(photo, 0, 255).astype(np.uint8), label
 
 
+# -- scenes of many classes -------------------------------------------------------------------
+
+
+def scene(rng: np.random.Generator, size: tuple[int, int], classes: int) -> tuple[Picture, Picture]:
+    """A scene of things of many classes (H x W x 3, BGR, uint8) and its label map (H x W; IGNORED at the edge).
+
+    The first and the last class are in each, so that labels that are one off hold what is no class.
+    """
+    width, height = size
+    label = np.zeros((height, width), np.uint8)
+    for kind in (*rng.integers(1, classes - 1, 6), classes - 1):
+        centre = (int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.4, 0.9) * height))
+        axes = (max(2, int(rng.uniform(0.06, 0.2) * width)), max(2, int(rng.uniform(0.06, 0.2) * height)))
+        if rng.random() < 0.5:
+            cv2.ellipse(label, centre, axes, 0, 0, 360, int(kind), -1)
+        else:
+            corner, opposite = ((centre[0] + sign * axes[0], centre[1] + sign * axes[1]) for sign in (-1, 1))
+            cv2.rectangle(label, corner, opposite, int(kind), -1)
+    palette = np.random.default_rng(classes).integers(40, 216, (classes, 3))  # the same in every scene
+    photo = palette[label] * rng.uniform(0.85, 1.15) + rng.normal(0, 8, (height, width, 1))
+    edge = max(1, height // 40)
+    label[:edge] = label[-edge:] = IGNORED
+    return np.clip(photo, 0, 255).astype(np.uint8), label
+
+
+def _indoors(images: Mapping[str, int], seed: int, size: Size) -> Iterator[tuple[str, bytes]]:
+    number = 0
+    for split, called in (("train", "training"), ("val", "validation"), ("test", "testing")):
+        for _ in range(images[split]):
+            number += 1
+            name = f"ADE_{split}_{number:08d}"
+            photo, label = scene(np.random.default_rng([seed, number]), size or (256, 192), 150)
+            yield f"images/{called}/{name}.jpg", _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            # In the file 0 is nothing, and class 0 is 1.
+            yield f"annotations/{called}/{name}.png", _encode(".png", label + np.uint8(1))
+
+
 # By the name of a layout: its generator, called with the number of images by split, the seed, and the size if any.
 MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, bytes]]]] = {
     "mini_supervisely": _people,
     "cityscapes": _streets,
+    "ade20k": _indoors,
 }

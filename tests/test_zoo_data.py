@@ -1,0 +1,342 @@
+"""Data sets of the types that PaddleSeg's zoo names: read as PaddleSeg's own classes read them, or refused."""
+
+import json
+import shutil
+from collections import Counter
+from types import SimpleNamespace
+
+import checkouts
+import cv2
+import numpy as np
+import pytest
+import tipc_files
+import yaml
+from conftest import ROOT, copy_project, snakemake
+from paddleseg.cvlibs import manager
+from PIL import Image
+from test_zoo import BASE, TINY, zoo_of
+
+from segcert import layouts, sections, settings
+from segcert.compute import components, feeding, own_scripts
+from segcert.data import archives, classes, images, inspection, synthetic
+from segcert.errors import StageError
+from segcert.files import write_json
+
+# Of `Dataset` the configuration says what it reads: tests/corpus.
+EYES = ("OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1")
+TYPES = [(layout, kind) for layout in layouts.ALL for kind in layout.types if kind not in ("Dataset", *EYES)]
+NAMES = [f"{layout.name}-{kind}" for layout, kind in TYPES]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Makes the folder of a generated data set, with its manifest; once for each layout."""
+    base = tmp_path_factory.mktemp("made")
+
+    def make(layout):
+        folder = base / layout.name
+        if not folder.exists():
+            synthetic.write_tar(base / "d.tar", layout.name, {"train": 4, "val": 2, "test": 1}, seed=5, size=(96, 64))
+            archives.unpack(base / "d.tar", folder)
+            listed(folder, layout)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    return lambda layout: shutil.copytree(made(layout), tmp_path / "d")
+
+
+def listed(folder, layout):
+    """The data set as it is now, with its manifest."""
+    found = inspection.inspect(folder, layout.name, folder.name)
+    write_json(folder / "manifest.json", found.manifest)
+    return found
+
+
+def sets(folder, layout, kind):
+    """PaddleSeg's own data sets."""
+    modes = {"train": layout.train_mode, "val": "val"}
+    build = kind if isinstance(kind, type) else manager.DATASETS[kind]
+    return {split: build(dataset_root=str(folder), transforms=[], mode=mode) for split, mode in modes.items()}
+
+
+def truth(dataset, index):
+    return np.squeeze(np.asarray(dataset[index]["label"]))
+
+
+# -- what PaddleSeg reads ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layout", "kind"), TYPES, ids=NAMES)
+def test_pairs_and_classes_are_those_that_paddlesegs_own_class_has(made, layout, kind):
+    """As it reads them by itself, before the stages have a hand in it; and then as they have it read them."""
+    folder = made(layout)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    fed = sets(folder, layout, kind)
+    number, ignored = classes_of(layout)
+    for split, dataset in fed.items():
+        pairs = [[str(folder / name) for name in pair] for pair in manifest["splits"][split]]
+        assert sorted(pairs) == sorted(map(list, dataset.file_list))
+        assert (dataset.num_classes, dataset.ignore_index) == (number, ignored)
+        values = Counter()
+        for index, (_, label) in enumerate(dataset.file_list):
+            read = truth(dataset, index)
+            assert np.array_equal(read, images.read_label(label, layout.first_class))
+            values.update(map(str, read.ravel().tolist()))
+        assert values == manifest["counts"][split]["values"]
+        assert values.keys() - {str(ignored)} <= set(map(str, range(number)))
+    assert feeding.hold(fed, str(folder), ()) == []
+    for split, dataset in fed.items():
+        for index, (image, label) in enumerate(dataset.file_list):
+            given = truth(dataset, index)
+            assert np.array_equal(given, images.read_label(label, layout.first_class))
+            if split == "val":
+                dataset.transforms.require(image, given)
+                with pytest.raises(StageError, match=f"PaddleSeg's {kind} makes other classes of it"):
+                    dataset.transforms.require(image, given + np.uint8(1))
+
+
+def classes_of(layout):
+    """Number of classes, and what is ignored."""
+    return next(iter(layout.types.values())) or (2, 255)
+
+
+# Generated streets have not the last classes. Of two classes 0 and 1 become 255 and 0, as masks of white are: a note.
+SHIFTED = [(layout, 1) for layout in layouts.ALL if layout is not layouts.CITYSCAPES]
+SHIFTED += [(layout, -1) for layout, _ in SHIFTED if classes_of(layout)[0] > 2]
+
+
+@pytest.mark.parametrize(("layout", "shift"), SHIFTED, ids=[f"{layout.name}{shift:+}" for layout, shift in SHIFTED])
+def test_labels_that_are_one_class_off_are_refused(copied, layout, shift):
+    """Also those from which somebody has taken the first class already."""
+    number, ignored = classes_of(layout)
+    folder = copied(layout)
+    for label in {label for pairs in pairs_of(folder).values() for _, label in pairs if label}:
+        numbers = np.asarray(Image.open(folder / label))
+        cv2.imwrite(str(folder / label), numbers + np.uint8(shift % 256))
+    found = listed(folder, layout)
+    meant = classes.Classes(number, ignored)
+    wrong = layouts.number_of(number if shift == 1 else ignored - 1, layout.first_class)
+    for values in (found.values, None):
+        for split in ("train", "val"):
+            (first, *_) = classes.faults(folder, found.manifest, split, meant, values)
+            held = first.partition("holds the value ")[2].partition("; ")
+            assert str(wrong) in held[0].split(", ")
+            last = layout.first_class + number - 1
+            nothing = layouts.number_of(ignored, layout.first_class)
+            assert held[2] == f"allowed are {layout.first_class} to {last} and {nothing} (ignored)"
+
+
+def pairs_of(folder):
+    return json.loads((folder / "manifest.json").read_text())["splits"]
+
+
+# -- what another PaddleSeg may read ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [0, 2])
+def test_code_that_takes_another_class_for_the_first_is_refused(made, monkeypatch, taken):
+    """In a checkout with an edit: PaddleSeg's ADE20K takes 1 from each number, this one does not, or takes 2."""
+    from paddleseg.datasets import ade
+
+    more = np.uint8((1 - taken) % 256)
+    edited = SimpleNamespace(asarray=lambda image: np.asarray(image) + more, newaxis=np.newaxis)
+    monkeypatch.setattr(ade, "np", edited)
+    folder = made(layouts.ADE20K)
+    fed = sets(folder, layouts.ADE20K, "ADE20K")
+    assert feeding.hold(fed, str(folder), ()) == []
+    told = (
+        r"annotations/.*\.png: PaddleSeg's ADE20K makes other classes of it than the layout ade20k has, in which 1 is"
+    )
+    with pytest.raises(StageError, match=told):
+        fed["train"][0]
+    given = truth(fed["val"], 0)
+    with pytest.raises(StageError, match=told):
+        fed["val"].transforms.require(fed["val"].file_list[0][0], given)
+
+
+def reading_otherwise(kind, name, change):
+    """A class of PaddleSeg's, or of one's own, that hands on what it has made of a label."""
+    base = manager.DATASETS[kind]
+
+    def item(self, index):
+        image, label = self.file_list[index]
+        return self.transforms({"img": image, "label": change(label), "gt_fields": ["label"]})
+
+    return type(name, (base,), {"__getitem__": item})
+
+
+def one_more(label):
+    return np.asarray(Image.open(label)) + np.uint8(1)
+
+
+def test_what_is_handed_on_is_held_to_the_layout(made):
+    """A path is read as PaddleSeg would read it, and nobody takes the first class from what it has."""
+    unshifted = reading_otherwise("ADE20K", "ADE20K", str)
+    of_ones_own = reading_otherwise("ADE20K", "Mine", str)
+    for layout, kind, differing in (
+        (layouts.ADE20K, unshifted, "1, not 0|0, not 255"),
+        (layouts.ADE20K, of_ones_own, "1, not 0|0, not 255"),
+        (layouts.CITYSCAPES, reading_otherwise("Cityscapes", "Cityscapes", one_more), "11, not 10"),
+        (layouts.CITYSCAPES, reading_otherwise("Cityscapes", "Cityscapes", lambda _: np.zeros((4, 4))), "of shape"),
+    ):
+        folder = made(layout)
+        fed = sets(folder, layout, kind)
+        feeding.hold(fed, str(folder), ())
+        for dataset in fed.values():
+            with pytest.raises(StageError, match=differing):
+                dataset[0]
+    folder = made(layouts.CITYSCAPES)
+    fed = sets(folder, layouts.CITYSCAPES, reading_otherwise("Cityscapes", "Mine", one_more))
+    feeding.hold(fed, str(folder), ())
+    fed["train"][0]  # what a class of one's own makes of labels is its own affair
+
+
+# -- ADE20K -----------------------------------------------------------------------------------
+
+
+def test_a_folder_is_gone_through_in_one_order_whatever_is_beside_it_is_refused(copied, monkeypatch):
+    from paddleseg.datasets import ade
+
+    folder = copied(layouts.ADE20K)
+    names = ade.os.listdir
+    monkeypatch.setattr(ade.os, "listdir", lambda path: sorted(names(path), reverse=True))
+    fed = sets(folder, layouts.ADE20K, "ADE20K")
+    assert [image for image, _ in fed["train"].file_list] != sorted(image for image, _ in fed["train"].file_list)
+    assert feeding.hold(fed, str(folder), ()) == []
+    assert [image for image, _ in fed["train"].file_list] == sorted(image for image, _ in fed["train"].file_list)
+    (folder / "images/training/Thumbs.db").touch()
+    with pytest.raises(StageError, match=r"holds 5 pairs of train, manifest\.json lists 4, .*Thumbs\.db.* other files"):
+        feeding.hold(sets(folder, layouts.ADE20K, "ADE20K"), str(folder), ())
+
+
+def test_labels_of_which_one_cannot_be_taken_in_8_bits_are_refused(tmp_path):
+    label = np.array([[0, 1], [150, 1]], np.uint8)
+    for name, picture in (
+        ("deep", Image.fromarray(label.astype(np.uint16))),
+        ("one bit", Image.fromarray(label > 1)),
+    ):
+        picture.save(tmp_path / f"{name}.png")
+        assert inspection.look_at_label(tmp_path / f"{name}.png").problem is None
+        told = inspection.look_at_label(tmp_path / f"{name}.png", 1).problem
+        assert told.startswith("has numbers of mode ") and told.endswith("save it with 8 bits a pixel")
+    palette = Image.fromarray(label, "P")
+    palette.putpalette([part for number in range(256) for part in (number, 0, 0)])
+    for picture in (Image.fromarray(label), palette):
+        picture.save(tmp_path / "label.png")
+        seen = inspection.look_at_label(tmp_path / "label.png", 1)
+        assert (seen.problem, seen.values) == (None, {255: 1, 0: 2, 149: 1})
+        assert images.read_label(tmp_path / "label.png", 1).tolist() == [[255, 0], [149, 0]]
+        assert images.read_label(tmp_path / "label.png").tolist() == label.tolist()
+    grey = Image.fromarray(label, "P")
+    grey.putpalette([part for number in range(256) for part in [(number + 7) % 256] * 3])
+    grey.save(tmp_path / "grey.png")
+    assert "entry 0 is the grey 7" in inspection.look_at_label(tmp_path / "grey.png", 1).problem
+
+
+def test_the_page_shows_classes(made):
+    from segcert.show import pictures
+
+    folder = made(layouts.ADE20K)
+    (image, label), *_ = pairs_of(folder)["test"]
+    cell = {"inputs": {str(folder / "manifest.json"): "0"}}
+    photo, shown = pictures._image_and_truth(cell, (folder / image).stem)
+    assert photo == folder / image
+    assert np.array_equal(np.asarray(shown), images.read_label(folder / label, 1))
+
+
+# -- in a run ---------------------------------------------------------------------------------
+
+
+MODEL = """\
+_base_: ../_base_/portraits.yml
+train_dataset: &d
+  _inherited_: false
+  type: {kind}
+  dataset_root: data/{root}
+  mode: {mode}
+  transforms: [{{type: Resize, target_size: [64, 64]}}, {{type: Normalize}}]
+val_dataset: {{<<: *d, mode: val}}
+model: {{type: PPHumanSegLite, num_classes: {number}, align_corners: false}}
+"""
+
+
+def model_of(layout, kind):
+    number, _ = classes_of(layout)
+    return MODEL.format(kind=kind, root=f"{layout.name}_there", mode=layout.train_mode, number=number)
+
+
+@pytest.fixture
+def resolve():
+    shipped = tipc_files.shipped(ROOT)
+
+    def run(root, **given):
+        given = {"models": "zoo", "paddleseg": str(root), **given}
+        return settings.resolve(sections.merge(shipped, given), given, "config.yaml")
+
+    return run
+
+
+@pytest.mark.parametrize(("layout", "kind"), TYPES, ids=NAMES)
+def test_a_configuration_of_the_zoo_runs_on_generated_data_or_its_own(tmp_path, made, resolve, layout, kind):
+    root = zoo_of(tmp_path / "checkout", {"one/own.yml": model_of(layout, kind)})
+    resolved = resolve(root, mode="smoke")
+    entry = resolved["model_zoo"]["one.own"]
+    assert "not_planned" not in entry, entry["not_planned"]
+    dataset = resolved["datasets"][resolved["data"][entry["data"]]]
+    assert (dataset["source"], dataset["layout"]) == ("synthetic", layout.name)
+    if layout is not layouts.CITYSCAPES:  # of which the configuration has some
+        left = resolve(root, mode="lite_train_lite_infer")["model_zoo"]["one.own"]["not_planned"]
+        assert f"dataset_root data/{layout.name}_there is not there" in left["reason"]
+    shutil.copytree(made(layout), root / f"data/{layout.name}_there")
+    resolved = resolve(root, mode="lite_train_lite_infer", input_size=[64, 64])
+    dataset = resolved["datasets"][resolved["data"][resolved["model_zoo"]["one.own"]["data"]]]
+    assert (dataset["source"], dataset["layout"]) == ("folder", layout.name)
+
+
+def test_paddlesegs_scripts_are_given_classes(tmp_path, made, monkeypatch):
+    """A list of some images is read by a data set that takes no class from their labels."""
+    (tmp_path / "_base_").mkdir()
+    (tmp_path / "_base_/portraits.yml").write_text(BASE)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/own.yml").write_text(model_of(layouts.ADE20K, "ADE20K"))
+    folder = made(layouts.ADE20K)
+    config = components.load_config(str(tmp_path / "a/own.yml"), str(folder))
+    section = config.dic["val_dataset"]
+    assert own_scripts._limited(section, config, 2, tmp_path) == section
+    monkeypatch.chdir(tmp_path)
+    limited = dict(own_scripts._limited(section, config, 1, tmp_path))
+    assert limited.pop("type") == "Dataset"
+    (image, label), *_ = manager.DATASETS["Dataset"](**{**limited, "transforms": []}).file_list
+    assert image == config_pair(folder)[0]
+    assert np.array_equal(images.read_label(label), images.read_label(config_pair(folder)[1], 1))
+
+
+def config_pair(folder):
+    (image, label), *_ = sets(folder, layouts.ADE20K, "ADE20K")["val"].file_list
+    return image, label
+
+
+CHAIN = [(layouts.ADE20K, "ADE20K")]
+LONG = []
+
+
+@pytest.mark.parametrize("types", [CHAIN, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
+def test_a_small_configuration_of_each_type_goes_the_whole_way(tmp_path, types):
+    project = copy_project(tmp_path / "project")
+    files = {f"one/{layout.name}.yml": model_of(layout, kind) for layout, kind in types}
+    zoo_of(checkouts.plain(project / "checkout"), files)
+    (project / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    done = snakemake(project, "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((project / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
+    assert found["counts"] == {"passed": 4 * len(types)}, found["counts"]
+    for layout, kind in types:
+        number, _ = layout.types[kind]
+        record = json.loads((project / f"results/smoke/one.{layout.name}/single_fp32/eval.json").read_text())
+        assert len(record["metrics"]["class_iou"]) == number and record["metrics"]["classes_present"] > 1
+        manifest = pairs_of(project / f"results/data/{layout.name}_synthetic")
+        assert manifest["val"] and not manifest["test"]
