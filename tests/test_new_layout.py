@@ -49,7 +49,7 @@ DOCS = "test_docs.py::test_every_layout_is_told_of"
 # file -> changes, each of which what is there once and what is there then; and the test that misses them.
 EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "scripts/segcert/layouts.py": (
-        [before("# In the order in which", ROW), ("CITYSCAPES, ADE20K)\n", "CITYSCAPES, ADE20K, COCO_STUFF)\n")],
+        [before("# In the order in which", ROW), ("PASCAL_VOC_AUG)\n", "PASCAL_VOC_AUG, COCO_STUFF)\n")],
         "test_settings.py::test_the_schema_for_editors_is_the_one_that_is_checked_by",
     ),
     "scripts/segcert/data/synthetic.py": (
@@ -60,7 +60,7 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
         TABLE,
     ),
     "config/config.yaml": (
-        [("annotations/training/). source:", "annotations/training/)\n# or coco_stuff (images/). source:")],
+        [("SegmentationClassAug/). source:", "SegmentationClassAug/)\n# or coco_stuff (images/). source:")],
         f"{DOCS}[config/config.yaml]",
     ),
     "docs/own-model.md": (
@@ -68,7 +68,7 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
         f"{DOCS}[docs/own-model.md]",
     ),
     "docs/data.md": (
-        [("or `ade20k`;", "`ade20k`, or `coco_stuff`;")],
+        [("or `pascal_voc_aug`;", "`pascal_voc_aug`, or `coco_stuff`;")],
         f"{DOCS}[docs/data.md]",
     ),
     "docs/params-files.md": (

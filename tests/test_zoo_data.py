@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import checkouts
@@ -16,9 +17,10 @@ from paddleseg.cvlibs import manager
 from PIL import Image
 from test_zoo import BASE, TINY, zoo_of
 
-from segcert import layouts, sections, settings
+from segcert import layouts, modelkeys, sections, settings
 from segcert.compute import components, feeding, own_scripts
-from segcert.data import archives, classes, images, inspection, synthetic
+from segcert.data import archives, classes, folders, images, inspection, synthetic
+from segcert.data import layouts as reading
 from segcert.errors import StageError
 from segcert.files import write_json
 
@@ -248,6 +250,100 @@ def test_the_page_shows_classes(made):
     assert np.array_equal(np.asarray(shown), images.read_label(folder / label, 1))
 
 
+# -- Pascal VOC -------------------------------------------------------------------------------
+
+VOC = [layout for layout in layouts.ALL if "PascalVOC" in layout.types]
+SETS = "VOC2012/ImageSets/Segmentation"
+
+
+def test_labels_of_pascal_voc_have_its_palette_and_those_of_sbd_have_none(made):
+    folder = made(layouts.PASCAL_VOC_AUG)
+    pairs = pairs_of(folder)["train"]
+    assert [Path(label).parent.name for _, label in pairs] == ["SegmentationClass"] * 2 + ["SegmentationClassAug"] * 2
+    for _, label in pairs:
+        with Image.open(folder / label) as opened:
+            if "Aug" in label:
+                assert opened.mode == "L"
+                continue
+            palette = np.array(opened.getpalette()).reshape(-1, 3).tolist()
+            colours = {1: [128, 0, 0], 7: [128, 128, 128], 15: [192, 128, 128], 20: [0, 64, 128], 255: [224, 224, 192]}
+            assert (opened.mode, {number: palette[number] for number in colours}) == ("P", colours)
+    joined = made(layouts.PASCAL_VOC_TRAINVAL)
+    assert [pair for pair in pairs_of(joined)["train"] if pair not in pairs_of(joined)["val"]]
+    notes = listed(joined, layouts.PASCAL_VOC_TRAINVAL).notes
+    assert any("pictures of val are in train as well" in note for note in notes)
+
+
+def test_the_mode_says_which_lists_are_the_training_data(made):
+    """By hand a stage may be given the data set of another one."""
+    folder = made(layouts.PASCAL_VOC_AUG)
+    fed = sets(folder, layouts.PASCAL_VOC, "PascalVOC")
+    with pytest.raises(StageError, match=r"holds 2 pairs of train, manifest\.json lists 4.* is read by mode: trainaug"):
+        feeding.hold(fed, str(folder), ())
+
+
+@pytest.mark.parametrize("layout", VOC, ids=lambda layout: layout.name)
+def test_a_mode_is_held_to_the_layout_before_anything_runs(layout):
+    for mode in ("train", "trainval", "trainaug", "TrainAug", "val", "test"):
+        own = model_of(layout, "PascalVOC").partition("\n")[2].replace("  _inherited_: false\n", "")
+        content = yaml.safe_load(BASE + own)
+        content["train_dataset"]["mode"] = mode
+        found = modelkeys.problems(content, modelkeys.Run(layout=layout.name))
+        refused = f"train_dataset.mode: {mode!r} is refused: this is the split train; allowed: {layout.train_mode}"
+        assert found == ([] if mode.lower() == layout.train_mode else [refused])
+    (unknown,) = modelkeys.problems(content, modelkeys.Run())
+    assert unknown.endswith("allowed: train or trainval or trainaug")
+    content["train_dataset"]["mode"] = layout.train_mode
+    content["val_dataset"]["mode"] = layout.train_mode
+    (found,) = modelkeys.problems(content, modelkeys.Run(layout=layout.name))
+    assert found == f"val_dataset.mode: {layout.train_mode!r} is refused: this is the split val; allowed: val"
+    (other, *_) = modelkeys.problems(content, modelkeys.Run(layout="ade20k"))
+    assert "it reads the layout pascal_voc or pascal_voc_trainval or pascal_voc_aug, and the data set of" in other
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("train", b"2007_000000\n\n", ["train.txt line 2 is empty"]),
+        ("val", b"2007_000004 1\n", ["val.txt line 1: '2007_000004 1' is no name; a line is one, without folder"]),
+        ("train", b"\xef\xbb\xbf2007_000000\n", ["train.txt line 1 begins with a byte order mark"]),
+        ("aug", b"\xff\xfe2", ["aug.txt is not a list of files in UTF-8 (UTF-16 it may be)"]),
+        ("aug", None, ["aug.txt is missing"]),
+        ("val", None, ["val.txt is missing"]),
+        ("aug", b"../../x\n", ["image 3 of train: 'VOC2012/JPEGImages/../../x.jpg' leads out of the data set"]),
+        ("val", b"gone\n", ["JPEGImages/gone.jpg is listed but not there", "SegmentationClass/gone.png is listed"]),
+        ("train", b"2007_000004\n", ["VOC2012/SegmentationClass/2007_000004.png is listed but not there"]),
+    ],
+)
+def test_lists_of_names_are_read_as_paddleseg_reads_them_or_refused(copied, tmp_path, name, content, words):
+    folder = copied(layouts.PASCAL_VOC_AUG)
+    (folder / SETS / f"{name}.txt").unlink()
+    if content is not None:
+        (folder / SETS / f"{name}.txt").write_bytes(content)
+    with pytest.raises(StageError) as refused:
+        reading.splits(folder, "pascal_voc_aug")
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+    with pytest.raises(StageError):
+        folders.to_tar(folder, "pascal_voc_aug", {}, tmp_path / "d.tar")
+
+
+def test_ends_of_lines_are_no_part_of_a_name_and_only_what_is_named_is_packed(copied, tmp_path):
+    folder = copied(layouts.PASCAL_VOC)
+    text = (folder / SETS / "train.txt").read_bytes()
+    (folder / SETS / "train.txt").write_bytes(text.replace(b"\n", b" \r\n").rstrip())
+    (folder / SETS / "test.txt").unlink()
+    pairs = reading.splits(folder, "pascal_voc")
+    assert [len(of_split) for of_split in pairs.values()] == [4, 2, 0]
+    held = sets(folder, layouts.PASCAL_VOC, "PascalVOC")["train"].file_list
+    assert [[str(folder / part) for part in pair] for pair in pairs["train"]] == held
+    folders.to_tar(folder, "pascal_voc", {}, tmp_path / "d.tar")
+    archives.unpack(tmp_path / "d.tar", tmp_path / "again")
+    names = {path.relative_to(tmp_path / "again").as_posix() for path in (tmp_path / "again").rglob("*.*")}
+    assert names == {part for of_split in pairs.values() for pair in of_split for part in pair} | {
+        f"{SETS}/train.txt", f"{SETS}/val.txt",
+    }  # fmt: skip
+
+
 # -- in a run ---------------------------------------------------------------------------------
 
 
@@ -321,7 +417,7 @@ def config_pair(folder):
 
 
 CHAIN = [(layouts.ADE20K, "ADE20K")]
-LONG = []
+LONG = [(layouts.PASCAL_VOC, "PascalVOC"), (layouts.PASCAL_VOC_AUG, "PascalVOC")]
 
 
 @pytest.mark.parametrize("types", [CHAIN, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])

@@ -44,6 +44,20 @@ class Folders:
         return images, labels
 
 
+@dataclass(frozen=True)
+class Names:
+    """List files of each split hold names, from which those of images and labels follow.
+
+    Attributes:
+        images: pattern from the root; the name stands for the star.
+        lists: split -> (list, the same pattern of its labels), in the order in which PaddleSeg reads them. What the
+            list of test names has no labels, and that list may be missing.
+    """
+
+    images: str
+    lists: Mapping[str, tuple[tuple[str, str], ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Everything that is asked of a layout. Nothing has a default, so a new one has to say it all.
@@ -61,7 +75,7 @@ class Layout:
 
     name: str
     marker: str
-    pairs: Lists | Folders
+    pairs: Lists | Folders | Names
     types: Mapping[str, tuple[int, int] | None]
     params_type: str
     train_mode: str
@@ -110,8 +124,48 @@ ADE20K = Layout(
     blank_tests=False,
 )
 
+_VOC_LISTS, _VOC_LABELS = "VOC2012/ImageSets/Segmentation/{}.txt", "VOC2012/{}/*.png"
+
+
+def _voc(name: str, marker: str, mode: str, *train: tuple[str, str]) -> Layout:
+    """Pascal VOC 2012, as PaddleSeg reads it in a mode; each list of the split train with the folder of its labels."""
+    lists = {"train": train, "val": (("val", "SegmentationClass"),), "test": (("test", "SegmentationClass"),)}
+    return Layout(
+        name=name,
+        marker=marker,
+        pairs=Names(
+            "VOC2012/JPEGImages/*.jpg",
+            {
+                split: tuple((_VOC_LISTS.format(listed), _VOC_LABELS.format(folder)) for listed, folder in of_split)
+                for split, of_split in lists.items()
+            },
+        ),
+        types={"PascalVOC": (21, 255)},
+        params_type="PascalVOC",
+        train_mode=mode,
+        first_class=0,
+        blank_tests=False,
+    )
+
+
+PASCAL_VOC = _voc("pascal_voc", "VOC2012", "train", ("train", "SegmentationClass"))
+PASCAL_VOC_TRAINVAL = _voc(
+    "pascal_voc_trainval",
+    "VOC2012/ImageSets/Segmentation/trainval.txt",
+    "trainval",
+    ("trainval", "SegmentationClass"),
+)
+# With the boundaries of SBD as labels (PaddleSeg's tools/data/voc_augment.py).
+PASCAL_VOC_AUG = _voc(
+    "pascal_voc_aug",
+    "VOC2012/SegmentationClassAug",
+    "trainaug",
+    ("train", "SegmentationClass"),
+    ("aug", "SegmentationClassAug"),
+)
+
 # In the order in which they are listed.
-ALL = (MINI_SUPERVISELY, CITYSCAPES, ADE20K)
+ALL = (MINI_SUPERVISELY, CITYSCAPES, ADE20K, PASCAL_VOC, PASCAL_VOC_TRAINVAL, PASCAL_VOC_AUG)
 BY_NAME = {layout.name: layout for layout in ALL}
 # By the type of PaddleSeg's data set that reads them: of several the first is what it reads where nobody says more.
 BY_TYPE = {kind: [layout for layout in ALL if kind in layout.types] for every in ALL for kind in every.types}
@@ -119,7 +173,6 @@ BY_TYPE = {kind: [layout for layout in ALL if kind in layout.types] for every in
 # Other data sets of PaddleSeg's, which are refused by name, and why.
 _OWN_SAMPLES = "it makes its samples of three lists of transforms, and changes its labels in doing so"
 NOT_READ = {
-    "PascalVOC": "it is not read yet",
     "PascalContext": "no configuration of PaddleSeg's zoo uses it",
     "CocoStuff": "no configuration of PaddleSeg's zoo uses it",
     "PSSLDataset": "it is for a pretraining on ImageNet, and its labels are no pictures",

@@ -162,4 +162,6 @@ def _asked(layout: Layout) -> str:
     if isinstance(layout.pairs, Lists):
         names = " and ".join(layout.pairs.name.format(split=split) for split in layouts.LABELLED)
         return f"do the lists that the model's configuration names say the same as {names}?"
-    return f"do other files lie in its folders than the layout {layout.name} names?"
+    if isinstance(layout.pairs, Folders):
+        return f"do other files lie in its folders than the layout {layout.name} names?"
+    return f"the layout {layout.name} is read by mode: {layout.train_mode} of train_dataset"

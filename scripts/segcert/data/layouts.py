@@ -1,9 +1,10 @@
 """Data sets of every layout, read into one form: pairs of image and label by split.
 
 By lists: `train.txt`, `val.txt`, `test.txt` with `Images/a.jpg Annotations/a.png` a line (test.txt may leave the label
-out). By folders: images and labels whose names fit two patterns and agree. `segcert/layouts.py` says which, and with
-what names. PaddleSeg reads the same lists and folders once more in its own data sets: what it would read otherwise
-than is written here is refused, and no list is read by two rules.
+out). By folders: images and labels whose names fit two patterns and agree. By names: lists of what stands for the star
+of such patterns. `segcert/layouts.py` says which, and with what names. PaddleSeg reads the same lists and folders once
+more in its own data sets: what it would read otherwise than is written here is refused, and no list is read by two
+rules.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from segcert.data.archives import checked_name
 from segcert.errors import StageError
-from segcert.layouts import Folders, Lists, by_name
+from segcert.layouts import Folders, Lists, Names, by_name
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # the splits whose images need labels
@@ -74,8 +75,7 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
     found: dict[str, Pairs] = {}
     faults: list[str] = []
     for split in SPLITS:
-        form = by_name(layout).pairs
-        pairs, wrong = _listed(root, split, form) if isinstance(form, Lists) else _paired(root, split, form)
+        pairs, wrong = _pairs(root, split, by_name(layout).pairs)
         found[split] = list(pairs.values())
         faults += wrong
         for index, pair in pairs.items():
@@ -89,6 +89,13 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
             )
     inference_list({"splits": found})
     return found
+
+
+def _pairs(root: Path, split: str, form: Lists | Folders | Names) -> tuple[dict[int, Pair], list[str]]:
+    """The pairs of a split by their place, and in words what is wrong."""
+    if isinstance(form, Lists):
+        return _listed(root, split, form)
+    return _paired(root, split, form) if isinstance(form, Folders) else _named(root, split, form)
 
 
 def remarks(root: Path, layout: str, found: Mapping[str, Pairs]) -> Iterator[str]:
@@ -133,6 +140,8 @@ def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Itera
 def place(layout: str, split: str, index: int) -> str:
     """Where a pair of a split stands, for a message."""
     form = by_name(layout).pairs
+    if isinstance(form, Names):  # of one list or of several
+        return f"image {index + 1} of {split}"
     return f"{form.name.format(split=split)} line {index + 1}" if isinstance(form, Lists) else split
 
 
@@ -252,7 +261,6 @@ def manifest(folder: Path | str) -> dict[str, Any]:
 
 
 def _listed(root: Path, split: str, form: Lists) -> tuple[dict[int, Pair], list[str]]:
-    """The pairs by their place, and what is wrong; the same for `_paired`."""
     listing = root / form.name.format(split=split)
     if not listing.is_file():
         return {}, [] if split == "test" else [f"{listing.name} is missing"]
@@ -268,19 +276,8 @@ def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, P
     Args:
         labelled: whether every image needs a label.
     """
-    try:
-        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").readlines()
-    except UnicodeDecodeError:
-        wide = " (UTF-16 it may be)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        return {}, [f"{name} is not a list of files in UTF-8{wide}"]
+    lines, faults = _lines(content, name)
     pairs: dict[int, Pair] = {}
-    faults: list[str] = []
-    if lines and lines[0].startswith("\ufeff"):
-        lines[0] = lines[0].removeprefix("\ufeff")
-        faults.append(
-            f"{name} line 1 begins with a byte order mark (U+FEFF), which does not show and which PaddleSeg takes for "
-            "a part of the first name; save the list as UTF-8 without one"
-        )
     for index, line in enumerate(lines):
         words = line.strip().split(" ")
         if len(words) == 2:
@@ -290,6 +287,22 @@ def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, P
         else:
             faults.append(f"{name} line {index + 1}{_unread(line.strip(), words)}")
     return pairs, faults
+
+
+def _lines(content: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The lines of a list, and in words why it is none, or has a mark that is no part of it."""
+    try:
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").readlines()
+    except UnicodeDecodeError:
+        wide = " (UTF-16 it may be)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        return [], [f"{name} is not a list of files in UTF-8{wide}"]
+    if not lines or not lines[0].startswith("\ufeff"):
+        return lines, []
+    lines[0] = lines[0].removeprefix("\ufeff")
+    return lines, [
+        f"{name} line 1 begins with a byte order mark (U+FEFF), which does not show and which PaddleSeg takes for "
+        "a part of the first name; save the list as UTF-8 without one"
+    ]
 
 
 def _unread(line: str, words: list[str]) -> str:
@@ -343,3 +356,54 @@ def _filled(pattern: str, key: tuple[str, ...]) -> str:
     """A pattern with something in the place of each of its stars."""
     first, *others = pattern.split("*")
     return first + "".join(part + other for part, other in zip(key, others, strict=True))
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+def _named(root: Path, split: str, form: Names) -> tuple[dict[int, Pair], list[str]]:
+    pairs: Pairs = []
+    faults: list[str] = []
+    for name, labels in form.lists[split]:
+        if (root / name).is_file():
+            stems, wrong = _stems((root / name).read_bytes(), name)
+            faults += wrong
+            pairs += ((_put(form.images, stem), _put(labels, stem) if split in LABELLED else None) for stem in stems)
+        elif split in LABELLED:
+            faults.append(f"{name} is missing")
+    return dict(enumerate(pairs)), faults
+
+
+def named(root: Path, form: Names) -> list[str]:
+    """The lists of a data set, and all that they name.
+
+    Raises:
+        StageError: one is missing, or PaddleSeg would not read it so.
+    """
+    found = dict.fromkeys(
+        name for split in SPLITS for name, _ in form.lists[split] if split in LABELLED or (root / name).is_file()
+    )
+    for split in SPLITS:
+        pairs, faults = _named(root, split, form)
+        if faults:
+            raise StageError.of(str(root), faults)
+        found |= dict.fromkeys(name for pair in pairs.values() for name in pair if name)
+    return list(found)
+
+
+def _put(pattern: str, stem: str) -> str:
+    return pattern.replace("*", stem)
+
+
+def _stems(content: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The names that a list holds, and in words what of it is none; PaddleSeg takes each line for one."""
+    lines, faults = _lines(content, name)
+    stems = []
+    for index, line in enumerate(map(str.strip, lines)):
+        if len(line.split()) == 1:
+            stems.append(line)
+        elif line:
+            faults.append(f"{name} line {index + 1}: {line!r} is no name; a line is one, without folder and ending")
+        else:
+            faults.append(f"{name} line {index + 1} is empty, and PaddleSeg takes that for a name; delete it")
+    return stems, faults

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -245,9 +246,51 @@ def _indoors(images: Mapping[str, int], seed: int, size: Size) -> Iterator[tuple
             yield f"annotations/{called}/{name}.png", _encode(".png", label + np.uint8(1))
 
 
+def _voc(images: Mapping[str, int], seed: int, size: Size, form: str) -> Iterator[tuple[str, bytes]]:
+    """Pascal VOC 2012, in which the split train is `train`, `trainval`, or `trainaug`: half of it labels of SBD's."""
+    train, val = images["train"], images["val"]
+    own = {"train": train, "trainval": max(0, train - val), "trainaug": train - train // 2}[form]
+    counts = {"train": own, "val": val, "aug": train // 2 if form == "trainaug" else 0, "test": images["test"]}
+    stems: dict[str, list[str]] = {}
+    number = 0
+    for name, count in counts.items():
+        stems[name] = [f"2007_{number + place:06d}" for place in range(count)]
+        for stem in stems[name]:
+            photo, label = scene(np.random.default_rng([seed, number]), size or (250, 188), 21)
+            number += 1
+            yield f"VOC2012/JPEGImages/{stem}.jpg", _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            if name == "aug":  # grey, and without an edge
+                yield f"VOC2012/SegmentationClassAug/{stem}.png", _encode(".png", np.where(label == IGNORED, 0, label))
+            elif name != "test":
+                yield f"VOC2012/SegmentationClass/{stem}.png", _with_palette(label)
+    if form == "trainval":
+        stems["trainval"] = stems["train"] + stems["val"]
+    for name, listed in stems.items():
+        if listed:
+            yield f"VOC2012/ImageSets/Segmentation/{name}.txt", "".join(f"{stem}\n" for stem in listed).encode()
+
+
+def _with_palette(label: Picture) -> bytes:
+    """A label map as PNG with Pascal VOC's colours, whose bits are those of the number in turn."""
+    from PIL import Image
+
+    picture = Image.fromarray(label, "P")
+    bits = [[number >> place & 1 for place in range(8)] for number in range(256)]
+    picture.putpalette(
+        [sum(own[3 * place + channel] << 7 - place for place in range(3) if 3 * place + channel < 8)
+         for own in bits for channel in range(3)]
+    )  # fmt: skip
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
 # By the name of a layout: its generator, called with the number of images by split, the seed, and the size if any.
 MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, bytes]]]] = {
     "mini_supervisely": _people,
     "cityscapes": _streets,
     "ade20k": _indoors,
+    "pascal_voc": partial(_voc, form="train"),
+    "pascal_voc_trainval": partial(_voc, form="trainval"),
+    "pascal_voc_aug": partial(_voc, form="trainaug"),
 }
