@@ -25,8 +25,7 @@ from segcert.errors import StageError
 from segcert.files import write_json
 
 # Of `Dataset` the configuration says what it reads: tests/corpus.
-EYES = ("OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1")
-TYPES = [(layout, kind) for layout in layouts.ALL for kind in layout.types if kind not in ("Dataset", *EYES)]
+TYPES = [(layout, kind) for layout in layouts.ALL for kind in layout.types if kind != "Dataset"]
 NAMES = [f"{layout.name}-{kind}" for layout, kind in TYPES]
 
 
@@ -344,6 +343,47 @@ def test_ends_of_lines_are_no_part_of_a_name_and_only_what_is_named_is_packed(co
     }  # fmt: skip
 
 
+# -- lists ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("separator", "line", "meant"),
+    [
+        (None, "a.jpg \t  b.png", ("a.jpg", "b.png")),
+        (None, " a.jpg\tb.png ", ("a.jpg", "b.png")),
+        (None, "a.jpg", " line 1: a.jpg has no label"),
+        (None, "", " line 1 is empty"),
+        (None, "a.jpg b.png c", " has 3 parts; image and label are separated by blanks, and names have none"),
+        (None, "a.jpg,b.png", " holds a comma; image and label are separated by blanks"),
+        ("|", "a b.jpg|b.png", ("a b.jpg", "b.png")),
+        ("|", "a.jpg b.png", " line 1: a.jpg b.png has no label"),
+        ("|", "a.jpg\tb.png", " holds a tab; image and label are separated by a bar"),
+        ("|", "a.jpg|", " has nothing on one side of a separator; image and label are separated by a bar"),
+        ("|", "a|b|c", " has 3 parts; image and label are separated by a bar, and names have none"),
+    ],
+)
+def test_image_and_label_are_separated_as_the_data_set_of_paddlesegs_has_it(tmp_path, separator, line, meant):
+    pairs, faults = reading.read_list(f"{line}\n".encode(), "list.txt", separator, labelled=True)
+    if isinstance(meant, str):
+        assert not pairs and meant in faults[0]
+        return
+    assert (pairs, faults) == ({0: meant}, [])
+    names = {None: ("DRIVE", "{}_list.txt"), "|": ("MiniDeepGlobeRoadExtraction", "{}.txt")}
+    kind, name = names[separator]
+    for split in ("train", "val"):
+        (tmp_path / name.format(split)).write_text(f"{line}\n")
+    own = manager.DATASETS[kind](dataset_root=str(tmp_path), transforms=[], mode="train")
+    assert own.file_list == [[str(tmp_path / part) for part in meant]]
+
+
+def test_what_one_data_set_of_a_layout_is_says_nothing_of_another(tmp_path, resolve):
+    """DRIVE and OpticDiscSeg are laid out alike, and are not the same pictures."""
+    own = {"source": "folder", "path": "somewhere", "layout": "optic_disc"}
+    given = {"mode": "lite_train_lite_infer", "datasets": {"mine": own}, "data": {"optic_disc": "mine"}}
+    root = zoo_of(tmp_path / "checkout", {"one/own.yml": model_of(layouts.OPTIC_DISC, "DRIVE")})
+    assert "is not there" in resolve(root, **given)["model_zoo"]["one.own"]["not_planned"]["reason"]
+
+
 # -- in a run ---------------------------------------------------------------------------------
 
 
@@ -417,7 +457,12 @@ def config_pair(folder):
 
 
 CHAIN = [(layouts.ADE20K, "ADE20K")]
-LONG = [(layouts.PASCAL_VOC, "PascalVOC"), (layouts.PASCAL_VOC_AUG, "PascalVOC")]
+LONG = [
+    (layouts.PASCAL_VOC, "PascalVOC"),
+    (layouts.PASCAL_VOC_AUG, "PascalVOC"),
+    (layouts.OPTIC_DISC, "DRIVE"),
+    (layouts.ROAD_EXTRACTION, "MiniDeepGlobeRoadExtraction"),
+]
 
 
 @pytest.mark.parametrize("types", [CHAIN, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])

@@ -19,9 +19,11 @@ class Lists:
 
     Attributes:
         name: of the list, with {split} in it.
+        separator: what stands between an image and its label; None: blanks, as many as there are.
     """
 
     name: str
+    separator: str | None
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,13 @@ class Layout:
 MINI_SUPERVISELY = Layout(
     name="mini_supervisely",
     marker="train.txt",
-    pairs=Lists("{split}.txt"),
-    types=dict.fromkeys((
-        "Dataset", "OpticDiscSeg", "MiniDeepGlobeRoadExtraction", "STARE", "DRIVE", "HRF", "CHASEDB1", "PPHumanSeg14K",
-    )),
+    pairs=Lists("{split}.txt", " "),
+    types=dict.fromkeys(("Dataset", "PPHumanSeg14K")),
     params_type="Dataset",
     train_mode="train",
     first_class=0,
     blank_tests=False,
-)  # fmt: skip
+)
 CITYSCAPES = Layout(
     name="cityscapes",
     marker="leftImg8bit",
@@ -164,8 +164,39 @@ PASCAL_VOC_AUG = _voc(
     ("aug", "SegmentationClassAug"),
 )
 
+# PaddleSeg's data sets of eyes.
+OPTIC_DISC = Layout(
+    name="optic_disc",
+    marker="train_list.txt",
+    pairs=Lists("{split}_list.txt", None),
+    types=dict.fromkeys(("OpticDiscSeg", "DRIVE", "STARE", "HRF", "CHASEDB1"), (2, 255)),
+    params_type="OpticDiscSeg",
+    train_mode="train",
+    first_class=0,
+    blank_tests=False,
+)
+ROAD_EXTRACTION = Layout(
+    name="road_extraction",
+    marker="train.txt",
+    pairs=Lists("{split}.txt", "|"),
+    types={"MiniDeepGlobeRoadExtraction": (2, 255)},
+    params_type="MiniDeepGlobeRoadExtraction",
+    train_mode="train",
+    first_class=0,
+    blank_tests=False,
+)
+
 # In the order in which they are listed.
-ALL = (MINI_SUPERVISELY, CITYSCAPES, ADE20K, PASCAL_VOC, PASCAL_VOC_TRAINVAL, PASCAL_VOC_AUG)
+ALL = (
+    MINI_SUPERVISELY,
+    CITYSCAPES,
+    ADE20K,
+    PASCAL_VOC,
+    PASCAL_VOC_TRAINVAL,
+    PASCAL_VOC_AUG,
+    OPTIC_DISC,
+    ROAD_EXTRACTION,
+)
 BY_NAME = {layout.name: layout for layout in ALL}
 # By the type of PaddleSeg's data set that reads them: of several the first is what it reads where nobody says more.
 BY_TYPE = {kind: [layout for layout in ALL if kind in layout.types] for every in ALL for kind in every.types}

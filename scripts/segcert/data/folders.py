@@ -60,7 +60,8 @@ def _contents(folder: Path, form: Lists | Folders | Names, lists: Mapping[str, s
     seen: set[str] = set()
     for split, listed in found.items():
         name = listed.relative_to(folder.resolve()).as_posix()
-        pairs, faults = layouts.read_list(listed.read_bytes(), name, labelled=split in layouts.LABELLED)
+        labelled = split in layouts.LABELLED
+        pairs, faults = layouts.read_list(listed.read_bytes(), name, form.separator, labelled=labelled)
         if faults:
             raise StageError.of(str(folder), faults)
         for index, file in ((index, file) for index, pair in pairs.items() for file in pair if file):

@@ -264,28 +264,29 @@ def _listed(root: Path, split: str, form: Lists) -> tuple[dict[int, Pair], list[
     listing = root / form.name.format(split=split)
     if not listing.is_file():
         return {}, [] if split == "test" else [f"{listing.name} is missing"]
-    return read_list(listing.read_bytes(), listing.name, labelled=split in LABELLED)
+    return read_list(listing.read_bytes(), listing.name, form.separator, labelled=split in LABELLED)
 
 
-def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
+def read_list(content: bytes, name: str, separator: str | None, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
     """The pairs of a list by their line, counted from 0, and in words what PaddleSeg would not read, or read otherwise.
 
-    Its `Dataset` strips each line and splits it at every blank: two parts are image and label. A line of
-    any other number is an error to it, or, where labels are not needed, an image without one.
+    Its data sets strip each line and split it at every separator: two parts are image and label. A line of
+    any other number is an error to them, or, where labels are not needed, an image without one.
 
     Args:
+        separator: as of `Lists`.
         labelled: whether every image needs a label.
     """
     lines, faults = _lines(content, name)
     pairs: dict[int, Pair] = {}
     for index, line in enumerate(lines):
-        words = line.strip().split(" ")
-        if len(words) == 2:
+        words = line.strip().split(separator)
+        if len(words) == 2 and all(words):
             pairs[index] = (words[0], words[1])
         elif len(words) == 1 and words[0] and not labelled:
             pairs[index] = (words[0], None)
         else:
-            faults.append(f"{name} line {index + 1}{_unread(line.strip(), words)}")
+            faults.append(f"{name} line {index + 1}{_unread(line.strip(), words, separator)}")
     return pairs, faults
 
 
@@ -305,18 +306,20 @@ def _lines(content: bytes, name: str) -> tuple[list[str], list[str]]:
     ]
 
 
-def _unread(line: str, words: list[str]) -> str:
+def _unread(line: str, words: list[str], separator: str | None) -> str:
     """In words, why a line is no pair, to go behind its number."""
     if not line:
         return " is empty, and PaddleSeg reads no list with an empty line; delete it"
+    by = "blanks" if separator is None else {" ": "one blank", **SEPARATORS}[separator]
     for character, called in SEPARATORS.items():
-        if character in line:
-            return f": {line!r} holds {called}; image and label are separated by one blank"
+        if character in line and character != separator:
+            return f": {line!r} holds {called}; image and label are separated by {by}"
     if len(words) == 1:
         return f": {line} has no label"
     if "" in words:
-        return f": {line!r} has two blanks in a row; image and label are separated by one"
-    return f": {line!r} has {len(words)} parts; image and label are separated by one blank, and names have none"
+        has = "two blanks in a row" if separator == " " else "nothing on one side of a separator"
+        return f": {line!r} has {has}; image and label are separated by {by}"
+    return f": {line!r} has {len(words)} parts; image and label are separated by {by}, and names have none"
 
 
 # -- folders ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ classes, with noise, light and texture on top.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -285,6 +286,68 @@ def _with_palette(label: Picture) -> bytes:
     return stream.getvalue()
 
 
+# -- thin things ------------------------------------------------------------------------------
+
+Colour = tuple[int, int, int]  # BGR
+
+
+def branches(rng: np.random.Generator, size: tuple[int, int], ground: Colour, thing: Colour) -> tuple[Picture, Picture]:
+    """Lines that leave a spot, as vessels leave an optic disc (H x W x 3, BGR, uint8), and their label map (0 or 1)."""
+    width, height = size
+    label = np.zeros((height, width), np.uint8)
+    spot = (int(rng.uniform(0.3, 0.7) * width), int(rng.uniform(0.3, 0.7) * height))
+    cv2.circle(label, spot, max(2, height // 10), 1, -1)
+    for angle in rng.uniform(0, 2 * np.pi, 6):
+        corners = [spot]
+        for _ in range(4):
+            angle += rng.uniform(-0.5, 0.5)
+            x, y = corners[-1]
+            corners.append((int(x + np.cos(angle) * width / 8), int(y + np.sin(angle) * height / 8)))
+        cv2.polylines(label, [np.array(corners, np.int32)], False, 1, max(1, height // 40))
+    colours = np.array([ground, thing], np.float32)
+    photo = colours[label] * rng.uniform(0.9, 1.1) + rng.normal(0, 6, (height, width, 1))
+    return np.clip(photo, 0, 255).astype(np.uint8), label
+
+
+def _listed(
+    images: Mapping[str, int], seed: int, size: Size, line: str, name: str, ground: Colour, thing: Colour
+) -> Iterator[tuple[str, bytes]]:
+    """Thin things by lists.
+
+    Args:
+        line: of a list, with the number of an image.
+        name: of a list, with {split} in it. That of test is there if it lists something.
+    """
+    number = 0
+    for split in ("train", "val", "test"):
+        lines = []
+        for _ in range(images[split]):
+            photo, label = branches(np.random.default_rng([seed, number]), size or (256, 192), ground, thing)
+            lines.append(line.format(number))
+            image, truth = re.split(r"[ |]", lines[-1])
+            yield image, _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            yield truth, _encode(".png", label)
+            number += 1
+        if lines or split != "test":
+            yield name.format(split=split), "".join(f"{one}\n" for one in lines).encode()
+
+
+_eyes = partial(
+    _listed,
+    line="JPEGImages/H{0:04d}.jpg Annotations/H{0:04d}.png",
+    name="{split}_list.txt",
+    ground=(40, 80, 180),
+    thing=(90, 170, 240),
+)
+_roads = partial(
+    _listed,
+    line="images/{0:06d}_sat.jpg|labels/{0:06d}_mask.png",
+    name="{split}.txt",
+    ground=(60, 110, 70),
+    thing=(170, 170, 170),
+)
+
+
 # By the name of a layout: its generator, called with the number of images by split, the seed, and the size if any.
 MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, bytes]]]] = {
     "mini_supervisely": _people,
@@ -293,4 +356,6 @@ MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, b
     "pascal_voc": partial(_voc, form="train"),
     "pascal_voc_trainval": partial(_voc, form="trainval"),
     "pascal_voc_aug": partial(_voc, form="trainaug"),
+    "optic_disc": _eyes,
+    "road_extraction": _roads,
 }
