@@ -395,14 +395,20 @@ train_dataset: &d
   dataset_root: data/{root}
   mode: {mode}
   transforms: [{{type: Resize, target_size: [64, 64]}}, {{type: Normalize}}]
-val_dataset: {{<<: *d, mode: val}}
+val_dataset: {{<<: *d, mode: val, transforms: {validation}}}
 model: {{type: PPHumanSegLite, num_classes: {number}, align_corners: false}}
 """
 
 
-def model_of(layout, kind):
+PLAIN = "[{type: Resize, target_size: [64, 64]}, {type: Normalize}]"
+# As most of the zoo's configurations for ADE20K have it.
+OF_ANY_SIZE = "[{type: Resize, target_size: [2048, 512], keep_ratio: true, size_divisor: 32}, {type: Normalize}]"
+
+
+def model_of(layout, kind, validation=PLAIN):
     number, _ = classes_of(layout)
-    return MODEL.format(kind=kind, root=f"{layout.name}_there", mode=layout.train_mode, number=number)
+    root = f"{layout.name}_there"
+    return MODEL.format(kind=kind, root=root, mode=layout.train_mode, number=number, validation=validation)
 
 
 @pytest.fixture
@@ -468,7 +474,7 @@ LONG = [
 @pytest.mark.parametrize("types", [CHAIN, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
 def test_a_small_configuration_of_each_type_goes_the_whole_way(tmp_path, types):
     project = copy_project(tmp_path / "project")
-    files = {f"one/{layout.name}.yml": model_of(layout, kind) for layout, kind in types}
+    files = {f"one/{layout.name}.yml": model_of(layout, kind, OF_ANY_SIZE) for layout, kind in types}
     zoo_of(checkouts.plain(project / "checkout"), files)
     (project / "mine.yaml").write_text(yaml.safe_dump(TINY))
     done = snakemake(project, "--configfile", "mine.yaml")
@@ -478,6 +484,7 @@ def test_a_small_configuration_of_each_type_goes_the_whole_way(tmp_path, types):
     for layout, kind in types:
         number, _ = layout.types[kind]
         record = json.loads((project / f"results/smoke/one.{layout.name}/single_fp32/eval.json").read_text())
+        assert record["effective"]["input_size"] == TINY["input_size"]
         assert len(record["metrics"]["class_iou"]) == number and record["metrics"]["classes_present"] > 1
         manifest = pairs_of(project / f"results/data/{layout.name}_synthetic")
         assert manifest["val"] and not manifest["test"]

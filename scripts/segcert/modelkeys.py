@@ -260,6 +260,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
     elif "auc_roc" in of_test:
         told.append("test_config.auc_roc: is not worked out here")
     told += [f"{key}: {named}: {text}" for key, named, text, refused in _other_lists(content, run) if not refused]
+    told += _of_ending(content, run) if run.exports else []
     if run.trains and run.exports:
         told += _of_normalising(content)
     return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
@@ -524,10 +525,18 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
 
 
-def export_transforms(content: Mapping[str, Any]) -> tuple[str, Any]:
-    """The transforms of the exported model before the run's `input_size` is laid over them, and their key."""
-    own = content.get("export", {}).get("transforms")
-    return ("export.transforms", own) if own else ("val_dataset.transforms", content["val_dataset"].get("transforms"))
+def export_transforms(content: Mapping[str, Any], size: Sequence[int] | None = None) -> tuple[str, Any]:
+    """The transforms of the exported model before the run's `input_size` is laid over them, and their key.
+
+    Where a configuration has none for the export, they are those of its validation, which may leave each image at a
+    size of its own. With `size`, the run's for the export, they end in that.
+    """
+    if own := content.get("export", {}).get("transforms"):
+        return "export.transforms", own
+    key, items = "val_dataset.transforms", content["val_dataset"].get("transforms")
+    if size is None or transforms.problems(items, key, transforms.VALIDATION, strict=False):
+        return key, items
+    return key, transforms.ended(items, size)
 
 
 def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
@@ -541,10 +550,21 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
     if run.exports and run.transforms == "val":
         lists.append((val, "val_dataset.transforms", transforms.VALIDATION, run.input_size))
     if run.exports:
-        key, items = export_transforms(content)
+        key, items = export_transforms(content, run.export_size)
         lists.append((items, key, transforms.EXPORT, run.export_size))
     for items, key, purpose, size in lists:
         yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
+
+
+def _of_ending(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """Where the export's transforms get a Resize that the configuration has not."""
+    key, items = export_transforms(content)
+    size = run.export_size
+    if size and export_transforms(content, size)[1] != items:
+        yield (
+            f"{key}: ends in no size or in another than {size[0]}x{size[1]} (`input_size`), so the exported model and "
+            "the evaluation of its checkpoint get a Resize to that behind it; export.transforms can say otherwise"
+        )
 
 
 def _of_normalising(content: Mapping[str, Any]) -> Iterator[str]:
