@@ -421,7 +421,7 @@ def _look_at_palette(path: Path, seen: Seen, numbers: Mapping[int, int]) -> None
             return
         palette = np.array(opened.getpalette("RGB"), np.int64).reshape(-1, 3)
     if (palette != palette[:, :1]).any():
-        seen.colours = {number: tuple(palette[number].tolist()) for number in seen.values if number < len(palette)}
+        seen.colours = {number: tuple(palette[number].tolist()) for number in numbers if number < len(palette)}
         return
     greys = {number: int(palette[number, 0]) for number in numbers if number < len(palette)}
     other = [number for number, grey in greys.items() if number != grey]
