@@ -5,8 +5,8 @@
 
 docs/reference/config.md from the schema and the comments of config/config.yaml, statuses.md from
 statuses.py, commands.md from the scripts' --help, corpus.md from the data sets of tests/corpus, in
-docs/architecture.md the graph of the rules; and what engines.py says: in docs/matrix.md what is
-offered, in the schema the engines, for editors that read it.
+docs/architecture.md the graph of the rules; what engines.py says: in docs/matrix.md what is
+offered, in the schema the engines, for editors that read it; and in docs/zoo.md the types of data sets.
 """
 
 import argparse
@@ -42,6 +42,7 @@ NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 GRAPHS = ("lite_train_lite_infer", "whole_infer")
 GRAPH = re.compile(r"(?<=<!-- rulegraph -->\n).*?(?=<!-- /rulegraph -->)", re.S)
 OFFERED = re.compile(r"(?<=<!-- offered -->\n).*?(?=<!-- /offered -->)", re.S)
+TYPES = re.compile(r"(?<=<!-- types -->\n).*?(?=<!-- /types -->)", re.S)
 # In the schema, the engines of an entry of infer.cpu or infer.gpu.
 ENGINES = re.compile(r'("(cpu|gpu)": \{\s+"type": "array",.*?"engine": \{"enum": )\[[^\]]*\]', re.S)
 LAYOUTS = re.compile(r'(?<="layout": \{"enum": )\[[^\]]*\]')
@@ -224,6 +225,18 @@ def offered() -> str:
     return "".join(lines)
 
 
+def types() -> str:
+    """The types of data sets that are read, and those that are not."""
+    lines = ["| `type` | classes | ignored | `layout` | `mode` of `train_dataset` |\n", "| --- " * 5 + "|\n"]
+    for layout in layouts.ALL:
+        for kind, known in layout.types.items():
+            classes, ignored = known or ("`num_classes`", "`ignore_index`")
+            lines.append(f"| `{kind}` | {classes} | {ignored} | `{layout.name}` | {layout.train_mode} |\n")
+    lines += ["\n", "| not read | because |\n", "| --- | --- |\n"]
+    lines += [f"| `{kind}` | {why} |\n" for kind, why in layouts.NOT_READ.items() if kind not in layouts.BY_TYPE]
+    return "".join(lines)
+
+
 def schema_text() -> str:
     """The schema as it stands in its file, with the engines and layouts that there are."""
     text = ENGINES.sub(lambda found: found[1] + json.dumps(engines.on(found[2])), read(SCHEMA))
@@ -339,6 +352,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/corpus.md": corpus_page,
     "docs/architecture.md": lambda: inside("docs/architecture.md", GRAPH, graph),
     "docs/matrix.md": lambda: inside("docs/matrix.md", OFFERED, offered),
+    "docs/zoo.md": lambda: inside("docs/zoo.md", TYPES, types),
     SCHEMA: schema_text,
 }
 

@@ -45,7 +45,7 @@ def main() -> int:
     options.add_argument(
         "--images", nargs=3, type=int, metavar=("TRAIN", "VAL", "TEST"), help="synthetic: images by split"
     )
-    options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the street scenes")
+    options.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="synthetic: size of the images")
     options.add_argument("--seed", type=int, default=0, help="synthetic: seed")
     options.add_argument("--tarball", required=True, help="the tar to make")
     args = parse(options)

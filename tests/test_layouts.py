@@ -14,6 +14,12 @@ from segcert.errors import StageError
 IMAGES = {"train": 3, "val": 2, "test": 1}
 
 
+def lists_of(form):
+    if isinstance(form, layouts.Names):
+        return [name for split in form.lists.values() for name, _ in split]
+    return [form.name.format(split=split) for split in IMAGES] if isinstance(form, layouts.Lists) else []
+
+
 @pytest.mark.parametrize("layout", layouts.BY_NAME)
 def test_every_layout_is_generated_packed_and_unpacked_again(tmp_path, layout):
     synthetic.write_tar(tmp_path / "made.tar", layout, IMAGES, seed=3, size=(64, 32))
@@ -25,8 +31,7 @@ def test_every_layout_is_generated_packed_and_unpacked_again(tmp_path, layout):
     # Only what the layout names is packed from a folder, and it is read as before.
     (tmp_path / "made/notes.md").write_text("not of the data")
     named = {name for pairs in found.values() for pair in pairs for name in pair if name}
-    form = layouts.by_name(layout).pairs
-    lists = {form.name.format(split=split) for split in found} if isinstance(form, layouts.Lists) else set()
+    lists = set(lists_of(layouts.by_name(layout).pairs))
     assert folders.to_tar(tmp_path / "made", layout, {}, tmp_path / "packed.tar") == len(named | lists)
     archives.unpack(tmp_path / "packed.tar", tmp_path / "again")
     assert reading.splits(tmp_path / "again", layout) == found
@@ -35,6 +40,11 @@ def test_every_layout_is_generated_packed_and_unpacked_again(tmp_path, layout):
 @pytest.mark.parametrize("layout", layouts.ALL, ids=lambda layout: layout.name)
 def test_the_fields_of_a_layout_fit_each_other(layout):
     assert layout.params_type in layout.types
+    if isinstance(layout.pairs, layouts.Names):
+        assert layout.pairs.lists.keys() == IMAGES.keys()
+        labels = [pattern for split in layout.pairs.lists.values() for _, pattern in split]
+        assert {pattern.count("*") for pattern in [layout.pairs.images, *labels]} == {1}
+        return
     patterns = [layout.pairs.name] if isinstance(layout.pairs, layouts.Lists) else [
         layout.pairs.images, layout.pairs.labels,
     ]  # fmt: skip
@@ -44,8 +54,16 @@ def test_the_fields_of_a_layout_fit_each_other(layout):
 
 def test_nothing_is_of_two_layouts():
     assert list(layouts.BY_NAME.values()) == list(layouts.ALL)
-    assert len(layouts.BY_TYPE) == sum(len(layout.types) for layout in layouts.ALL)
-    assert len({layout.marker for layout in layouts.ALL}) == len(layouts.ALL)
+    read = [(kind, layout.train_mode) for layout in layouts.ALL for kind in layout.types]
+    assert len(set(read)) == len(read) and layouts.BY_TYPE.keys() == {kind for kind, _ in read}
+    for kind, mode in read:
+        assert layouts.of_section({"type": kind, "mode": mode.title()}).train_mode == mode
+        (classes,) = {layout.types[kind] for layout in layouts.BY_TYPE[kind]}
+        assert classes is None or len(classes) == 2
+    for kind, found in layouts.BY_TYPE.items():
+        assert layouts.of_section({"type": kind}) is found[0] is layouts.of_section({"type": kind, "mode": "other"})
+    assert layouts.of_section({"type": "Mine"}) is None is layouts.of_section({})
+    assert len({(layout.marker, str(layout.pairs)) for layout in layouts.ALL}) == len(layouts.ALL)
 
 
 def test_an_unknown_layout_is_an_error_that_lists_the_known(tmp_path):

@@ -55,7 +55,7 @@ REFUSED = {
     "grey images": ("train_dataset.img_channels", 1, "train_dataset.img_channels: 1", "allowed: 3"),
     "grey input": ("model.backbone.in_channels", 1, "model.backbone.in_channels: 1", "allowed: 3"),
     "a comma in lists": ("val_dataset.separator", ",", "val_dataset.separator: ','", "a blank"),
-    "a data set that is not read": ("train_dataset.type", "ADE20K", "train_dataset.type: ADE20K", "allowed: Dataset"),
+    "a data set that is not read": ("train_dataset.type", "EG1800", "train_dataset.type: EG1800", "allowed: Dataset"),
     "two kinds of data set": ("val_dataset.type", "OpticDiscSeg", "val_dataset.type: 'OpticDiscSeg'", "'Dataset'"),
     "no data set": ("val_dataset.type", None, "val_dataset.type: None is refused", "the name of a data set"),
     "training on what validates": ("train_dataset.mode", "val", "train_dataset.mode: 'val'", "allowed: train"),
@@ -126,8 +126,34 @@ def test_a_number_that_is_ignored_everywhere_is_the_configurations_own(content):
     content["loss"]["types"][0] = {"type": "MixedLoss", "losses": [{"type": "DiceLoss", "ignore_index": 255}]}
     (found,) = modelkeys.problems(content, Run())
     assert found.startswith("loss.types.0.losses.0.ignore_index: 255 is refused; allowed: 4")
-    content["train_dataset"]["type"] = content["val_dataset"]["type"] = "OpticDiscSeg"
+    content["train_dataset"]["type"] = content["val_dataset"]["type"] = "PPHumanSeg14K"
     assert modelkeys.problems(content, Run()) == [], "only PaddleSeg knows its number, and compares it"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"type": "Resize", "target_size": [2048, 512], "keep_ratio": True, "size_divisor": 32},
+        {"type": "ResizeByShort", "short_size": 512},
+    ],
+)
+def test_a_validation_of_any_size_is_exported_in_the_runs_and_told(content, first):
+    """An export's own transforms are left as somebody wrote them."""
+    content["val_dataset"]["transforms"] = [first, {"type": "Normalize"}]
+    written = content.pop("export")
+    assert modelkeys.problems(content, Run())
+    run = Run(export_size=[64, 48])
+    assert modelkeys.problems(content, run) == []
+    told = "val_dataset.transforms: ends in no size or in another than 64x48 (`input_size`), so the exported model and"
+    assert [note for note in modelkeys.notes(content, run) if note.startswith(told)]
+    content["export"] = {"transforms": content["val_dataset"]["transforms"]}
+    assert modelkeys.problems(content, run)
+    content["export"] = written
+    assert not [note for note in modelkeys.notes(content, run) if "can say otherwise" in note]
+    del content["export"]
+    content["val_dataset"]["transforms"] = [first, {"type": "RandomBlur"}]
+    (found,) = modelkeys.problems(content, run)
+    assert found.startswith("val_dataset.transforms.1: RandomBlur: draws random numbers")
 
 
 def test_an_export_that_normalises_otherwise_than_the_training_is_told(content):

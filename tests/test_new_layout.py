@@ -20,6 +20,8 @@ ROW = """COCO_STUFF = Layout(
     pairs=Folders("images/{split}2017/*.jpg", "annotations/{split}2017/*.png"),
     types={"CocoStuff": (171, 255)},
     params_type="CocoStuff",
+    train_mode="train",
+    first_class=0,
     blank_tests=False,
 )
 """
@@ -47,7 +49,10 @@ DOCS = "test_docs.py::test_every_layout_is_told_of"
 # file -> changes, each of which what is there once and what is there then; and the test that misses them.
 EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "scripts/segcert/layouts.py": (
-        [before("# In the order in which", ROW), ("CITYSCAPES)\n", "CITYSCAPES, COCO_STUFF)\n")],
+        [
+            before("# In the order in which", ROW),
+            ("    ROAD_EXTRACTION,\n)", "    ROAD_EXTRACTION,\n    COCO_STUFF,\n)"),
+        ],
         "test_settings.py::test_the_schema_for_editors_is_the_one_that_is_checked_by",
     ),
     "scripts/segcert/data/synthetic.py": (
@@ -58,7 +63,7 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
         TABLE,
     ),
     "config/config.yaml": (
-        [("gtFine/). source:", "gtFine/)\n# or coco_stuff (images/, annotations/). source:")],
+        [("with bars). source:", "with bars)\n# or coco_stuff (images/). source:")],
         f"{DOCS}[config/config.yaml]",
     ),
     "docs/own-model.md": (
@@ -66,16 +71,20 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
         f"{DOCS}[docs/own-model.md]",
     ),
     "docs/data.md": (
-        [("or `cityscapes`;", "or `cityscapes` or `coco_stuff`;")],
+        [("or `road_extraction`;", "`road_extraction`, or `coco_stuff`;")],
         f"{DOCS}[docs/data.md]",
     ),
     "docs/params-files.md": (
-        [before("- Other types (ADE20K", "- `type: CocoStuff`: `images/<split>2017/*.jpg` with `annotations/`.\n")],
+        [
+            before(
+                "- Other types are not read", "- `type: CocoStuff`: `images/<split>2017/*.jpg` with `annotations/`.\n"
+            )
+        ],
         f"{DOCS}[docs/params-files.md]",
     ),
 }
 READER = "scripts/segcert/data/layouts.py"  # of a kind that is neither lists nor folders, which this one has not
-MADE = {"config/schema/config.schema.json", "docs/reference/config.md", "docs/reference/commands.md"}
+MADE = {"config/schema/config.schema.json", "docs/reference/config.md", "docs/reference/commands.md", "docs/zoo.md"}
 MODEL = """\
 _base_: config/models/pp_humanseg_lite.yml
 train_dataset:

@@ -21,7 +21,7 @@ from segcert.concluded import Concluded
 from segcert.data import archives, folders, layouts
 from segcert.errors import ConfigError, StageError
 from segcert.machine import Hardware
-from segcert.tipc import params
+from segcert.tipc import params, planned
 
 CPU = Hardware(0, "cpu", bf16=True)
 GPU = Hardware(8, "gpu")
@@ -743,10 +743,10 @@ def test_whether_a_file_is_trained_is_said_by_a_key_and_not_by_the_modes_name(pa
 
 def test_released_weights_without_their_data_set_are_skipped(paddleseg, resolve):
     """Once, also where their export is left out already."""
-    (paddleseg / "configs/base.yml").write_text(BASE.replace("type: Dataset", "type: ADE20K"))
+    (paddleseg / "configs/base.yml").write_text(BASE.replace("type: Dataset", "type: EG1800"))
     file = tipc_files.write(paddleseg / "t/train_infer_python.txt", model_name="mine")
     found = skipped(resolve(file, mode="whole_infer"))
-    assert "train_dataset.type ADE20K" in found["released"].reason
+    assert "train_dataset.type EG1800" in found["released"].reason
     assert not table_of(resolve(file, mode="whole_infer")).planned()
 
 
@@ -793,10 +793,10 @@ def test_data_sets_that_are_not_there(paddleseg, resolve):
     resolved = resolve(file)
     assert resolved["model_zoo"]["mine"]["data"] == "mini_supervisely"
     assert any("data/mini_supervisely" in note and "is used" in note for note in resolved["params"]["notes"])
-    base.write_text(BASE.replace("type: Dataset", "type: ADE20K"))
-    assert (
-        "train_dataset.type ADE20K: only Cityscapes, Dataset are read" in skipped(resolve(file))["not_planned"].reason
-    )
+    base.write_text(BASE.replace("type: Dataset", "type: EG1800"))
+    reason = skipped(resolve(file))["not_planned"].reason
+    assert reason.startswith("train_dataset.type EG1800: it makes its samples of three lists")
+    assert f"; only {', '.join(planned.TYPES)} are read" in reason
     people(paddleseg / "data/people")
     base.write_text(BASE.replace("data/people/val_list.txt", "data/other/val.txt"))
     assert "val_path data/other/val.txt is not there" in skipped(resolve(file))["not_planned"].reason

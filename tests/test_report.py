@@ -434,7 +434,8 @@ def predicted(tmp_path):
         Image.new("RGB", (800, 600), "orange").save(data / f"images/{name}.jpg")
         Image.fromarray(labels).save(data / f"images/{name}.png")
     pairs = [[f"images/{name}.jpg", f"images/{name}.png"] for name in ("a", "b")]
-    (data / "manifest.json").write_text(json.dumps({"splits": {"train": [], "val": [], "test": pairs}}))
+    splits = {"train": [], "val": [], "test": pairs}
+    (data / "manifest.json").write_text(json.dumps({"layout": "mini_supervisely", "splits": splits}))
     cells = []
     small = labels[::2, ::2].copy()
     for engine, worst in (("native", 1.0), ("onednn", 0.99)):

@@ -5,6 +5,7 @@ import random
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -380,6 +381,40 @@ def test_what_may_stand_there_ends_in_the_size_that_is_told(case):
     assert transforms.final_size(laid_out) == size
     if size and purpose == EXPORT:
         assert {size_of(run(laid_out, image)) for image in ((40, 30), (30, 40), (70, 8))} == {size}
+
+
+DIVIDED = {"type": "Resize", "target_size": [60, 40], "size_divisor": 32}
+
+
+@pytest.mark.parametrize(
+    ("items", "place"),
+    [
+        ([KEEP, NORMALIZE], 1),
+        ([NORMALIZE, {"type": "ResizeByShort", "short_size": 96}, NORMALIZE], 2),
+        ([{"type": "ResizeByLong", "long_size": 96}, {"type": "PaddingByAspectRatio"}], 2),
+        ([DIVIDED], 1),
+        ([RESIZE, NORMALIZE], None),
+        ([NORMALIZE], None),
+        ([KEEP, PAD], None),
+        ([PAD, NORMALIZE], None),
+        ([{"type": "ResizeByLong", "long_size": 96}, RESIZE], None),
+        ([{"type": "LimitLong", "min_long": 96}, PAD], None),  # which cannot be done
+    ],
+)
+def test_what_ends_in_another_size_gets_a_resize_behind_and_is_brought_back(items, place):
+    from paddleseg.core.infer import reverse_transform
+
+    found = transforms.ended(items, [20, 12])
+    put = [{"type": "Resize", "target_size": [20, 12]}]
+    assert found == (items if place is None else [*items[:place], *put, *items[place:]])
+    if place is None:
+        return
+    assert transforms.problems(found, "k", EXPORT, [20, 12]) == []
+    for image in ((40, 30), (30, 40), (70, 8)):
+        data = run(transforms.laid_out(found, EXPORT, [20, 12]), image)
+        assert size_of(data) == (20, 12)
+        back = reverse_transform(paddle.zeros([1, 1, 12, 20]), data["trans_info"], mode="nearest")
+        assert tuple(back.shape[:1:-1]) == image
 
 
 def test_the_numbers_in_messages_are_those_of_the_file():

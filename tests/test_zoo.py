@@ -59,15 +59,15 @@ LEFT = {
         "skipped",
         ["train_dataset, optimizer, lr_scheduler, loss", "for an export alone"],
     ),
-    "kinds/ade.yml": (
-        f"{GOOD}train_dataset: {{type: ADE20K}}\nval_dataset: {{type: ADE20K}}\n",
+    "kinds/faces.yml": (
+        f"{GOOD}train_dataset: {{type: EG1800}}\nval_dataset: {{type: EG1800}}\n",
         "skipped",
-        ["train_dataset.type ADE20K: only", "Cityscapes"],
+        ["train_dataset.type EG1800: it makes its samples of three lists", "; only ", "Cityscapes"],
     ),
     "kinds/pretraining.yml": (
         "train_dataset: {type: PSSLDataset}\nmodel: {type: STDCSeg}\n",
         "skipped",
-        ["train_dataset.type PSSLDataset: only"],
+        ["train_dataset.type PSSLDataset: it is for a pretraining"],
     ),
     "kinds/labels.yml": (
         f"{CLASSES}{THREE % 'BCELoss'}",
@@ -359,7 +359,7 @@ def tipc(root):
     tipc_files.write(folder / "lost/train_infer_python.txt", model_name="lost", config="configs/lost.yml")
     tipc_files.write(folder / "yaml/train_infer_python.txt", model_name="cut", config="configs/bad/cut.yml")
     tipc_files.write(folder / "part/train_infer_python.txt", model_name="part", config="configs/bad/no_model.yml")
-    tipc_files.write(folder / "ade/train_infer_python.txt", model_name="ade", config="configs/kinds/ade.yml")
+    tipc_files.write(folder / "faces/train_infer_python.txt", model_name="faces", config="configs/kinds/faces.yml")
     tipc_files.write(folder / "labels/train_infer_python.txt", model_name="labels", config="configs/kinds/labels.yml")
     tipc_files.write(
         folder / "script/train_infer_python.txt",
@@ -383,7 +383,7 @@ FAILED = {
     "known-gone": ["train_gone_infer_python.txt", "cannot be read: No such file"],
 }
 SKIPPED = {
-    "ade": ["train_dataset.type ADE20K: only Cityscapes, Dataset are read here", "train_infer_python.txt:16"],
+    "faces": ["train_dataset.type EG1800: it makes its samples", "Cityscapes, Dataset", "train_infer_python.txt:16"],
     "labels": ["multi-label segmentation", "labels.yml"],
     "serving-infer_python": ["its kind is serving_params, not train_params"],
 }
@@ -457,7 +457,7 @@ TINY = {
 def test_two_models_run_beside_files_that_plan_nothing(tmp_path):
     """The run is red for the broken file alone, and a rerun does nothing else over again."""
     project = copy_project(tmp_path / "project")
-    left = {name: LEFT[name][0] for name in ("bad/cut.yml", "kinds/ade.yml")}
+    left = {name: LEFT[name][0] for name in ("bad/cut.yml", "kinds/faces.yml")}
     zoo_of(
         checkouts.plain(project / "checkout"), {name: RUN[name] for name in ("one/tiny.yml", "two/tiny.yaml")} | left
     )
@@ -472,7 +472,7 @@ def test_two_models_run_beside_files_that_plan_nothing(tmp_path):
     assert done.returncode != 0, told
     found = json.loads((project / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
     two = zoo.name_of(Path("two/tiny.yaml"))
-    assert {cell["model"] for cell in found["cells"]} == {"one.tiny", two, "bad.cut", "kinds.ade"}
+    assert {cell["model"] for cell in found["cells"]} == {"one.tiny", two, "bad.cut", "kinds.faces"}
     assert found["red"] and found["counts"] == {"passed": 8, "failed": 1, "skipped": 1}, found["counts"]
     assert found["scope"]["generated_data"] and found["scope"]["iterations"] == [2, 2]
     (red,) = [cell for cell in found["cells"] if cell["status"] == "failed"]
@@ -480,7 +480,7 @@ def test_two_models_run_beside_files_that_plan_nothing(tmp_path):
     assert "bad/cut.yml: is not YAML of plain values" in red["reason"]
     for name in ("conclusions.md", "conclusions.html", "junit.xml"):
         text = (project / "results/smoke" / name).read_text(encoding="utf-8")
-        assert "bad/cut.yml" in text and "ADE20K" in text, name
+        assert "bad/cut.yml" in text and "EG1800" in text, name
     assert "bad.cut" in told and "Traceback" not in told
     again = snakemake(project, "--configfile", "mine.yaml", "-n")
     assert planned_jobs(again.stdout + again.stderr).keys() <= {"conclude", "page", "write_run_config"}

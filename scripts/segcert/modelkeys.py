@@ -33,10 +33,8 @@ IGNORED = 255  # by PaddleSeg, where nothing else is written
 BUILT = NEEDED[2:]  # sections from which PaddleSeg makes components
 READ = (*NEEDED, "test_config", "to_static_training", "export", "distill_loss", "_base_", INHERITED)
 DATASETS = ("train_dataset", "val_dataset")
-# Data sets of PaddleSeg that look for folders; no layout has those of some.
-FOLDERS = {"ADE20K", "PascalVOC", "PascalContext", "CocoStuff", "PSSLDataset", "EG1800", "SUPERVISELY"}
-UNREAD = FOLDERS - layouts.BY_TYPE.keys()
-FOUND = [kind for kind, layout in layouts.BY_TYPE.items() if isinstance(layout.pairs, layouts.Folders)]
+UNREAD = layouts.NOT_READ.keys() - layouts.BY_TYPE.keys()
+FOUND = [kind for kind, found in layouts.BY_TYPE.items() if not isinstance(found[0].pairs, layouts.Lists)]
 # Options of PaddleSeg's train.py that it does not read from a configuration, and what to write for each.
 OPTIONS = {
     "precision": "train.precisions in the run's configuration",
@@ -262,6 +260,7 @@ def notes(content: Mapping[str, Any], run: Run) -> list[str]:
     elif "auc_roc" in of_test:
         told.append("test_config.auc_roc: is not worked out here")
     told += [f"{key}: {named}: {text}" for key, named, text, refused in _other_lists(content, run) if not refused]
+    told += _of_ending(content, run) if run.exports else []
     if run.trains and run.exports:
         told += _of_normalising(content)
     return told + [f"{key}: {text}" for key, text in _replaced(content, run) if run.trains]
@@ -310,23 +309,35 @@ def _of_data(content: Mapping[str, Any], run: Run) -> Iterator[str]:
             yield f"{section}.type: {kind!r} is refused; allowed: the name of a data set of PaddleSeg's"
         elif kind in UNREAD:
             yield (
-                f"{section}.type: {kind} is refused: data sets are laid out here as {', '.join(FOUND)}, or by lists of "
-                "files; allowed: Dataset, with num_classes, train_path and val_path; docs/own-model.md says how"
+                f"{section}.type: {kind} is refused: {layouts.NOT_READ[kind]}; data sets are laid out here as "
+                f"{', '.join(FOUND)}, or by lists of files; allowed: Dataset, with num_classes, train_path and "
+                "val_path; docs/own-model.md says how"
             )
-        elif run.layout and kind in layouts.BY_TYPE and layouts.BY_TYPE[kind].name != run.layout:
+        elif run.layout and kind in layouts.BY_TYPE and not _read_by(kind, run):
+            read = " or ".join(layout.name for layout in layouts.BY_TYPE[kind])
             yield (
-                f"{section}.type: {kind} is refused: it reads the layout {layouts.BY_TYPE[kind].name}, and the data "
-                f"set of this model has the layout {run.layout}"
+                f"{section}.type: {kind} is refused: it reads the layout {read}, and the data set of this model has "
+                f"the layout {run.layout}"
             )
     if kinds[0] != kinds[1] and all(isinstance(kind, str) and kind not in UNREAD for kind in kinds):
         yield f"val_dataset.type: {kinds[1]!r} is refused; allowed: {kinds[0]!r}, as train_dataset has it"
     for section, split in zip(DATASETS, ("train", "val"), strict=True):
         own = content[section]
         mode = own.get("mode", "train" if split == "train" else None)
-        if own.get("type") in layouts.BY_TYPE and str(mode).lower() != split:
-            yield f"{section}.mode: {mode!r} is refused: this is the split {split}; allowed: {split}"
+        modes = [split]
+        if split == "train":
+            modes = [layout.train_mode for layout in _read_by(own.get("type"), run)] or modes
+        if own.get("type") in layouts.BY_TYPE and str(mode).lower() not in modes:
+            allowed = " or ".join(dict.fromkeys(modes))
+            yield f"{section}.mode: {mode!r} is refused: this is the split {split}; allowed: {allowed}"
         if own.get("separator", " ") != " ":
             yield f"{section}.separator: {own['separator']!r} is refused; allowed: a blank, as in the lists here"
+
+
+def _read_by(kind: Any, run: Run) -> list[layouts.Layout]:
+    """The layouts that a type of data set reads, where the run's is known that one alone."""
+    found = layouts.BY_TYPE.get(kind, []) if isinstance(kind, str) else []
+    return [layout for layout in found if run.layout in (None, layout.name)]
 
 
 def _of_lists(content: Mapping[str, Any], run: Run) -> Iterator[str]:
@@ -404,7 +415,7 @@ def _known(content: Mapping[str, Any]) -> tuple[int, int] | None:
     """The number of classes and what is ignored, by the type of the data sets; None where it does not say."""
     kinds = {content[section].get("type") for section in DATASETS if isinstance(content[section].get("type"), str)}
     kind = kinds.pop() if len(kinds) == 1 else None
-    return layouts.BY_TYPE[kind].types[kind] if kind in layouts.BY_TYPE else None
+    return layouts.BY_TYPE[kind][0].types[kind] if kind in layouts.BY_TYPE else None
 
 
 def _of_classes(content: Mapping[str, Any]) -> Iterator[str]:
@@ -514,10 +525,18 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
 
 
-def export_transforms(content: Mapping[str, Any]) -> tuple[str, Any]:
-    """The transforms of the exported model before the run's `input_size` is laid over them, and their key."""
-    own = content.get("export", {}).get("transforms")
-    return ("export.transforms", own) if own else ("val_dataset.transforms", content["val_dataset"].get("transforms"))
+def export_transforms(content: Mapping[str, Any], size: Sequence[int] | None = None) -> tuple[str, Any]:
+    """The transforms of the exported model before the run's `input_size` is laid over them, and their key.
+
+    Where a configuration has none for the export, they are those of its validation, which may leave each image at a
+    size of its own. With `size`, the run's for the export, they end in that.
+    """
+    if own := content.get("export", {}).get("transforms"):
+        return "export.transforms", own
+    key, items = "val_dataset.transforms", content["val_dataset"].get("transforms")
+    if size is None or transforms.problems(items, key, transforms.VALIDATION, strict=False):
+        return key, items
+    return key, transforms.ended(items, size)
 
 
 def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
@@ -531,10 +550,21 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
     if run.exports and run.transforms == "val":
         lists.append((val, "val_dataset.transforms", transforms.VALIDATION, run.input_size))
     if run.exports:
-        key, items = export_transforms(content)
+        key, items = export_transforms(content, run.export_size)
         lists.append((items, key, transforms.EXPORT, run.export_size))
     for items, key, purpose, size in lists:
         yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
+
+
+def _of_ending(content: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """Where the export's transforms get a Resize that the configuration has not."""
+    key, items = export_transforms(content)
+    size = run.export_size
+    if size and export_transforms(content, size)[1] != items:
+        yield (
+            f"{key}: ends in no size or in another than {size[0]}x{size[1]} (`input_size`), so the exported model and "
+            "the evaluation of its checkpoint get a Resize to that behind it; export.transforms can say otherwise"
+        )
 
 
 def _of_normalising(content: Mapping[str, Any]) -> Iterator[str]:

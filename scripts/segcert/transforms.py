@@ -225,6 +225,21 @@ def laid_out(items: Sequence[Item], purpose: str, input_size: Sequence[int] | No
     return sized(items, input_size)
 
 
+def ended(items: Sequence[Item], size: Sequence[int]) -> list[Item]:
+    """Transforms that leave images at sizes of their own, or at another than `size`, with a Resize to that behind.
+
+    So they end in that size without a change of what they do. Others, also such as cannot be done, stay as they are.
+    """
+    try:
+        found = final_size(laid_out(items, EXPORT, size))
+    except SizeError:
+        return list(items)
+    changing = [number for number, item in enumerate(items, 1) if not _known(item, None).keeps_size]
+    if found == tuple(size) or not changing:
+        return list(items)
+    return [*items[: changing[-1]], {"type": "Resize", "target_size": list(size)}, *items[changing[-1] :]]
+
+
 def problems(
     items: Any,
     key: str,

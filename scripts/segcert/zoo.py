@@ -213,10 +213,10 @@ def _fill(
 
 def _generated(content: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """The key of `data` under which the mode has generated data in the layout of a configuration's data set."""
-    layout = layouts.BY_TYPE[content["train_dataset"]["type"]]
+    layout = layouts.of_section(content["train_dataset"])
     for part, dataset in settings["data"].items():
         entry = settings["datasets"].get(dataset, {})
-        if entry.get("source") == "synthetic" and entry["layout"] == layout.name:
+        if layout and entry.get("source") == "synthetic" and entry["layout"] == layout.name:
             return str(part)
     return None
 

@@ -69,7 +69,7 @@ def load_config(
     for section, split in (("train_dataset", "train"), ("val_dataset", "val")):
         _place(content[section], split, dataset, input_size)
     if start is None:
-        _, exported = modelkeys.export_transforms(planned)
+        _, exported = modelkeys.export_transforms(planned, input_size)
         content.setdefault("export", {})["transforms"] = transforms.laid_out(exported, transforms.EXPORT, input_size)
         if evaluate_as_exported:
             content["val_dataset"]["transforms"] = content["export"]["transforms"]

@@ -71,6 +71,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
             prediction = _predicted(model, tensor, sample["trans_info"], asked)
             finite.require(validation.file_list[index][0])
             label = np.squeeze(sample["label"])
+            validation.transforms.require(validation.file_list[index][0], label)
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
         written = _write_reference(model, config, dataset, reference, request, confusion.empty(), finite)
@@ -184,7 +185,8 @@ def _write_reference(
         write_label(folder / layouts.label_map(image), label)
         store.offer(layouts.label_map(image), logits[0])
         if truth:
-            confusion.add_undone(label, preprocess.done[0], read_label(Path(dataset) / truth), truth)
+            own = read_label(Path(dataset) / truth, layouts.first_class(manifest))
+            confusion.add_undone(label, preprocess.done[0], own, truth)
     miou = confusion.miou()
     summary = {**confusion.labels(), "images": len(pairs), "miou": miou, SUMMARY: store.told()}
     write_json(folder / REFERENCE_SUMMARY, summary)

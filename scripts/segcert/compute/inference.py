@@ -117,7 +117,8 @@ def infer(
     deploy = deploy_config(export)
     _require_exported(request, export, deploy, exported)
     dataset = Path(files.dataset)
-    pairs = layouts.inference_list(layouts.manifest(dataset))[: request.images]
+    manifest = layouts.manifest(dataset)
+    pairs = layouts.inference_list(manifest)[: request.images]
     if not pairs:
         raise StageError(f"{dataset}: the inference list is empty")
     preprocess = Preprocess(deploy["transforms"], input_size(deploy))
@@ -139,7 +140,10 @@ def infer(
     reference = Path(files.reference)
     told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
     named = logits.stored(reference, told)  # before the work: without them it comes to nothing
-    compared = _predict(runner, preprocess, dataset, batches, len(pairs), reference, told, files.predictions)
+    first_class = layouts.first_class(manifest)
+    compared = _predict(
+        runner, preprocess, dataset, first_class, batches, len(pairs), reference, told, files.predictions
+    )
     writer = _auto_log(request, runner, model) if request.logger == "auto_log" else None
     warmed = _warm_up(request, runner, first)
     load = OtherLoad()
@@ -227,6 +231,7 @@ def _predict(
     runner: Engine,
     preprocess: Preprocess,
     dataset: Path,
+    first_class: int,
     batches: list[layouts.Pairs],
     listed: int,
     reference: Path,
@@ -234,6 +239,9 @@ def _predict(
     folder: Path,
 ) -> dict[str, Any]:
     """Write every label map and compare it with the reference's and with the truth.
+
+    Args:
+        first_class: the number in the data set's labels that is class 0.
 
     An image counts as often as it is listed, for the cell and for the checkpoint alike; what fills the last batch,
     after the first `listed` images, does not count.
@@ -260,7 +268,7 @@ def _predict(
             classes_seen |= set(np.unique(label).tolist())
             write_label(folder / name, label)
             if truth:
-                true = read_label(dataset / truth)
+                true = read_label(dataset / truth, first_class)
                 own.add_undone(label, done, true, truth)
                 theirs.add_undone(expected, done, true, truth)
     miou, reference_miou = own.miou(), theirs.miou()

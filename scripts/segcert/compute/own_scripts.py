@@ -51,7 +51,8 @@ from segcert.stage.worker import Result
 # Names in the folder in which a script runs.
 CONFIG, IMAGES, VALIDATION, OUTPUT, MAPS = "config.yml", "images.txt", "validation.txt", "output", "label_maps"
 IMPORTED = "imported"
-KEPT = (CONFIG, IMAGES, VALIDATION, MAPS)
+LABELS = "labels"  # beside VALIDATION
+KEPT = (CONFIG, IMAGES, VALIDATION, LABELS, MAPS)
 TRACE = ("onednn_verbose", "dnnl_verbose")  # what a line of oneDNN's trace begins with
 # What Paddle says of each predictor that it builds, unless it is told to be silent (Paddle 3, Paddle 2); and of what it
 # is named by that gives operators to oneDNN.
@@ -357,8 +358,13 @@ def _limited(section: Mapping[str, Any], config: Any, images: int, folder: Path)
     dataset = components.builder(config).val_dataset
     if images >= len(dataset):
         return section
-    lines = [f"{image} {label}" for image, label in dataset.file_list[:images]]
-    _write_list(folder / VALIDATION, lines, [path for pair in dataset.file_list[:images] for path in pair])
+    pairs = dataset.file_list[:images]
+    if first := layouts.first_class(
+        layouts.manifest(section["dataset_root"])
+    ):  # what reads lists takes none from labels
+        pairs = [(image, _by_classes(label, first, folder)) for image, label in pairs]
+    lines = [f"{image} {label}" for image, label in pairs]
+    _write_list(folder / VALIDATION, lines, [path for pair in pairs for path in pair])
     # Beside the list, in which all paths are whole: where the script runs, and where the folder comes to lie.
     return {
         "type": "Dataset",
@@ -369,6 +375,14 @@ def _limited(section: Mapping[str, Any], config: Any, images: int, folder: Path)
         "ignore_index": dataset.ignore_index,
         "transforms": section["transforms"],
     }
+
+
+def _by_classes(label: str, first: int, folder: Path) -> str:
+    """The path, from the folder, of a copy of a label in which 0 is class 0."""
+    made = folder / LABELS / Path(label).name
+    made.parent.mkdir(exist_ok=True)
+    write_label(made, read_label(label, first))
+    return made.relative_to(folder).as_posix()
 
 
 def _write_list(file: Path, lines: Sequence[str], paths: Sequence[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from segcert.data import layouts
 from segcert.errors import ConfigError, StageError
-from segcert.layouts import BY_TYPE, by_name
+from segcert.layouts import BY_TYPE, by_name, number_of
 
 # Set by the workflow: JSON of data set -> model -> its configuration. In the environment, because a data set is what
 # it is whatever models work on it: another model is no reason to unpack it again.
@@ -35,9 +35,10 @@ class Classes:
         """Those that are neither a class nor ignored."""
         return sorted(number for number in numbers if number != self.ignored and not 0 <= number < self.count)
 
-    @property
-    def allowed(self) -> str:
-        return f"allowed are 0 to {self.count - 1} and {self.ignored} (ignored)"
+    def allowed(self, first: int = 0) -> str:
+        """In words, what a label's file may hold, of which the number `first` is class 0."""
+        last = self.count - 1 + first
+        return f"allowed are {first} to {last} and {number_of(self.ignored, first)} (ignored)"
 
 
 class Held(NamedTuple):
@@ -93,16 +94,16 @@ def _wrong_labels(
     from segcert.data.images import read_label
     from segcert.data.inspection import histogram
 
-    told = set()
+    told, first = set(), layouts.first_class(manifest)
     for index, (_, label) in enumerate(manifest["splits"][split]):
         if label is None or label in told:
             continue
-        numbers = values[label] if values else histogram(read_label(root / label))
+        numbers = values[label] if values else histogram(read_label(root / label, first))
         if wrong := classes.wrong(numbers):
             told.add(label)
             place = layouts.place(manifest["layout"], split, index)
-            listed = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
-            yield f"{place}: {label}: holds the value {listed}; {classes.allowed}"
+            held = [str(number_of(number, first)) for number in wrong[:5]] + ["..."] * (len(wrong) > 5)
+            yield f"{place}: {label}: holds the value {', '.join(held)}; {classes.allowed(first)}"
 
 
 def notes(manifest: Mapping[str, Any], split: str, classes: Classes) -> Iterator[str]:
@@ -148,7 +149,7 @@ def of_config(path: Path) -> dict[str, Classes]:
 
 def _of_section(section: Mapping[str, Any]) -> Classes:
     kind = section["type"]
-    if fixed := BY_TYPE[kind].types[kind]:
+    if fixed := BY_TYPE[kind][0].types[kind]:
         return Classes(*fixed)
     if kind != "Dataset":  # the others have classes of their own, which only PaddleSeg knows
         raise KeyError(kind)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from segcert.data import archives, layouts
 from segcert.errors import StageError
-from segcert.layouts import Folders, Lists, by_name
+from segcert.layouts import Folders, Lists, Names, by_name
 
 
 def to_tar(folder: Path, layout: str, lists: Mapping[str, str], destination: Path) -> int:
@@ -39,8 +39,12 @@ def to_tar(folder: Path, layout: str, lists: Mapping[str, str], destination: Pat
     return count
 
 
-def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+def _contents(folder: Path, form: Lists | Folders | Names, lists: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     """Name in the tar, and the file that goes there."""
+    if isinstance(form, Names):
+        for name in layouts.named(folder, form):
+            yield name, _inside(folder, name)
+        return
     if isinstance(form, Folders):
         for pattern in (form.images, form.labels):
             for path in sorted(folder.glob(pattern.format(split="*"))):
@@ -56,7 +60,8 @@ def _contents(folder: Path, form: Lists | Folders, lists: Mapping[str, str]) -> 
     seen: set[str] = set()
     for split, listed in found.items():
         name = listed.relative_to(folder.resolve()).as_posix()
-        pairs, faults = layouts.read_list(listed.read_bytes(), name, labelled=split in layouts.LABELLED)
+        labelled = split in layouts.LABELLED
+        pairs, faults = layouts.read_list(listed.read_bytes(), name, form.separator, labelled=labelled)
         if faults:
             raise StageError.of(str(folder), faults)
         for index, file in ((index, file) for index, pair in pairs.items() for file in pair if file):

@@ -20,23 +20,38 @@ Label = NDArray[np.uint8] | NDArray[np.int32]
 # Formats that keep every number; which modes of Pillow's have one number a pixel.
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA")
 ONE_NUMBER = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
+EIGHT_BITS = ("L", "P")  # of which PaddleSeg's arithmetic stays in 8 bits
 LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 TURNED_ROUND = re.compile(r";\d*(I|IR)$")  # how Pillow calls numbers of which it takes the complement
 BITS = {"1": 1, "P;1": 1, "P;4": 4}  # of a pixel, by Pillow's names of how those of a BMP lie in it; else 8
 WHOLE = (255, 65535)  # the largest numbers of a PGM file that Pillow does not stretch
 
 
-def read_label(path: Path | str) -> Label:
-    """A label map, H x W: uint8, or int32 where a number does not fit into 8 bits.
+def read_label(path: Path | str, first: int = 0) -> Label:
+    """A label map, H x W, by its classes: uint8, or int32 where a number does not fit into 8 bits.
+
+    Args:
+        first: the number in the file that is class 0, as the layout of the data set has it.
 
     Raises:
         StageError: the file is missing or damaged, or it is no label map.
     """
+    return as_classes(read_numbers(path, first), first)
+
+
+def as_classes(numbers: Label, first: int) -> Label:
+    """The classes of what stands in a file. What is below the first comes round in 8 bits: of 1, 0 is 255."""
+    classes: Label = numbers - np.uint8(first) if first else numbers
+    return classes
+
+
+def read_numbers(path: Path | str, first: int = 0) -> Label:
+    """The numbers that a label's file holds; otherwise as `read_label`."""
     from PIL import Image
 
     try:
         with Image.open(path) as opened:
-            problem = no_label(opened)
+            problem = no_label(opened, first)
             values = None if problem else np.asarray(opened)
     except Exception as error:  # Pillow's readers raise nearly anything
         raise StageError(
@@ -47,8 +62,12 @@ def read_label(path: Path | str) -> Label:
     return _narrow(values)
 
 
-def no_label(image: Any) -> str | None:
-    """In words, why a file that Pillow has opened is no label map; None where it may be one."""
+def no_label(image: Any, first: int = 0) -> str | None:
+    """In words, why a file that Pillow has opened is no label map; None where it may be one.
+
+    Args:
+        first: as of `read_label`.
+    """
     kind, mode = image.format, image.mode
     if kind not in LOSSLESS:
         loses = ", which changes numbers to save room" if kind in ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF") else ""
@@ -59,6 +78,11 @@ def no_label(image: Any) -> str | None:
         channels = len(image.getbands())
         has = f"has {channels} channels (mode {mode})" if channels > 1 else f"has numbers of mode {mode}"
         return f"{has}; a label map has one channel, the class of each pixel"
+    if first and mode not in EIGHT_BITS:
+        return (
+            f"has numbers of mode {mode}; PaddleSeg takes {first} from each number of this layout's labels, and only "
+            "in 8 bits does that make 255 of 0; save it with 8 bits a pixel"
+        )
     if changed := _changed(image):
         return f"{changed}; PaddleSeg reads such labels by Pillow: save it with 8 bits a pixel, 0 as black"
     frames = getattr(image, "n_frames", 1)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from segcert.data import images, layouts, wholeness
 from segcert.errors import StageError
 from segcert.files import sha256
+from segcert.layouts import by_name, class_of
 from segcert.stage.progress import progress
 
 CHUNK = 32  # files of a thread between two looks at what the decoders printed
@@ -102,8 +103,8 @@ class Inspected(NamedTuple):
 
     Attributes:
         manifest: what is written down of it. Its `counts` are of each split `images`, `labels`, `pixels` of the labels,
-            and `values`: number in the label -> pixels.
-        values: of each label the numbers in it.
+            and `values`: class -> pixels. A class is a number in the label, less the layout's `first_class`.
+        values: of each label the same of it alone.
         notes: in words, what is odd and not refused.
     """
 
@@ -132,7 +133,7 @@ def inspect(root: Path, layout: str, name: str, threads: int = 1) -> Inspected:
     photos = dict.fromkeys(image for _, (image, _) in pairs)
     labels = dict.fromkeys(label for _, (_, label) in pairs if label)
     jobs = [partial(look_at_image, root / path) for path in photos]
-    jobs += [partial(look_at_label, root / path) for path in labels]
+    jobs += [partial(look_at_label, root / path, by_name(layout).first_class) for path in labels]
     found = list(_looked(jobs, threads, f"look at {name}"))
     seen_images = dict(zip(photos, found, strict=False))
     seen_labels = dict(zip(labels, found[len(photos) :], strict=True))
@@ -372,14 +373,14 @@ def _by_pillow(path: Path) -> str | None:
     return None
 
 
-def look_at_label(path: Path) -> Seen:
-    """Read a label as the stages do, and count its numbers."""
+def look_at_label(path: Path, first: int = 0) -> Seen:
+    """Read a label as the stages do, and count its classes, of which 0 is the number `first`."""
     from PIL import Image
 
     content = path.read_bytes()
     seen = Seen(hashlib.sha256(content).hexdigest())
     try:
-        label = images.read_label(path)
+        label = images.read_numbers(path, first)
         with Image.open(path) as opened:
             opened.verify()  # the checksums of a PNG, which nobody looks at who decodes it
     except StageError as error:
@@ -388,7 +389,8 @@ def look_at_label(path: Path) -> Seen:
         seen.problem = f"is damaged: {type(error).__name__}: {error}"
     else:
         seen.size = (label.shape[1], label.shape[0])
-        seen.values = histogram(label)
+        numbers = histogram(label)
+        seen.values = {class_of(number, first): pixels for number, pixels in numbers.items()}
         head = _Head.of(path, content)
         seen.problem = head.not_whole
         # Where lines are missing, the last ones are 0: the first look costs nothing.
@@ -402,11 +404,11 @@ def look_at_label(path: Path) -> Seen:
                 f"is a TIFF file of the orientation {head.orientation} whose pixels Pillow, and so PaddleSeg, mixes "
                 "up; save it as it is to be seen, without an orientation"
             )
-        _look_at_palette(path, seen)
+        _look_at_palette(path, seen, numbers)
     return seen
 
 
-def _look_at_palette(path: Path, seen: Seen) -> None:
+def _look_at_palette(path: Path, seen: Seen, numbers: Mapping[int, int]) -> None:
     """See whether a label's palette is the greys of a label map that somebody saved with a palette.
 
     GIF, and what makes PNG files smaller, put greys that are there into a palette: what was 5 is the second entry of
@@ -419,13 +421,13 @@ def _look_at_palette(path: Path, seen: Seen) -> None:
             return
         palette = np.array(opened.getpalette("RGB"), np.int64).reshape(-1, 3)
     if (palette != palette[:, :1]).any():
-        seen.colours = {number: tuple(palette[number].tolist()) for number in seen.values if number < len(palette)}
+        seen.colours = {number: tuple(palette[number].tolist()) for number in numbers if number < len(palette)}
         return
-    greys = {number: int(palette[number, 0]) for number in seen.values if number < len(palette)}
+    greys = {number: int(palette[number, 0]) for number in numbers if number < len(palette)}
     other = [number for number, grey in greys.items() if number != grey]
     if not other:
         return
-    steps = {len(palette) - 1, max(seen.values)}
+    steps = {len(palette) - 1, max(numbers)}
     if any(all(abs(grey - 255 * number / most) <= 1 for number, grey in greys.items()) for most in steps if most):
         seen.notes += ("grey palette",)
         return

@@ -1,9 +1,10 @@
 """Data sets of every layout, read into one form: pairs of image and label by split.
 
 By lists: `train.txt`, `val.txt`, `test.txt` with `Images/a.jpg Annotations/a.png` a line (test.txt may leave the label
-out). By folders: images and labels whose names fit two patterns and agree. `segcert/layouts.py` says which, and with
-what names. PaddleSeg reads the same lists and folders once more in its own data sets: what it would read otherwise
-than is written here is refused, and no list is read by two rules.
+out). By folders: images and labels whose names fit two patterns and agree. By names: lists of what stands for the star
+of such patterns. `segcert/layouts.py` says which, and with what names. PaddleSeg reads the same lists and folders once
+more in its own data sets: what it would read otherwise than is written here is refused, and no list is read by two
+rules.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from segcert.data.archives import checked_name
 from segcert.errors import StageError
-from segcert.layouts import Folders, Lists, by_name
+from segcert.layouts import Folders, Lists, Names, by_name
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # the splits whose images need labels
@@ -74,8 +75,7 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
     found: dict[str, Pairs] = {}
     faults: list[str] = []
     for split in SPLITS:
-        form = by_name(layout).pairs
-        pairs, wrong = _listed(root, split, form) if isinstance(form, Lists) else _paired(root, split, form)
+        pairs, wrong = _pairs(root, split, by_name(layout).pairs)
         found[split] = list(pairs.values())
         faults += wrong
         for index, pair in pairs.items():
@@ -89,6 +89,13 @@ def splits(root: Path, layout: str, name: str | None = None) -> dict[str, Pairs]
             )
     inference_list({"splits": found})
     return found
+
+
+def _pairs(root: Path, split: str, form: Lists | Folders | Names) -> tuple[dict[int, Pair], list[str]]:
+    """The pairs of a split by their place, and in words what is wrong."""
+    if isinstance(form, Lists):
+        return _listed(root, split, form)
+    return _paired(root, split, form) if isinstance(form, Folders) else _named(root, split, form)
 
 
 def remarks(root: Path, layout: str, found: Mapping[str, Pairs]) -> Iterator[str]:
@@ -117,7 +124,8 @@ def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Itera
     top = root / form.images.partition("/")[0]
     read = {image for pairs in found.values() for image, _ in pairs}
     for split in SPLITS:
-        folders = [path for path in sorted(top.iterdir()) if path.is_dir() and path.name.casefold() == split]
+        called = form.called.get(split, split)
+        folders = [path for path in sorted(top.iterdir()) if path.is_dir() and path.name.casefold() == called]
         files = [path.relative_to(root) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
         left = [
             path.as_posix()
@@ -125,13 +133,15 @@ def _passed_over(root: Path, form: Folders, found: Mapping[str, Pairs]) -> Itera
             if path.suffix.casefold() in PICTURES and path.as_posix() not in read and not path.name.startswith("._")
         ]
         if left:
-            expected = form.images.format(split=split)
+            expected, _ = form.of(split)
             yield f"{len(left)} pictures of {split} are not read, such as {left[0]}: the layout reads {expected}"
 
 
 def place(layout: str, split: str, index: int) -> str:
     """Where a pair of a split stands, for a message."""
     form = by_name(layout).pairs
+    if isinstance(form, Names):  # of one list or of several
+        return f"image {index + 1} of {split}"
     return f"{form.name.format(split=split)} line {index + 1}" if isinstance(form, Lists) else split
 
 
@@ -199,6 +209,11 @@ def meant(root: Path, path: str) -> str:
     return f" (it holds U+{ord(hidden[0]):04X}, which does not show: {path!a})" if hidden else ""
 
 
+def first_class(manifest: Mapping[str, Any]) -> int:
+    """The number in a label of the data set that is class 0."""
+    return by_name(manifest["layout"]).first_class
+
+
 def inference_list(manifest: Mapping[str, Any]) -> Pairs:
     """What inference runs on: the test split, or the validation split where there is none.
 
@@ -246,58 +261,65 @@ def manifest(folder: Path | str) -> dict[str, Any]:
 
 
 def _listed(root: Path, split: str, form: Lists) -> tuple[dict[int, Pair], list[str]]:
-    """The pairs by their place, and what is wrong; the same for `_paired`."""
     listing = root / form.name.format(split=split)
     if not listing.is_file():
         return {}, [] if split == "test" else [f"{listing.name} is missing"]
-    return read_list(listing.read_bytes(), listing.name, labelled=split in LABELLED)
+    return read_list(listing.read_bytes(), listing.name, form.separator, labelled=split in LABELLED)
 
 
-def read_list(content: bytes, name: str, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
+def read_list(content: bytes, name: str, separator: str | None, *, labelled: bool) -> tuple[dict[int, Pair], list[str]]:
     """The pairs of a list by their line, counted from 0, and in words what PaddleSeg would not read, or read otherwise.
 
-    Its `Dataset` strips each line and splits it at every blank: two parts are image and label. A line of
-    any other number is an error to it, or, where labels are not needed, an image without one.
+    Its data sets strip each line and split it at every separator: two parts are image and label. A line of
+    any other number is an error to them, or, where labels are not needed, an image without one.
 
     Args:
+        separator: as of `Lists`.
         labelled: whether every image needs a label.
     """
-    try:
-        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").readlines()
-    except UnicodeDecodeError:
-        wide = " (UTF-16 it may be)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        return {}, [f"{name} is not a list of files in UTF-8{wide}"]
+    lines, faults = _lines(content, name)
     pairs: dict[int, Pair] = {}
-    faults: list[str] = []
-    if lines and lines[0].startswith("\ufeff"):
-        lines[0] = lines[0].removeprefix("\ufeff")
-        faults.append(
-            f"{name} line 1 begins with a byte order mark (U+FEFF), which does not show and which PaddleSeg takes for "
-            "a part of the first name; save the list as UTF-8 without one"
-        )
     for index, line in enumerate(lines):
-        words = line.strip().split(" ")
-        if len(words) == 2:
+        words = line.strip().split(separator)
+        if len(words) == 2 and all(words):
             pairs[index] = (words[0], words[1])
         elif len(words) == 1 and words[0] and not labelled:
             pairs[index] = (words[0], None)
         else:
-            faults.append(f"{name} line {index + 1}{_unread(line.strip(), words)}")
+            faults.append(f"{name} line {index + 1}{_unread(line.strip(), words, separator)}")
     return pairs, faults
 
 
-def _unread(line: str, words: list[str]) -> str:
+def _lines(content: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The lines of a list, and in words why it is none, or has a mark that is no part of it."""
+    try:
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").readlines()
+    except UnicodeDecodeError:
+        wide = " (UTF-16 it may be)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        return [], [f"{name} is not a list of files in UTF-8{wide}"]
+    if not lines or not lines[0].startswith("\ufeff"):
+        return lines, []
+    lines[0] = lines[0].removeprefix("\ufeff")
+    return lines, [
+        f"{name} line 1 begins with a byte order mark (U+FEFF), which does not show and which PaddleSeg takes for "
+        "a part of the first name; save the list as UTF-8 without one"
+    ]
+
+
+def _unread(line: str, words: list[str], separator: str | None) -> str:
     """In words, why a line is no pair, to go behind its number."""
     if not line:
         return " is empty, and PaddleSeg reads no list with an empty line; delete it"
+    by = "blanks" if separator is None else {" ": "one blank", **SEPARATORS}[separator]
     for character, called in SEPARATORS.items():
-        if character in line:
-            return f": {line!r} holds {called}; image and label are separated by one blank"
+        if character in line and character != separator:
+            return f": {line!r} holds {called}; image and label are separated by {by}"
     if len(words) == 1:
         return f": {line} has no label"
     if "" in words:
-        return f": {line!r} has two blanks in a row; image and label are separated by one"
-    return f": {line!r} has {len(words)} parts; image and label are separated by one blank, and names have none"
+        has = "two blanks in a row" if separator == " " else "nothing on one side of a separator"
+        return f": {line!r} has {has}; image and label are separated by {by}"
+    return f": {line!r} has {len(words)} parts; image and label are separated by {by}, and names have none"
 
 
 # -- folders ----------------------------------------------------------------------------------
@@ -306,19 +328,17 @@ def _unread(line: str, words: list[str]) -> str:
 def _paired(root: Path, split: str, form: Folders) -> tuple[dict[int, Pair], list[str]]:
     pairs: Pairs = []
     faults: list[str] = []
-    images, labels = (_found(root, pattern.format(split=split)) for pattern in (form.images, form.labels))
+    patterns = form.of(split)
+    images, labels = (_found(root, pattern) for pattern in patterns)
     for key, image in images.items():
         label = labels.pop(key, None)
         if label is None and split in LABELLED:
-            expected = _filled(form.labels.format(split=split), key)
+            expected = _filled(patterns[1], key)
             faults.append(f"{split}: {PurePosixPath(image).name} has no label {expected}")
         pairs.append((image, label))
     if split in LABELLED:
-        # PaddleSeg pairs by sorted order: from there on each image would have the label of another.
-        faults += (
-            f"{split}: {label} has no image {_filled(form.images.format(split=split), key)}"
-            for key, label in labels.items()
-        )
+        # Where PaddleSeg pairs by sorted order, from there on each image would have the label of another.
+        faults += (f"{split}: {label} has no image {_filled(patterns[0], key)}" for key, label in labels.items())
     return dict(enumerate(pairs)), faults
 
 
@@ -339,3 +359,54 @@ def _filled(pattern: str, key: tuple[str, ...]) -> str:
     """A pattern with something in the place of each of its stars."""
     first, *others = pattern.split("*")
     return first + "".join(part + other for part, other in zip(key, others, strict=True))
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+def _named(root: Path, split: str, form: Names) -> tuple[dict[int, Pair], list[str]]:
+    pairs: Pairs = []
+    faults: list[str] = []
+    for name, labels in form.lists[split]:
+        if (root / name).is_file():
+            stems, wrong = _stems((root / name).read_bytes(), name)
+            faults += wrong
+            pairs += ((_put(form.images, stem), _put(labels, stem) if split in LABELLED else None) for stem in stems)
+        elif split in LABELLED:
+            faults.append(f"{name} is missing")
+    return dict(enumerate(pairs)), faults
+
+
+def named(root: Path, form: Names) -> list[str]:
+    """The lists of a data set, and all that they name.
+
+    Raises:
+        StageError: one is missing, or PaddleSeg would not read it so.
+    """
+    found = dict.fromkeys(
+        name for split in SPLITS for name, _ in form.lists[split] if split in LABELLED or (root / name).is_file()
+    )
+    for split in SPLITS:
+        pairs, faults = _named(root, split, form)
+        if faults:
+            raise StageError.of(str(root), faults)
+        found |= dict.fromkeys(name for pair in pairs.values() for name in pair if name)
+    return list(found)
+
+
+def _put(pattern: str, stem: str) -> str:
+    return pattern.replace("*", stem)
+
+
+def _stems(content: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The names that a list holds, and in words what of it is none; PaddleSeg takes each line for one."""
+    lines, faults = _lines(content, name)
+    stems = []
+    for index, line in enumerate(map(str.strip, lines)):
+        if len(line.split()) == 1:
+            stems.append(line)
+        elif line:
+            faults.append(f"{name} line {index + 1}: {line!r} is no name; a line is one, without folder and ending")
+        else:
+            faults.append(f"{name} line {index + 1} is empty, and PaddleSeg takes that for a name; delete it")
+    return stems, faults

@@ -8,8 +8,10 @@ classes, with noise, light and texture on top.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -46,7 +48,8 @@ def write_tar(
         layout: the name of one.
         images: number of images by split.
         seed: of everything random in it.
-        size: [width, height] of the street scenes; photographs of people vary from 600 to 1200.
+        size: [width, height] of the images, where the layout is not that of photographs of people, which vary from 600
+            to 1200.
     """
     if layout not in MAKERS:
         raise StageError(f"layout {layout}: nothing generates it; generated can be: {', '.join(MAKERS)}")
@@ -207,8 +210,152 @@ def street(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Pi
     return np.clip(photo, 0, 255).astype(np.uint8), label
 
 
+# -- scenes of many classes -------------------------------------------------------------------
+
+
+def scene(rng: np.random.Generator, size: tuple[int, int], classes: int) -> tuple[Picture, Picture]:
+    """A scene of things of many classes (H x W x 3, BGR, uint8) and its label map (H x W; IGNORED at the edge).
+
+    The first and the last class are in each, so that labels that are one off hold what is no class.
+    """
+    width, height = size
+    label = np.zeros((height, width), np.uint8)
+    for kind in (*rng.integers(1, classes - 1, 6), classes - 1):
+        centre = (int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.4, 0.9) * height))
+        axes = (max(2, int(rng.uniform(0.06, 0.2) * width)), max(2, int(rng.uniform(0.06, 0.2) * height)))
+        if rng.random() < 0.5:
+            cv2.ellipse(label, centre, axes, 0, 0, 360, int(kind), -1)
+        else:
+            corner, opposite = ((centre[0] + sign * axes[0], centre[1] + sign * axes[1]) for sign in (-1, 1))
+            cv2.rectangle(label, corner, opposite, int(kind), -1)
+    palette = np.random.default_rng(classes).integers(40, 216, (classes, 3))  # the same in every scene
+    photo = palette[label] * rng.uniform(0.85, 1.15) + rng.normal(0, 8, (height, width, 1))
+    edge = max(1, height // 40)
+    label[:edge] = label[-edge:] = IGNORED
+    return np.clip(photo, 0, 255).astype(np.uint8), label
+
+
+def _indoors(images: Mapping[str, int], seed: int, size: Size) -> Iterator[tuple[str, bytes]]:
+    number = 0
+    for split, called in (("train", "training"), ("val", "validation"), ("test", "testing")):
+        for _ in range(images[split]):
+            number += 1
+            name = f"ADE_{split}_{number:08d}"
+            photo, label = scene(np.random.default_rng([seed, number]), size or (256, 192), 150)
+            yield f"images/{called}/{name}.jpg", _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            # In the file 0 is nothing, and class 0 is 1.
+            yield f"annotations/{called}/{name}.png", _encode(".png", label + np.uint8(1))
+
+
+def _voc(images: Mapping[str, int], seed: int, size: Size, form: str) -> Iterator[tuple[str, bytes]]:
+    """Pascal VOC 2012, in which the split train is `train`, `trainval`, or `trainaug`: half of it labels of SBD's."""
+    train, val = images["train"], images["val"]
+    own = {"train": train, "trainval": max(0, train - val), "trainaug": train - train // 2}[form]
+    counts = {"train": own, "val": val, "aug": train // 2 if form == "trainaug" else 0, "test": images["test"]}
+    stems: dict[str, list[str]] = {}
+    number = 0
+    for name, count in counts.items():
+        stems[name] = [f"2007_{number + place:06d}" for place in range(count)]
+        for stem in stems[name]:
+            photo, label = scene(np.random.default_rng([seed, number]), size or (250, 188), 21)
+            number += 1
+            yield f"VOC2012/JPEGImages/{stem}.jpg", _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            if name == "aug":  # grey, and without an edge
+                yield f"VOC2012/SegmentationClassAug/{stem}.png", _encode(".png", np.where(label == IGNORED, 0, label))
+            elif name != "test":
+                yield f"VOC2012/SegmentationClass/{stem}.png", _with_palette(label)
+    if form == "trainval":
+        stems["trainval"] = stems["train"] + stems["val"]
+    for name, listed in stems.items():
+        if listed:
+            yield f"VOC2012/ImageSets/Segmentation/{name}.txt", "".join(f"{stem}\n" for stem in listed).encode()
+
+
+def _with_palette(label: Picture) -> bytes:
+    """A label map as PNG with Pascal VOC's colours, whose bits are those of the number in turn."""
+    from PIL import Image
+
+    picture = Image.fromarray(label, "P")
+    bits = [[number >> place & 1 for place in range(8)] for number in range(256)]
+    picture.putpalette(
+        [sum(own[3 * place + channel] << 7 - place for place in range(3) if 3 * place + channel < 8)
+         for own in bits for channel in range(3)]
+    )  # fmt: skip
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+# -- thin things ------------------------------------------------------------------------------
+
+Colour = tuple[int, int, int]  # BGR
+
+
+def branches(rng: np.random.Generator, size: tuple[int, int], ground: Colour, thing: Colour) -> tuple[Picture, Picture]:
+    """Lines that leave a spot, as vessels leave an optic disc (H x W x 3, BGR, uint8), and their label map (0 or 1)."""
+    width, height = size
+    label = np.zeros((height, width), np.uint8)
+    spot = (int(rng.uniform(0.3, 0.7) * width), int(rng.uniform(0.3, 0.7) * height))
+    cv2.circle(label, spot, max(2, height // 10), 1, -1)
+    for angle in rng.uniform(0, 2 * np.pi, 6):
+        corners = [spot]
+        for _ in range(4):
+            angle += rng.uniform(-0.5, 0.5)
+            x, y = corners[-1]
+            corners.append((int(x + np.cos(angle) * width / 8), int(y + np.sin(angle) * height / 8)))
+        cv2.polylines(label, [np.array(corners, np.int32)], False, 1, max(1, height // 40))
+    colours = np.array([ground, thing], np.float32)
+    photo = colours[label] * rng.uniform(0.9, 1.1) + rng.normal(0, 6, (height, width, 1))
+    return np.clip(photo, 0, 255).astype(np.uint8), label
+
+
+def _listed(
+    images: Mapping[str, int], seed: int, size: Size, line: str, name: str, ground: Colour, thing: Colour
+) -> Iterator[tuple[str, bytes]]:
+    """Thin things by lists.
+
+    Args:
+        line: of a list, with the number of an image.
+        name: of a list, with {split} in it. That of test is there if it lists something.
+    """
+    number = 0
+    for split in ("train", "val", "test"):
+        lines = []
+        for _ in range(images[split]):
+            photo, label = branches(np.random.default_rng([seed, number]), size or (256, 192), ground, thing)
+            lines.append(line.format(number))
+            image, truth = re.split(r"[ |]", lines[-1])
+            yield image, _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, 90)
+            yield truth, _encode(".png", label)
+            number += 1
+        if lines or split != "test":
+            yield name.format(split=split), "".join(f"{one}\n" for one in lines).encode()
+
+
+_eyes = partial(
+    _listed,
+    line="JPEGImages/H{0:04d}.jpg Annotations/H{0:04d}.png",
+    name="{split}_list.txt",
+    ground=(40, 80, 180),
+    thing=(90, 170, 240),
+)
+_roads = partial(
+    _listed,
+    line="images/{0:06d}_sat.jpg|labels/{0:06d}_mask.png",
+    name="{split}.txt",
+    ground=(60, 110, 70),
+    thing=(170, 170, 170),
+)
+
+
 # By the name of a layout: its generator, called with the number of images by split, the seed, and the size if any.
 MAKERS: dict[str, Callable[[Mapping[str, int], int, Size], Iterator[tuple[str, bytes]]]] = {
     "mini_supervisely": _people,
     "cityscapes": _streets,
+    "ade20k": _indoors,
+    "pascal_voc": partial(_voc, form="train"),
+    "pascal_voc_trainval": partial(_voc, form="trainval"),
+    "pascal_voc_aug": partial(_voc, form="trainaug"),
+    "optic_disc": _eyes,
+    "road_extraction": _roads,
 }

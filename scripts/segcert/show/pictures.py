@@ -128,10 +128,11 @@ def _image_and_truth(cell: Mapping[str, Any], stem: str) -> tuple[Path, Any | No
     if manifest_path is None or not manifest_path.is_file():
         return None
     folder = manifest_path.parent
-    pairs = layouts.inference_list(json.loads(manifest_path.read_text(encoding="utf-8")))
+    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    pairs, first = layouts.inference_list(manifest), layouts.first_class(manifest)
     for image, label in pairs:
         if Path(str(image)).stem == stem and (folder / str(image)).is_file():
-            return folder / str(image), _labels_or_none(folder / label) if label else None
+            return folder / str(image), _labels_or_none(folder / label, first) if label else None
     return None
 
 
@@ -150,17 +151,21 @@ def _photo(path: Path, size: tuple[int, int]) -> str:
     return _url("jpeg", stream)
 
 
-def _open_labels(path: Path) -> Any:
-    """A label map as Pillow's image of 8 bits; numbers that do not fit are no classes and shown as ignored."""
+def _open_labels(path: Path, first: int = 0) -> Any:
+    """A label map as Pillow's image of 8 bits; numbers that do not fit are no classes and shown as ignored.
+
+    Args:
+        first: the number in it that is class 0.
+    """
     from PIL import Image
 
-    label = read_label(path)
+    label = read_label(path, first)
     return Image.fromarray(np.where((label < 0) | (label > IGNORED), IGNORED, label).astype(np.uint8))
 
 
-def _labels_or_none(path: Path) -> Any | None:
+def _labels_or_none(path: Path, first: int = 0) -> Any | None:
     try:
-        return _open_labels(path) if path.is_file() else None
+        return _open_labels(path, first) if path.is_file() else None
     except StageError:  # data of an earlier version's run, which read labels otherwise
         return None
 

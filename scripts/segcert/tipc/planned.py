@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from segcert.sections import per_model
 from segcert.tipc.draft import Draft, Model, slug
 from segcert.tipc.params import Command, Released
 
-LAYOUTS = {layout.params_type: layout for layout in reversed(layouts.ALL)}
+TYPES = sorted({layout.params_type for layout in layouts.ALL})  # of data sets that a params file may name
 LISTS = {"train": "train_path", "val": "val_path", "test": "test_path"}
 
 
@@ -90,21 +90,20 @@ def place(
         model.entry.setdefault("data", next(iter(config["data"])))
 
 
-def unfit_file(
-    content: Mapping[str, Any], where: str, read: Mapping[str, layouts.Layout] = LAYOUTS
-) -> tuple[str, str] | None:
+def unfit_file(content: Mapping[str, Any], where: str, read: Collection[str] = TYPES) -> tuple[str, str] | None:
     """The status of what a configuration plans, and why, where it is not for this workflow, or broken.
 
     Args:
         where: the place of which it is told.
-        read: the layouts by the types of data sets that may be named.
+        read: the types of data sets that may be named.
     """
     if task := modelkeys.other_task(content):
         return statuses.SKIPPED.name, f"{task} {where}"
     train = content.get("train_dataset")
     kind = train.get("type") if isinstance(train, Mapping) else None
     if isinstance(kind, str) and kind not in read:
-        return statuses.SKIPPED.name, f"train_dataset.type {kind}: only {', '.join(read)} are read here {where}"
+        why = f"{layouts.NOT_READ[kind]}; " if kind in layouts.NOT_READ else ""
+        return statuses.SKIPPED.name, f"train_dataset.type {kind}: {why}only {', '.join(read)} are read here {where}"
     if broken := modelkeys.broken(content):
         return statuses.FAILED.name, f"{'; '.join(broken)} {where}"
     return None
@@ -207,7 +206,7 @@ def data(
     effective: Mapping[str, Any],
     where: str,
     own: str | None = None,
-    read: Mapping[str, layouts.Layout] = LAYOUTS,
+    read: Collection[str] = TYPES,
 ) -> str | None:
     """Set the model's `data`; a reason where its data set cannot be used here.
 
@@ -215,12 +214,13 @@ def data(
         folder: where its `dataset_root` starts.
         where: the place of which the reason is told.
         own: the key of `data` that a known model has.
-        read: the layouts by the types that may be named.
+        read: the types that may be named.
     """
     sections = [content.get(name) for name in ("train_dataset", "val_dataset")]
     train, val = (section if isinstance(section, Mapping) else {} for section in sections)
     kind, root = str(train.get("type")), str(train.get("dataset_root"))
-    if kind not in read or val.get("type") != train.get("type"):
+    layout = layouts.of_section(train)
+    if kind not in read or layout is None or val.get("type") != train.get("type"):
         return (
             f"train_dataset.type {kind}, val_dataset.type {val.get('type')}: one of {', '.join(read)} is read {where}"
         )
@@ -228,7 +228,6 @@ def data(
         return f"train_dataset and val_dataset have different dataset_root {where}"
     if train.get("separator", " ") != " " or val.get("separator", " ") != " ":
         return f"train_dataset.separator: only a blank is read here {where}"
-    layout = read[kind]
     part = _part(own, layout, root, effective)
     chosen = effective["datasets"].get(effective["data"].get(part, ""), {})
     if chosen.get("source") == "synthetic":
@@ -238,7 +237,7 @@ def data(
     if (folder / root).is_dir():
         entry: dict[str, Any] = {"layout": layout.name, "source": "folder", "path": shown(folder / root).as_posix()}
         if isinstance(layout.pairs, layouts.Lists):
-            lists, reason = _lists(train, val, folder, root)
+            lists, reason = _lists(train, val, folder, root, layout.pairs)
             if reason:
                 return f"{reason} {where}"
             entry["lists"] = lists
@@ -258,7 +257,8 @@ def _part(own: str | None, layout: layouts.Layout, root: str, effective: Mapping
 
     Or, where the type fixes the classes and so says which data set it is, the one called as the layout.
     """
-    for part in (own, Path(root).name, layout.name if layout.types[layout.params_type] else None):
+    says_it = len(layout.types) == 1 and layout.types[layout.params_type]
+    for part in (own, Path(root).name, layout.name if says_it else None):
         dataset = effective["datasets"].get(effective["data"].get(part, "")) if part else None
         if dataset and dataset["layout"] == layout.name:
             return part
@@ -266,14 +266,14 @@ def _part(own: str | None, layout: layouts.Layout, root: str, effective: Mapping
 
 
 def _lists(
-    train: Mapping[str, Any], val: Mapping[str, Any], folder: Path, root: str
+    train: Mapping[str, Any], val: Mapping[str, Any], folder: Path, root: str, form: layouts.Lists
 ) -> tuple[dict[str, str], str | None]:
     """The list files by split, relative to the data set's folder; or why they cannot be used."""
     lists: dict[str, str] = {}
     inside = (folder / root).resolve()
     for split, section in (("train", train), ("val", val), ("test", val)):
         name = section.get(LISTS[split])
-        path = (folder / name) if isinstance(name, str) else inside / f"{split}.txt"
+        path = (folder / name) if isinstance(name, str) else inside / form.name.format(split=split)
         if not path.is_file():
             if split == "test":
                 continue
