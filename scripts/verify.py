@@ -261,6 +261,7 @@ READS = {
     SCRIPTS: (DATA, TRAIN, EVAL, EXPORT),
 }  # fmt: skip
 UNREAD = (".tar", ".csv")
+STEMS = {QUANTISE: "quantised", INFER: "infer/{cell}", SCRIPTS: "scripts/{cell}"}  # of records, where not the stage's
 LOGITS = ("logits_l2", "logits_peak", "logits_gap")
 GATE_OF_SCRIPT = {
     "tools/train.py": "first_loss", "tools/val.py": "miou_difference", "tools/export.py": "pixel_agreement",
@@ -457,7 +458,7 @@ OF_CELLS = (
     "requested", "record", "record_file",
 )  # fmt: skip
 OTHER_RUN = "the record on disk is of another run: "
-NO_RECORD = "ended without a record"
+NO_RECORD, NOT_ASKED = "ended without a record", "not asked for in this run"
 
 
 def as_json(files: Mapping[str, bytes], name: str) -> Any:
@@ -572,16 +573,21 @@ class Told:
 
     def _check_place(self, cell: Json) -> None:
         """It stands where its names say."""
-        folder, model = f"{self.top}/{cell['model']}/{cell['train_cell']}/", cell["model"]
+        model, train_cell, name = cell["model"], str(cell["train_cell"]), cell["cell"]
+        told = (model, cell["algorithm"], cell["mode"], cell["train_cell"], cell["topology"])
         if cell["stage"] == DATA:
-            folder, wanted = "results/", (None, None, None, None, None)
+            fits = told == (None,) * 5 and cell["record"] in (
+                f"results/data/{name}.json",
+                f"results/weights/{name}.json",
+            )
         else:
             algorithm = self.settings["model_zoo"].get(model, {}).get("algorithm")
-            wanted = (model if model in self.settings["models"] else None, algorithm, self.mode)
-        told = (model, cell["algorithm"], cell["mode"], cell["train_cell"], cell["topology"])[: len(wanted)]
-        fits = told == wanted and cell["schema_version"] == 1 and cell["record"].startswith(folder)
-        named = "record_file" not in cell or str(cell["train_cell"]).startswith(str(cell["topology"]))
-        self._wrong(not (fits and named), cell["record"], "its names are not those of its place")
+            stem = STEMS.get(cell["stage"], cell["stage"]).format(cell=name)
+            fits = told[:3] == (model, algorithm, self.mode) and model in self.settings["models"]
+            fits = fits and cell["record"] == f"{self.top}/{model}/{train_cell}/{stem}.json"
+            fits = fits and ("record_file" not in cell or train_cell.startswith(cell["topology"]))
+        fits = fits and cell["schema_version"] == 1
+        self._wrong(not fits, cell["record"], "its names are not those of its place")
 
     def _check_without_record(self, cell: Json, held: tuple[str, str] | None) -> None:
         """A cell that has no record: it did not run, or was lost."""
@@ -589,8 +595,8 @@ class Told:
         more = [key for key in cell if key not in OF_CELLS and status != FAILED]
         self._wrong(bool(more), where, f"it did not run, and tells of {', '.join(more)}")
         left_out = "what" in cell["requested"]
-        if status in (BLOCKED, NOT_RUN):
-            wanted = held or (NOT_RUN, "not asked for in this run")
+        if status in (BLOCKED, NOT_RUN) or reason.startswith("made from ") or reason == NOT_ASKED:
+            wanted = held or (NOT_RUN, NOT_ASKED)
             self._wrong(
                 (status, reason) != wanted, where, f"{status} ({reason}), and {wanted[0]} ({wanted[1]}) follows"
             )
@@ -614,28 +620,29 @@ class Told:
             self.taken += not stale  # of other software, or by another command: only its own machine knows
             return
         if stale and changed and "metrics" not in cell:
-            self._check_status(cell, FAILED, None)
+            self._check_status(cell, FAILED, "", begins=True)
             return
         if stale:
             self._wrong(True, where, f"status {cell['status']}, and its record is of another run: {stale}")
             return
-        status, reason = found["status"], found["reason"]
-        if status == PASSED and (why := unproven(found)):
-            status, reason = FAILED, None
-            self._wrong(cell["status"] == PASSED, where, f"passed, and its record does not prove it: {'; '.join(why)}")
         self._check_fields(cell, found)
-        self._check_status(cell, status, reason)
+        why = unproven(found) if found["status"] == PASSED else []
+        if why and cell["status"] == PASSED:
+            self._wrong(True, where, f"passed, and its record does not prove it: {'; '.join(why)}")
+        elif why:
+            self._check_status(cell, FAILED, "its record says passed and does not prove it: ", begins=True)
+        else:
+            self._check_status(cell, found["status"], found["reason"])
 
-    def _check_status(self, cell: Json, status: str, reason: str | None) -> None:
-        """Against what the record gives; a reason of None is in other words, or not known here."""
+    def _check_status(self, cell: Json, status: str, reason: str | None, begins: bool = False) -> None:
+        """Against what the record gives; `begins`: the reason only begins so, the rest may be in other words."""
+        told = cell["reason"]
+        alike = told == reason or (begins and str(told).startswith(str(reason)))
+        more = status == FAILED and str(told).startswith(f"{reason}; ")  # what a scheduler said of it
         if cell["status"] != status:
             self._wrong(True, cell["record"], f"status {cell['status']}, and its record gives {status}")
-        elif reason is not None or status == PASSED:
-            told = cell["reason"]
-            more = status == FAILED and str(told).startswith(f"{reason}; ")  # what a scheduler said of it
-            self._wrong(
-                told != reason and not more, cell["record"], f"the reason {told!r}, and its record says {reason!r}"
-            )
+        elif not alike and not more:
+            self._wrong(True, cell["record"], f"the reason {told!r}, and its record says {reason!r}")
 
     def _check_fields(self, cell: Json, found: Json) -> None:
         """All that a cell tells of its run is what its record says."""

@@ -41,6 +41,7 @@ def test_it_has_the_packages_statuses():
 
 def test_it_has_the_packages_stages():
     assert verify.STAGES == stages.NAMES
+    assert {stage.name: stage.stem for stage in stages.ALL if stage.stem} == verify.STEMS
 
     def key(stage):
         return stage.topology or stage.name
