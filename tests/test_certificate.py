@@ -465,6 +465,42 @@ def test_a_failure_that_is_taken_out_of_the_conclusions_is_found(files):
     assert "no cell of pp_humanseg_lite is in it" in told or "counts are to be" in told
 
 
+def test_a_cell_that_has_anothers_record_or_none_is_found(files):
+    def twice(made, found):
+        found["cells"] += [cell for cell in found["cells"] if cell["record"] == f"{NATIVE}.json"]
+
+    assert f"{NATIVE}.json: several cells have it" in problems(retold(files, twice))
+
+    def swapped(made, found):
+        (cell,) = [cell for cell in found["cells"] if cell["record"] == f"{NATIVE}.json"]
+        cell["record_file"] = f"{CELL}/eval.json"
+
+    assert f"{NATIVE}.json: its record_file is {CELL}/eval.json, which is another cell's" in problems(
+        retold(files, swapped)
+    )
+    gone = {name: content for name, content in files.items() if name != f"{NATIVE}.json"}
+    assert problems(gone) == [f"{NATIVE}.json: it is the record of a cell, and not in the certificate"]
+
+
+def test_a_folder_is_held_against_the_model_that_it_is_most_alike(run, files, tmp_path):
+    path, folder = run / TOP / "certificate.zip", shutil.copytree(run / CELL / "export", tmp_path / "model")
+    assert verify.verify(path, [folder])[-1].startswith(f"{folder} is {CELL}/export: ")
+    (weights,) = folder.glob("*.pdiparams")
+    content = weights.read_bytes()
+    weights.write_bytes(b"another")
+    assert refused(path, [folder]) == f"{weights} is not what {CELL}/export has"
+    weights.unlink()
+    assert refused(path, [folder]) == f"{weights} is not there, and {CELL}/export has it"
+    weights.write_bytes(content)
+    (folder / "more").touch()
+    assert refused(path, [folder]) == f"{folder}/more is there, and {CELL}/export has none"
+    with pytest.raises(verify.Unreadable, match="there is no such folder"):
+        verify.verify(path, [tmp_path / "gone"])
+    told = verify.Told({**files, "statement.json": b'{"predicate": {"exports": []}, "subject": []}'})
+    with pytest.raises(verify.Broken, match="the certificate tells of no exported model"):
+        verify.of_export(told, folder)
+
+
 def test_what_cannot_be_read_does_not_hold(files, tmp_path):
     path = forged(files, tmp_path / "a.zip", **{"statement.json": {}})
     assert refused(path) == "what it tells lacks something, or is of another kind: KeyError: 'predicate'"
@@ -598,6 +634,18 @@ def test_a_job_that_left_nothing_is_failed_in_the_certificate_too(copied):
 # -- what cannot be packed --------------------------------------------------------------------
 
 
+def test_an_exported_model_that_changed_is_told_of_by_its_name(copied):
+    (weights,) = Path(f"{CELL}/export").glob("*.pdiparams")
+    weights.write_bytes(b"another")
+    with pytest.raises(StageError, match=f"{CELL}/export is not what {CELL}/export.json says was made"):
+        packed()
+    shutil.rmtree(f"{CELL}/export")
+    with pytest.raises(StageError, match=f"{CELL}/export is gone, which {CELL}/export.json names"):
+        packed()
+    with pytest.raises(StageError, match=r"certificate\.sign: gone: there is no such key"):
+        certificatepack.sign(b"", "gone")
+
+
 def script(folder, *arguments, limit=None):
     command = [sys.executable, str(ROOT / "scripts/pack_certificate.py"), "--run-config", str(RUN_CONFIG)]
     return subprocess.run(
@@ -623,9 +671,6 @@ def test_it_is_written_whole_or_not_at_all(copied):
 
 
 def test_an_exported_model_that_is_not_what_was_certified_is_refused(copied):
-    (weights,) = Path(f"{CELL}/export").glob("*.pdiparams")
-    weights.write_bytes(b"another")
-    no_certificate(script(copied), f"{CELL}/export is not what {CELL}/export.json says was made")
     shutil.rmtree(f"{CELL}/export")
     no_certificate(script(copied), f"{CELL}/export is gone, which {CELL}/export.json names")
 

@@ -10,14 +10,17 @@ import sys
 
 import proofs
 import pytest
+import yaml
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 import verify
-from segcert import certificates, own_scripts, proof, record, stages, statuses
+from segcert import accuracy, cells, certificates, own_scripts, proof, record, sections, settings, stages, statuses
+from segcert.concluded import Concluded
 from segcert.conclusions import RUN_FIELDS
 from segcert.files import sha256
+from segcert.machine import Hardware
 from segcert.show import certificatepack, crate, packing
 
 SOURCE = (ROOT / "scripts/verify.py").read_text(encoding="utf-8")
@@ -344,3 +347,53 @@ def test_a_list_of_hashes_that_does_not_fit_is_told(sums, why):
     files = {"a": b"1"} if sums is None else {"a": b"1", "SHA256SUMS": sums.format(**lines).encode()}
     with pytest.raises(verify.Broken, match=why):
         verify.check_sums(files)
+
+
+# -- what a cell is made from -----------------------------------------------------------------
+
+CONFIGURATION = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("mode", CONFIGURATION["modes"])
+@pytest.mark.parametrize("hardware", [Hardware(0, "auto", bf16=True), Hardware(8, "gpu")], ids=["cpu", "gpu"])
+def test_a_cell_is_made_from_the_same_in_every_mode(mode, hardware):
+    overrides = {"mode": mode}
+    table = cells.CellTable(
+        settings.resolve(sections.merge(CONFIGURATION, overrides), overrides, "config.yaml"), hardware
+    )
+    told = object.__new__(verify.Told)
+    told.settings, told.sources, told.files = table.settings, {}, {}
+    made = {
+        cell: {
+            "model": cell.model, "train_cell": cell.train_name, "topology": cell.topology, "stage": cell.stage,
+            "requested": cell.requested, "record": cell.record,
+        }
+        for cell in table.planned()
+    }  # fmt: skip
+    told.at = {(c["model"], c["train_cell"], c["stage"]): c for c in made.values() if c["stage"] != "infer"}
+    for cell, as_told in made.items():
+        wanted = [parent.record for parent in table.parents(cell)] + table.source_records(cell)
+        assert [parent["record"] for parent in told._parents(as_told)] == wanted, cell.record
+
+
+# -- published accuracy -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unmet", [[], ["4 of 6 images"]])
+@pytest.mark.parametrize("status", verify.STATUSES)
+def test_published_accuracy_has_the_same_verdict(status, unmet):
+    cell = {
+        "model": "m", "train_cell": "released", "topology": "released", "stage": "eval", "cell": "released",
+        "status": status, "reason": None, "record": "r.json", "requested": {"published": proofs.PUBLISHED},
+        "metrics": {**proofs.EVAL, "published": {**proofs.SEEN, "unmet": unmet}},
+    }  # fmt: skip
+    if status in ("skipped", "not-run"):
+        del cell["metrics"]
+    found = accuracy.verdicts([Concluded(cell)])
+    told = object.__new__(verify.Told)
+    told.cells, told.conclusions, told.problems = [cell], {"published": found}, []
+    told._check_published()
+    assert told.problems == []
+    told.conclusions = {"published": [{**found[0], "verdict": "planted"}]}
+    told._check_published()
+    assert len(told.problems) == 1
