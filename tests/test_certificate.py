@@ -137,6 +137,15 @@ def test_in_logs_credentials_are_masked_and_middles_left_out(copied, monkeypatch
     assert told == {"missing": [f"{CELL}/eval.log"], "cut": [f"{CELL}/train.log"], "masked": [f"{CELL}/train.log"]}
 
 
+def test_a_link_is_not_followed(copied):
+    (copied / "elsewhere").write_text("planted-elsewhere")
+    Path(f"{CELL}/train.log").unlink()
+    Path(f"{CELL}/train.log").symlink_to(copied / "elsewhere")
+    found = contents(packed())
+    assert f"{CELL}/train.log" not in found and not [name for name in found if b"planted-elsewhere" in found[name]]
+    assert json.loads(found["statement.json"])["predicate"]["logs"]["missing"] == [f"{CELL}/train.log"]
+
+
 # -- the statement and the crate --------------------------------------------------------------
 
 

@@ -127,7 +127,8 @@ def _histories(cells: list[Concluded]) -> Iterator[str]:
 
 
 def _there(*files: str) -> list[str]:
-    return [file for file in files if Path(file).is_file()]
+    """Those that are there, and are no links, which lead to what the run did not write."""
+    return [file for file in files if Path(file).is_file() and not Path(file).is_symlink()]
 
 
 def _logs(table: CellTable, cells: list[Concluded], found: Packed) -> dict[str, bytes]:
