@@ -233,15 +233,24 @@ def _ssh_keygen(arguments: Sequence[str], given: bytes) -> tuple[int, str]:
 
 PASSED, ACCURACY_FAILED, FAILED, KNOWN_FAILURE = "passed", "accuracy-failed", "failed", "known-failure"
 BLOCKED, UNVERIFIED, SKIPPED, NOT_RUN = "blocked", "unverified", "skipped", "not-run"
-STATUSES = (PASSED, ACCURACY_FAILED, FAILED, KNOWN_FAILURE, BLOCKED, UNVERIFIED, SKIPPED, NOT_RUN)
-RED = (ACCURACY_FAILED, FAILED)
-# What is made from a cell of such a status never starts, and has the status on the right.
-HELD_UP = {ACCURACY_FAILED: BLOCKED, FAILED: BLOCKED, BLOCKED: BLOCKED, NOT_RUN: NOT_RUN}
+# Whether it turns a run red; and the status of what is made from it, where that never starts.
+STATUSES: dict[str, tuple[bool, str | None]] = {
+    PASSED: (False, None),
+    ACCURACY_FAILED: (True, BLOCKED),
+    FAILED: (True, BLOCKED),
+    KNOWN_FAILURE: (False, None),
+    BLOCKED: (False, BLOCKED),
+    UNVERIFIED: (False, None),
+    SKIPPED: (False, None),
+    NOT_RUN: (False, NOT_RUN),
+}
+RED = tuple(status for status, (red, _) in STATUSES.items() if red)
+HELD_UP = {status: held for status, (_, held) in STATUSES.items() if held}
 
 DATA, TRAIN, RELEASED, EVAL, EXPORT = "data", "train", "released", "eval", "export"
 QUANTISE, INFER, SCRIPTS = "quantise", "infer", "scripts"
-STAGES = (DATA, TRAIN, EVAL, EXPORT, QUANTISE, INFER, SCRIPTS)
-PROVES = {
+# What a record of a stage must have observed.
+PROVES: dict[str, tuple[str, ...]] = {
     DATA: (),
     TRAIN: ("device", "devices", "precision", "graph", "iters", "batch_size"),
     RELEASED: ("weights",),
@@ -251,15 +260,23 @@ PROVES = {
     INFER: ("device", "engine", "precision", "batch_size"),
     SCRIPTS: ("script", "digest", "device", "outcome", "command", "exit_code"),
 }
+STAGES = tuple(stage for stage in PROVES if stage != RELEASED)
 # Stages of the same checkpoint that one is made from, nearest first; and those whose outputs it reads itself.
 PARENTS = {
-    EVAL: (TRAIN,), EXPORT: (TRAIN,), QUANTISE: (EXPORT, TRAIN), INFER: (QUANTISE, EXPORT, EVAL, TRAIN),
+    EVAL: (TRAIN,),
+    EXPORT: (TRAIN,),
+    QUANTISE: (EXPORT, TRAIN),
+    INFER: (QUANTISE, EXPORT, EVAL, TRAIN),
     SCRIPTS: (EXPORT, EVAL, TRAIN),
-}  # fmt: skip
+}
 READS = {
-    TRAIN: (DATA,), EVAL: (DATA, TRAIN), EXPORT: (TRAIN,), QUANTISE: (DATA, EXPORT), INFER: (EVAL, EXPORT, QUANTISE),
+    TRAIN: (DATA,),
+    EVAL: (DATA, TRAIN),
+    EXPORT: (TRAIN,),
+    QUANTISE: (DATA, EXPORT),
+    INFER: (EVAL, EXPORT, QUANTISE),
     SCRIPTS: (DATA, TRAIN, EVAL, EXPORT),
-}  # fmt: skip
+}
 UNREAD = (".tar", ".csv")
 STEMS = {QUANTISE: "quantised", INFER: "infer/{cell}", SCRIPTS: "scripts/{cell}"}  # of records, where not the stage's
 LOGITS = ("logits_l2", "logits_peak", "logits_gap")

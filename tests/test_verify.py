@@ -37,7 +37,7 @@ def test_it_needs_nothing_but_an_old_python():
 
 
 def test_it_has_the_packages_statuses():
-    assert tuple(status.name for status in statuses.ALL) == verify.STATUSES
+    assert tuple(status.name for status in statuses.ALL) == tuple(verify.STATUSES)
     assert tuple(status.name for status in statuses.ALL if status.red) == verify.RED
     assert {s.name: s.holds_up for s in statuses.ALL if s.stops and s.holds_up} == verify.HELD_UP
 
