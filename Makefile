@@ -1,5 +1,5 @@
 # make run          environment, then mode smoke; MODE=... and ARGS=... are passed on to snakemake
-# make test         environment, then every test and check
+# make test         environment, then every test and check (makes .venv-crate/, for one of them)
 # make test-long   the tests that take long, and rarely find anything: not in CI, but every night
 # make test-root    the tests that need root, which make test skips without it
 # make test-cluster the workflow on a real Slurm on this machine (Debian, root; installs slurm-wlm)
@@ -46,7 +46,7 @@ FOLLOW := $(BIN)/python tests/coverage/judge.py --follow
 MARKED := SEGCERT_LINES=$(CURDIR)/tests/coverage/marks.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --no-compile
 
-.PHONY: run known-mode gpu-evidence test test-long test-root test-cluster test-generations test-gpu test-gpu-whole test-browser coverage bench soak fuzz env env-dev env-gpu env-bench lock format docs
+.PHONY: run known-mode gpu-evidence test test-long test-root test-cluster test-generations test-gpu test-gpu-whole test-browser coverage bench soak fuzz env env-dev env-gpu env-bench env-crate lock format docs
 # Not a file that is only on the way to another.
 .PRECIOUS: .venv-paddle-%/.complete
 .DELETE_ON_ERROR:
@@ -68,7 +68,7 @@ gpu-evidence:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) scripts/gpu_ready.py --stages $(STAGES) $(if $(ANYWAY),--anyway)
 	@$(MAKE) --no-print-directory run MODE=gpu_evidence STAGE_PYTHON=$(wildcard $(STAGES)/bin/python)
 
-test: env-dev
+test: env-dev env-crate
 	$(FOLLOW) $(BIN)/python
 	$(MARKED) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not long'
 
@@ -120,6 +120,7 @@ env: $(VENV)/.complete-cpu
 env-dev: $(VENV)/.complete-dev
 env-gpu: .venv-gpu/.complete
 env-bench: .venv-bench/.complete
+env-crate: .venv-crate/.complete
 env-paddle-%: .venv-paddle-%/.complete ;
 
 define PYTHON_CHECK
@@ -157,6 +158,10 @@ $(VENV)/.complete-cpu: envs/cpu.txt
 .venv-bench/.complete: envs/bench.txt
 	$(FRESH_VENV)
 
+.venv-crate/.complete: SIZE := 20 MB
+.venv-crate/.complete: envs/crate.txt
+	$(FRESH_VENV)
+
 # Paddle's GPU build has CUDA libraries of its own, which that index alone has: so here pip follows requirements, held
 # to the pins. Its name and version are pinned, not its hash: it is another file for each CUDA version.
 .venv-gpu/.complete: SIZE := 5 GB
@@ -180,7 +185,7 @@ lock:
 	cd envs && $(LOCK) --universal dev.in -o dev.txt
 	cd envs && $(LOCK) --universal --no-deps gpu-onnxruntime.in -o gpu-onnxruntime.txt
 	# For Linux alone: what Paddle 2.6 asks for on Windows fits no current ONNX Runtime.
-	cd envs && for pins in paddle-*.in bench.in; do $(LOCK) --python-platform x86_64-unknown-linux-gnu $$pins -o $${pins%.in}.txt; done
+	cd envs && for pins in paddle-*.in bench.in crate.in; do $(LOCK) --python-platform x86_64-unknown-linux-gnu $$pins -o $${pins%.in}.txt; done
 	$(PYTHON) envs/derive.py
 
 format: env-dev

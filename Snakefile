@@ -4,6 +4,7 @@
 #   snakemake --cores 2 --config mode=smoke                   the whole matrix, small, offline
 #   snakemake --cores 2 results/smoke/conclusions.json ...    any file that a rule makes
 #   snakemake --cores 1 matrix                                what would be run, and what not, and why
+#   snakemake --cores 2 certificate --config mode=smoke       the run's certificate as one file that travels
 #   snakemake compare --config baseline=old/conclusions.json  this mode's conclusions against others
 #
 # Files of a run:
@@ -13,6 +14,7 @@
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
+#   results/<mode>/certificate.zip                            conclusions, records and logs, for verify.py; by name alone
 #   results/<mode>/evidence.zip                               all of a run in writing; where `evidence: true`, or by name
 
 import gc
@@ -51,6 +53,7 @@ include: "rules/infer.smk"
 include: "rules/scripts.smk"
 include: "rules/conclusions.smk"
 include: "rules/evidence.smk"
+include: "rules/certificate.smk"
 include: "rules/matrix.smk"
 include: "rules/ending.smk"
 include: "rules/compare.smk"

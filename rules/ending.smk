@@ -35,7 +35,8 @@ def tell_what_is_tried_again():
 def conclude_after_failure():
     """Write the conclusions although jobs failed, and show what is red."""
     lost = ending.lost([job.output.get("record") for job in failed_jobs()], FAILED_BEFORE)
-    ending.after_failure(RUN, lost, evidence=ending.packs(job_rules()))
+    rules = job_rules()
+    ending.after_failure(RUN, lost, evidence=ending.packs(rules), certificate=ending.certifies(rules))
 
 
 def unmark_run_config():

@@ -176,6 +176,8 @@ def test_conclusions_are_of_a_run_whatever_it_is_compared_with(plan):
 def test_which_rules_conclude_and_pack():
     assert ending.packs(["all", "pack_evidence"]) and ending.packs({"certify_pack_evidence"})
     assert not ending.packs(["all", "conclude"]) and not ending.packs([])
+    assert ending.certifies(["certificate"]) and ending.certifies({"certify_certificate"})
+    assert not ending.certifies(["pack_evidence", "conclude"])
     assert ending.only_compared(["compare"]) and not ending.only_compared([])
     assert not ending.only_compared(["compare", "train"])
 
@@ -208,12 +210,12 @@ def test_after_a_failure_there_are_conclusions_and_a_page(plan, capfd):
 def test_what_is_started_after_a_failure(plan, tmp_path, capfd):
     """In place of the scripts are some that tell of themselves, and fail: the next one is started all the same."""
     (tmp_path / "scripts").mkdir()
-    for name in ("conclude", "make_page", "pack_evidence"):
+    for name in ("conclude", "make_page", "pack_evidence", "pack_certificate"):
         (tmp_path / f"scripts/{name}.py").write_text("import sys; print(*sys.argv); sys.exit(1)")
     run = replace(plan(), root=tmp_path)
 
-    def started(run, evidence):
-        ending.after_failure(run, ["a/train.json", "b.json"], evidence)
+    def started(run, evidence, certificate=False):
+        ending.after_failure(run, ["a/train.json", "b.json"], evidence, certificate)
         return capfd.readouterr().out.splitlines()
 
     made = started(run, evidence=False)
@@ -227,6 +229,12 @@ def test_what_is_started_after_a_failure(plan, tmp_path, capfd):
     assert started(run, evidence=True) == [*made, f"{pack} --python {run.python}"]
     in_conda = replace(run, start=Start(in_conda=True))
     assert started(in_conda, evidence=True) == [*made, pack], "its environment is there in a job alone"
+    certify = f"scripts/pack_certificate.py --run-config {RUN_CONFIG} --pack {FOLDER}/certificate.zip"
+    assert started(run, evidence=False, certificate=True) == [*made, certify]
+    signing = replace(run, settings={**run.settings, "certificate": {"sign": "~/my key"}})
+    assert started(signing, evidence=False, certificate=True) == [*made, f"{certify} --sign ~/my key"]
+    before = replace(run, settings={key: value for key, value in run.settings.items() if key != "certificate"})
+    assert ending.signing_key(before) is None
 
 
 def test_after_a_failure_for_want_of_room_the_reason_is_told_and_what_to_do(plan, capsys):
@@ -251,6 +259,8 @@ def test_the_summary_is_shown_where_the_conclusions_are_this_runs(plan, capsys):
         files.write_text(FOLDER / f"{name}.log", f"log of {name}\n")
     assert shown() == "log of conclusions\nlog of page\nlog of evidence\n"
     assert shown(every - {"pack_evidence"}) == "log of conclusions\nlog of page\n"
+    files.write_text(FOLDER / "certificate.log", "log of certificate\n")
+    assert shown({"certificate"}) == "log of conclusions\nlog of page\nlog of certificate\n"
     (FOLDER / "page.log").unlink()
     assert shown(["all"]) == "log of conclusions\n", "those of before are still this run's"
     assert shown({"matrix", "write_run_config"}) == shown(set()) == "", "nothing was exercised"

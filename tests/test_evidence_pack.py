@@ -21,7 +21,7 @@ import pytest
 from conftest import ROOT, copy_project, finished_run, interpreter, planned_jobs, snakemake
 
 from segcert import asked, machine, readiness
-from segcert.show import evidencepack
+from segcert.show import evidencepack, packing
 
 CONFIG = {
     "mode": "smoke",
@@ -302,8 +302,8 @@ def changed():
 
 
 def test_of_a_long_log_beginning_and_end_are_kept(inside, run, monkeypatch, changed):
-    monkeypatch.setattr(evidencepack, "LOG_BEGIN", 10)
-    monkeypatch.setattr(evidencepack, "LOG_END", 20)
+    monkeypatch.setattr(packing, "LOG_BEGIN", 10)
+    monkeypatch.setattr(packing, "LOG_END", 20)
     changed(run / CELL / "train.log", "b" * 10 + "m" * 500 + "e" * 20)
     made = pack(inside)
     found = contents(inside)[f"{CELL}/train.log"].decode()
@@ -364,10 +364,8 @@ def test_a_file_that_cannot_be_read_is_named(inside, run, monkeypatch):
     def refuse(path, _open=Path.open, *arguments):
         raise PermissionError(13, "Permission denied")
 
-    reading = evidencepack._read
-    monkeypatch.setattr(
-        evidencepack, "_read", lambda path: refuse(path) if path.endswith("train.log") else reading(path)
-    )
+    reading = packing.read
+    monkeypatch.setattr(packing, "read", lambda path: refuse(path) if path.endswith("train.log") else reading(path))
     assert pack(inside).left_out == {f"{CELL}/train.log": "it cannot be read: Permission denied"}
 
 
@@ -393,13 +391,13 @@ def test_half_a_zip_is_taken_away(inside, monkeypatch):
     """A disk that becomes full while the zip is written: a stand-in for it, after its first file."""
     entries = []
 
-    def entry(name, made=evidencepack._entry):
+    def entry(name, made=packing._entry):
         entries.append(name)
         if len(entries) > 1:
             raise OSError(28, "No space left on device")
         return made(name)
 
-    monkeypatch.setattr(evidencepack, "_entry", entry)
+    monkeypatch.setattr(packing, "_entry", entry)
     with pytest.raises(OSError, match="No space left"):
         pack(inside)
     assert not list(inside.parent.glob("*.zip")) and not list(inside.parent.glob(".*.tmp"))

@@ -166,6 +166,17 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
         ],
         "test_stages.py::test_the_table_of_cells_has_every_stage",
     ),
+    "scripts/verify.py": (
+        [
+            before('    INFER: ("device"', '    "prune": ("device", "method"),\n'),
+            before("    INFER: (QUANTISE", '    "prune": (EXPORT, TRAIN),\n'),
+            ("INFER: (QUANTISE, EXPORT,", 'INFER: (QUANTISE, "prune", EXPORT,'),
+            before("    INFER: (EVAL", '    "prune": (EXPORT,),\n'),
+            ("INFER: (EVAL, EXPORT,", 'INFER: (EVAL, "prune",'),
+            ('STEMS = {QUANTISE: "quantised",', 'STEMS = {QUANTISE: "quantised", "prune": "pruned",'),
+        ],
+        "test_verify.py::test_it_has_the_packages_stages",
+    ),
     "scripts/segcert/requests/prune.py": (
         [("", REQUEST)],
         "test_golden.py::test_every_cell_is_asked_for_as_it_was",

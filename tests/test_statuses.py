@@ -213,6 +213,11 @@ ALL = (PASSED, FLAKY, """,
         ".s-flaky { --tint: #fdebee; --edge: #ec9aa8; --text: #8f0f26; --mark: #c81e3a; }\n.s-failed {",
         "test_report.py::test_every_status_has_a_symbol_a_word_in_two_languages_and_a_colour",
     ),
+    "scripts/verify.py": (
+        "    FAILED: (True, BLOCKED),\n",
+        '    "flaky": (True, BLOCKED),\n    FAILED: (True, BLOCKED),\n',
+        "test_verify.py::test_it_has_the_packages_statuses",
+    ),
     "README.md": ("| ⚠ |", "| ~ | flaky | passes now and then |\n| ⚠ |", f"{TOLD}[README.md]"),
     "README.zh.md": ("| ⚠ |", "| ~ | flaky（时好时坏） | 有时通过，有时失败 |\n| ⚠ |", f"{TOLD}[README.zh.md]"),
     "docs/compare.md": (

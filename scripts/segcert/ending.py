@@ -167,12 +167,22 @@ def evidence_command(script: str, run_config: str, pack: str) -> list[str]:
     return [script, "--run-config", run_config, "--but", f"{Path(pack).parent}/evidence.log", "--pack", pack]
 
 
+def certificate_command(script: str, run_config: str, pack: str, key: str | None) -> list[str]:
+    """The command line that packs the certificate, likewise."""
+    return [script, "--run-config", run_config, "--pack", pack, *(["--sign", key] if key else [])]
+
+
 # -- the end ----------------------------------------------------------------------------------
 
 
 def packs(rules: Iterable[str]) -> bool:
     """Whether a run of jobs of these rules ends in a pack of evidence."""
     return any(rule.endswith("pack_evidence") for rule in rules)  # a module may prefix it
+
+
+def certifies(rules: Iterable[str]) -> bool:
+    """Whether a run of jobs of these rules ends in a certificate that travels."""
+    return any(rule.endswith("certificate") for rule in rules)
 
 
 def only_compared(failed: Collection[str]) -> bool:
@@ -192,11 +202,11 @@ def lost(records: Iterable[str | None], before: Mapping[str, Any]) -> list[str]:
     return [path for path, file in failures.items() if file not in now or now[file] == before.get(file)]
 
 
-def after_failure(run: Run, lost_records: Iterable[str], evidence: bool) -> None:
+def after_failure(run: Run, lost_records: Iterable[str], evidence: bool, certificate: bool = False) -> None:
     """Write the conclusions although jobs failed, and show what is red.
 
     Args:
-        evidence: whether to pack it as well.
+        evidence, certificate: whether to pack them as well.
     """
     run_config, conclusions = f"{run.folder}/run_config.yaml", f"{run.folder}/conclusions.json"
     try:
@@ -213,6 +223,16 @@ def after_failure(run: Run, lost_records: Iterable[str], evidence: bool) -> None
         # An environment of conda's is there in a job alone.
         python = [] if run.start.in_conda else ["--python", run.python]
         subprocess.run([sys.executable, *command, *python], check=False)
+    if certificate:
+        place = f"{run.folder}/certificate.zip"
+        command = certificate_command(f"{run.scripts}/pack_certificate.py", run_config, place, signing_key(run))
+        subprocess.run([sys.executable, *command], check=False)
+
+
+def signing_key(run: Run) -> str | None:
+    """The key of the configuration that a certificate is signed with; one of before has none."""
+    key: str | None = run.settings.get("certificate", {}).get("sign")
+    return key
 
 
 def show(run: Run, rules: Collection[str]) -> None:
@@ -235,7 +255,8 @@ def show(run: Run, rules: Collection[str]) -> None:
     if not is_of(run, kept) or any(path.stat().st_mtime_ns > made for path in records):
         print(f"{conclusions} is older than this run: run without naming files to renew it", file=sys.stderr)
         return
-    for name in ("conclusions", "page", *(["evidence"] if packs(rules) else [])):
+    packed = (["evidence"] if packs(rules) else []) + (["certificate"] if certifies(rules) else [])
+    for name in ("conclusions", "page", *packed):
         if (log := Path(f"{run.folder}/{name}.log")).exists():
             print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
 

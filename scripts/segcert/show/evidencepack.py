@@ -10,7 +10,6 @@ is missing, or cannot be had, is named in it and keeps nothing else out.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -18,7 +17,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +27,7 @@ import yaml
 from segcert import asked, machine, record
 from segcert.cells import CellTable
 from segcert.masking import HIDDEN, masked
-from segcert.show import page
+from segcert.show import packing, page
 
 MANIFEST, ABOUT, VERSIONS, DRIVER, SNAKEMAKE = (
     "MANIFEST.sha256",
@@ -44,7 +42,6 @@ PAGE = "conclusions.html"
 # Bounds, so that the pack can be sent by mail whatever a run printed.
 MOST_BYTES = 64 << 20  # of all files before they are compressed
 MOST_FILE_BYTES = 16 << 20  # of a file that cannot be cut, such as a record
-LOG_BEGIN, LOG_END = 1 << 20, 3 << 20  # bytes of a longer log that are kept
 DRIVER_S, PYTHON_S = 10, 60  # seconds for nvidia-smi and for an interpreter
 
 SENSITIVE = r"token|secret|passw(?:or)?d|credential|api[-_]?key|access[-_]?key|private[-_]?key"
@@ -164,22 +161,6 @@ def expected(table: CellTable) -> set[str]:
     return found
 
 
-def _read(path: str) -> tuple[bytes, bool]:
-    """A file's content, and whether its middle was left out, as of a log that is too long.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as stream:
-        if size <= LOG_BEGIN + LOG_END or not path.endswith(".log"):
-            return stream.read(), False
-        begin = stream.read(LOG_BEGIN)
-        stream.seek(size - LOG_END)
-        end = stream.read()
-    return begin + f"\n... {size - LOG_BEGIN - LOG_END} bytes are left out here ...\n".encode() + end, True
-
-
 def driver() -> str:
     """What `nvidia-smi -q` says, or why it says nothing, and then its own words."""
     answer = asked.ask(["nvidia-smi", "-q"], DRIVER_S)
@@ -262,7 +243,7 @@ def pack(run_config: Path, stages: str | None, to: Path, but: Iterable[str] = ()
         _make_page(staged, table.mode)
         staged.room = MOST_FILE_BYTES  # what is left out must be told, however full the pack is
         staged.add_text(ABOUT, _json(_about(table.mode, found)))
-        _write(to, Path(folder), staged.order)
+        packing.write(to, _contents(Path(folder), staged.order))
     found.names = [*staged.order, MANIFEST]
     found.bytes = to.stat().st_size
     return found
@@ -286,7 +267,7 @@ class _Staged:
             self.found.left_out[name] = "it is a link"
             return
         try:
-            content, cut = _read(path)
+            content, cut = packing.read(path)
         except OSError as error:
             self.found.left_out[name] = f"it cannot be read: {error.strerror}"
             return
@@ -355,24 +336,11 @@ def _last(files: Iterable[Path]) -> str | None:
     return str(found[-1]) if found else None
 
 
-def _write(to: Path, folder: Path, order: list[str]) -> None:
-    """Write the zip beside its place and rename it there. Nothing of its bytes tells when it was made."""
-    partial = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
-            manifest = ""
-            for name in order:
-                content = (folder / name).read_bytes()
-                manifest += f"{hashlib.sha256(content).hexdigest()}  {name}\n"
-                packed.writestr(_entry(name), content)
-            packed.writestr(_entry(MANIFEST), manifest)
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
-    return entry
+def _contents(folder: Path, order: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The files in their order, and last what their hashes are."""
+    manifest = ""
+    for name in order:
+        content = (folder / name).read_bytes()
+        manifest += packing.sums([(name, content)])
+        yield name, content
+    yield MANIFEST, manifest.encode()
