@@ -160,10 +160,10 @@ def _after_normalize(content: Mapping[str, Any]) -> Iterator[str]:
                     "of 1; numbers of 0 to 255 make all images nearly alike"
                 )
         for number in range(place + 1, len(names)):
-            padded = names[number] in PADS and "im_padding_value" not in items[number]
-            if names[number] in PIXELS or padded:
-                meant = "pads with 127.5" if padded else PIXELS[names[number]]
-                yield f"{key}.{number}: {names[number]} {meant}, as of images of 0 to 255, and stands after Normalize"
+            name = str(names[number])
+            padded = name in PADS and "im_padding_value" not in items[number]
+            if meant := "pads with 127.5" if padded else PIXELS.get(name):
+                yield f"{key}.{number}: {name} {meant}, as of images of 0 to 255, and stands after Normalize"
 
 
 def problems(content: Mapping[str, Any], run: Run) -> list[str]:

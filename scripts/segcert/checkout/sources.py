@@ -392,8 +392,8 @@ def beside(folder: Path, places: Iterable[str]) -> dict[str, Path]:
     packages = [path for path in inner if (path / "__init__.py").exists()]
     others = {path.name: path for path in inner if path not in packages and not is_left_out(path.name)}
     files = [path for path in folder.glob("*") if path.suffix in CODE and path.is_file()]
-    for place in packages:
-        files += _code_in(place)
+    for package in packages:
+        files += _code_in(package)
     for place in places:  # with what the scripts may read
         files += [file for file in _files_in(folder / place) if file.suffix in CODE or _may_be_read(file)]
     for file in files:  # they become more meanwhile

@@ -130,9 +130,9 @@ class Tree:
         In a folder `configs` anywhere, also in folders of its own; elsewhere, where data may lie, beside others.
         """
         whole: dict[Path, bool] = {}
-        for path in (PurePosixPath(name) for name in committed if _is_configuration(name)):
-            within = [place for place in path.parents if place.name == "configs"]
-            whole[self.folder / (within or path.parents)[0]] = bool(within)
+        for committed_as in (PurePosixPath(name) for name in committed if _is_configuration(name)):
+            within = [place for place in committed_as.parents if place.name == "configs"]
+            whole[self.folder / (within or committed_as.parents)[0]] = bool(within)
         for folder, below in whole.items():
             for path in folder.rglob("*.*") if below else folder.glob("*.*"):
                 name = path.relative_to(self.folder)

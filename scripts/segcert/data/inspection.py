@@ -327,7 +327,8 @@ class _Head(NamedTuple):
                 if kind != "TIFF":
                     return cls(kind, turn, frames, raw, largest)
                 opened.seek(0)
-                refused = SIGNED if 2 in opened.tag_v2.get(SAMPLE_FORMAT, ()) else None
+                tags: Mapping[int, Any] = getattr(opened, "tag_v2", {})
+                refused = SIGNED if 2 in tags.get(SAMPLE_FORMAT, ()) else None
                 why, jpegs = wholeness.tiff(opened, content), wholeness.jpegs_in_tiff(opened, content)
                 return cls(kind, turn, frames, raw, refused=refused, not_whole=why, jpegs=jpegs)
         except Image.DecompressionBombError as error:
