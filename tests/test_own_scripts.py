@@ -538,9 +538,12 @@ def test_on_a_gpu_it_is_the_driver_that_is_asked(dataset, tmp_path, monkeypatch)
 
     monkeypatch.setattr(work.gpus, "memory_mb", lambda pid: 612.0)
     command = [sys.executable, "-c", "print('onednn_verbose,v1,info'); print('so it is')"]
-    ran = work._execute(command, tmp_path, work._environment(tmp_path), on_gpu=True)
+    ran = work._execute(command, tmp_path, work._environment(tmp_path, tmp_path / "imported"), on_gpu=True)
     assert (ran.code, ran.text, ran.trace, ran.gpu_mb) == (0, "so it is\n", "onednn_verbose,v1,info\n", 612.0)
-    assert work._execute(command, tmp_path, work._environment(tmp_path), on_gpu=False).gpu_mb is None
+    assert (
+        work._execute(command, tmp_path, work._environment(tmp_path, tmp_path / "imported"), on_gpu=False).gpu_mb
+        is None
+    )
     made = tmp_path / "made"
     made.mkdir()
     request = RunScript(script=own_scripts.INFER, digest="0", device="gpu", engine="native", images=1)
