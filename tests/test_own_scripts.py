@@ -405,6 +405,23 @@ def test_a_training_that_stops_learning_is_not_that_of_history():
     assert value > 0.25 and broken == ["history_loss"], "its first ten alone are near"
 
 
+def test_what_a_script_imported_is_its_own_however_it_came_to_it(tmp_path):
+    from segcert.compute import own_scripts as work
+
+    (tmp_path / "seg/paddleseg").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("seg")
+
+    def told(*files):
+        return work._not_of(tmp_path / "link", {f"paddleseg.m{n}": (None, str(file)) for n, file in enumerate(files)})
+
+    one = tmp_path / "seg/deploy/../paddleseg/m.py"
+    assert told(one, tmp_path / "link/paddleseg/n.py") is None
+    assert told(one, tmp_path / "other/paddleseg/n.py").startswith(
+        f"it imported {tmp_path}/other/paddleseg/n.py, which"
+    )
+    assert told().startswith("it imported no paddleseg")
+
+
 def test_a_batch_size_is_what_the_lines_of_a_training_come_to():
     from segcert.compute import own_scripts as work
 

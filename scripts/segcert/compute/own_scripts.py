@@ -236,7 +236,8 @@ def _imported(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 def _not_of(checkout: Path, imported: Mapping[str, tuple[str | None, str | None]]) -> str | None:
     """In words, that a script imported another PaddleSeg than its own, or none; None where it was its own."""
     files = [Path(file) for name, (_, file) in imported.items() if name.split(".")[0] == pinned.PACKAGE and file]
-    other = [file for file in files if not file.is_relative_to(checkout / pinned.PACKAGE)]
+    own = (checkout / pinned.PACKAGE).resolve()  # however a script comes to it: `deploy/python/../..`, a link
+    other = [file for file in files if not file.resolve().is_relative_to(own)]
     if other:
         return f"it imported {other[0]}, which is not of {checkout}"
     return None if files else "it imported no paddleseg, or ended without saying what it imported"
