@@ -34,7 +34,7 @@ from paddleseg.utils.metrics import mean_iou
 
 from segcert import gpus, modelconfig, own_scripts, proof
 from segcert.checkout import beside, pinned
-from segcert.compute import components, metrics, training
+from segcert.compute import components, metrics, pretrained, training
 from segcert.compute.device import use as use_device
 from segcert.compute.engines import library, onednn_trace, paddle_inference
 from segcert.compute.preprocess import Preprocess, deploy_config
@@ -435,8 +435,7 @@ def _not_trained(config: Any, weights: Path) -> str | None:
     model = components.builder(config).model
     started = {name: value.numpy() for name, value in model.state_dict().items()}
     try:
-        loaded = paddle.load(str(weights))
-        found = {name: np.asarray(value) for name, value in loaded.items()}
+        found = {name: np.asarray(value) for name, value in pretrained.read(str(weights)).items()}
     except Exception as error:
         return f"cannot be loaded: {reasons.reason(error)}"
     if lacking := [name for name, value in started.items() if name not in found or found[name].shape != value.shape]:

@@ -86,6 +86,9 @@ def environment(settings: Settings) -> dict[str, str]:
 # -- the table --------------------------------------------------------------------------------
 
 
+ZOO_MODELS = "models of PaddleSeg's zoo"
+
+
 def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
     """(section, entry) -> in words, which models use it and for what, from `model_zoo`, `data` and `modes`."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
@@ -97,6 +100,10 @@ def users(settings: Settings) -> dict[tuple[str, str], list[str]]:
             if named and entry["data"] in data:
                 modes = found.setdefault(("datasets", data[entry["data"]]), {}).setdefault(model, [])
                 modes.append(mode)
+    for mode, changes in settings["modes"].items():
+        for name in changes.get("data", {}).values():
+            if not found.get(("datasets", name), {}).keys() - {ZOO_MODELS}:
+                found.setdefault(("datasets", name), {}).setdefault(ZOO_MODELS, []).append(mode)
     words: dict[tuple[str, str], list[str]] = {}
     for key, by_model in found.items():
         by_modes: dict[str, list[str]] = {}
