@@ -2,6 +2,7 @@
 
 import json
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 from conftest import ROOT, copy_project, interpreter, planned_jobs, snakemake
 
 from segcert import modelconfig, record, settings
-from segcert.checkout import sources, tree
+from segcert.checkout import pinned, sources, tree
 from segcert.errors import ConfigError
 from segcert.run import Start
 
@@ -587,6 +588,35 @@ def test_configurations_are_part_of_a_checkout(tmp_path):
     assert tree.Tree(folder).edited == [names[0], *new, *names[1:]]
     (folder / names[1]).unlink()
     assert names[1] in tree.Tree(folder).edited
+
+
+def test_of_folders_of_code_beside_what_is_no_code_is_no_part(tmp_path):
+    folder = checkouts.plain(tmp_path / "seg")
+    for name in ("tools/val.py", "kit/__init__.py", "kit/notes.txt.old", "kit/picture.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    repository(folder)
+    (folder / "kit/picture.png").unlink()
+    assert tree.Tree(folder).edited == []
+    (folder / "kit/__init__.py").unlink()
+    (folder / "kit/__init__.py").write_text("x = 1\n")
+    assert tree.Tree(folder).edited == ["kit/__init__.py"]
+
+
+def test_compiled_modules_of_the_package_are_imported_as_they_are(tmp_path):
+    """Of an extension there is no source, nor of a .pyc beside no file."""
+    package = tmp_path / "paddleseg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("x = 1\n")
+    py_compile.compile(str(package / "part.py"), cfile=str(package / "part.pyc"))
+    (package / "part.py").unlink()
+    (package / "space").mkdir()
+    finder = pinned.Finder(tmp_path)
+    assert finder.find_spec("paddleseg.part").origin == str(package / "part.pyc")
+    assert finder.find_spec("paddleseg.space").submodule_search_locations == [str(package / "space")]
+    with pytest.raises(ModuleNotFoundError):
+        finder.find_spec("paddleseg.nothing")
 
 
 def test_code_that_a_script_may_import_is_part_of_a_checkout(tmp_path):

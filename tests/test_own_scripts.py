@@ -405,6 +405,31 @@ def test_a_training_that_stops_learning_is_not_that_of_history():
     assert value > 0.25 and broken == ["history_loss"], "its first ten alone are near"
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_a_process_imported_is_noted_as_it_ends_and_nobodys_start_is_lost(tmp_path, asked):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "sitecustomize.py").write_text("import sys; print('begun', sys.path[0] or '.')\n")
+    (theirs / "paddleseg").mkdir()
+    (theirs / "paddleseg/__init__.py").write_text("__version__ = '9'\nfrom . import part\n")
+    (theirs / "paddleseg/part.py").write_text("")
+    path = os.pathsep.join([str(ROOT / "scripts/observer"), str(theirs)])
+    variables = {
+        **os.environ,
+        "PYTHONPATH": path,
+        **({"SEGCERT_IMPORTED": str(tmp_path / "imported")} if asked else {}),
+    }
+    code = "import sys, numpy, paddleseg; print([p for p in sys.path if 'observer' in p])"
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0].startswith("begun") and done.stdout.splitlines()[-1] == "[]"
+    noted = list(tmp_path.glob("imported.*.json"))
+    assert len(noted) == int(asked)
+    for file in noted:
+        found = json.loads(file.read_text())
+        assert found["paddleseg"] == ["9", str(theirs / "paddleseg/__init__.py")] and found["numpy"][0]
+        assert found["paddleseg.part"] == [None, str(theirs / "paddleseg/part.py")]
+
+
 def test_what_a_script_imported_is_its_own_however_it_came_to_it(tmp_path):
     from segcert.compute import own_scripts as work
 
