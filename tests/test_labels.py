@@ -526,8 +526,9 @@ def test_an_image_beyond_the_decoders_limit_is_none(tmp_path):
 
 
 def test_classes_that_only_paddleseg_knows_are_left_to_the_stages():
-    with pytest.raises(KeyError, match="PascalContext"):
-        classes._of_section({"type": "PascalContext"})
+    for kind in ("PPHumanSeg14K", "PascalContext"):
+        with pytest.raises(KeyError, match=kind):
+            classes._of_section({"type": kind})
     assert classes._of_section({"type": "Dataset", "num_classes": 3}) == classes.Classes(3, 255)
 
 

@@ -161,6 +161,8 @@ def start() -> None:
         except OSError:
             return
     sys.path_hooks.insert(0, _finder)
+    for path in [path for path in sys.path_importer_cache if _below_scripts(path) is not None]:
+        del sys.path_importer_cache[path]  # of PYTHONPATH, which was looked through before this was started
 
 
 if __name__ == STARTED:
