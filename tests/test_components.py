@@ -87,6 +87,13 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
     paddle.save({**state, name: paddle.zeros([1, 2, 3])}, file)
     with pytest.raises(StageError, match=rf"0 of \d+ weights missing, 1 of another shape, first {name}"):
         components.load_model(config, file)
+    paddle.save({"epoch": 3, "state_dict": dict(state)}, file)
+    with pytest.raises(StageError, match=r"the file holds them below 'state_dict': save that part of it alone"):
+        components.load_model(config, file)
+    for number in (0.0, 0.5):
+        paddle.save({key: value * 0 + number for key, value in state.items()}, file)
+        with pytest.raises(StageError, match="other.pdparams: each of its kernels is one number all over: they were n"):
+            components.load_model(config, file)
     paddle.save(dict(state), file)
     notes = []
     assert not components.load_model(config, file, notes).training and notes == []

@@ -636,8 +636,18 @@ def test_folders_of_a_zip_are_made_and_what_else_it_may_hold_is_refused(tmp_path
     assert archives.to_tar(packed("d/a"), tmp_path / "out.tar") == 1
     with pytest.raises(StageError, match="member 'link' is a link; it is refused"):
         archives.unpack(packed("link", attributes=0o120777), tmp_path / "linked")
-    with pytest.raises(StageError, match=r"locked\.zip: cannot be read as an archive.*encrypted"):
+    with pytest.raises(StageError, match=r"locked\.zip: .*encrypted.*; pack it without a password"):
         archives.unpack(packed("locked", flags=1), tmp_path / "locked")
+
+
+@pytest.mark.parametrize("read", [archives.unpack, archives.to_tar])
+@pytest.mark.parametrize("begins", [b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!\x1a\x07"])
+def test_an_archive_of_another_kind_is_told_by_its_name(tmp_path, read, begins):
+    (tmp_path / "a.tar").write_bytes(begins + b"x" * 2000)
+    with pytest.raises(
+        StageError, match=r"is (a 7z archive|packed by zstd|a RAR archive), which is not read here; allow"
+    ):
+        read(tmp_path / "a.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("read", [archives.unpack, archives.to_tar])

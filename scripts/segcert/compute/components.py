@@ -198,10 +198,15 @@ def load_model(config: Config, checkpoint: str, notes: list[str] | None = None) 
     there = [key for key in own if key not in missing]
     other = [key for key in there if tuple(own[key].shape) != tuple(state[key].shape)]
     if missing or other:
+        below = [key for key, value in state.items() if isinstance(value, Mapping) and {*value} & {*own}]
+        hint = f"; the file holds them below {below[0]!r}: save that part of it alone" if below else ""
         raise StageError(
             f"{checkpoint}: does not fit the model: {len(missing)} of {len(own)} weights missing, "
-            f"{len(other)} of another shape, first {(missing + other)[0]}"
+            f"{len(other)} of another shape, first {(missing + other)[0]}{hint}"
         )
+    kernels = [state[key] for key in own if len(own[key].shape) > 1]
+    if kernels and all(bool((kernel == kernel.flatten()[0]).all()) for kernel in kernels):
+        raise StageError(f"{checkpoint}: each of its kernels is one number all over: they were never trained")
     nothing = "so whatever is computed says nothing"
     for key in own:
         if own[key].dtype != state[key].dtype:

@@ -94,7 +94,16 @@ class _Bounded:
         return self.last
 
 
+OTHER_KINDS = {b"7z\xbc\xaf": "a 7z archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"Rar!": "a RAR archive"}
+
+
 def _unreadable(archive: Path, error: Exception) -> StageError:
+    with archive.open("rb") as stream:
+        begins = stream.read(8)
+    if other := next((kind for magic, kind in OTHER_KINDS.items() if begins.startswith(magic)), None):
+        return StageError(f"{archive}: is {other}, which is not read here; allowed: tar, tar.gz, tar.bz2, tar.xz, zip")
+    if "encrypted" in str(error):
+        return StageError(f"{archive}: {error}; pack it without a password")
     return StageError(f"{archive}: cannot be read as an archive: {error}; is it whole? Fetch it again")
 
 
