@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
         components.load_model(config, file)
     for number in (0.0, 0.5):
         paddle.save({key: value * 0 + number for key, value in state.items()}, file)
-        with pytest.raises(StageError, match="other.pdparams: each of its kernels is one number all over: they were n"):
+        with pytest.raises(StageError, match=r"other\.pdparams: each of its kernels is one number all over: they"):
             components.load_model(config, file)
     paddle.save(dict(state), file)
     notes = []

@@ -267,7 +267,12 @@ FAULTS = {
     ),
     "no variable": (
         "tools_train", own_scripts.TRAIN, [("paddle.save(model.state_dict(),", "paddle.save({},")],
-        "failed", "output/iter_5/model.pdparams: has not ",
+        "failed", "output/iter_5/model.pdparams: cannot be loaded: ",
+    ),
+    "a variable less": (
+        "tools_train", own_scripts.TRAIN,
+        [("paddle.save(model.state_dict(),", "paddle.save(dict(list(model.state_dict().items())[1:]),")],
+        "failed", "output/iter_5/model.pdparams: has not 1 of ",
     ),
     "no file of weights": (
         "tools_train", own_scripts.TRAIN, [("paddle.save(", "(lambda state, name: open(name, 'w').close())(")],
@@ -327,6 +332,7 @@ SHORT = {
     "another PaddleSeg",
     "no word of what was imported",
     "no variable",
+    "a variable less",
     "no file of weights",
     "weights that are no numbers",
     "fewer images",
