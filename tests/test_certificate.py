@@ -191,9 +191,9 @@ def test_the_crate_tells_of_every_file_and_every_job(files):
 CRATE_PYTHON = ROOT / ".venv-crate/bin/python"
 
 
-@pytest.mark.skipif(not CRATE_PYTHON.exists(), reason="the validator of RO-Crates is not there: make env-crate")
 def test_the_crate_is_what_its_profile_asks_for(files, tmp_path):
     """By the profile's own validator; what it recommends as well, but for who made it, which is not known."""
+    assert CRATE_PYTHON.exists(), "the validator is not there; `make test` makes it: make env-crate"
 
     def issues(level):
         command = [CRATE_PYTHON, ROOT / "tests/crate/validate.py", tmp_path / "crate", level]
@@ -693,8 +693,6 @@ def test_what_does_not_hold_is_not_handed_out(copied):
 
 # -- signatures -------------------------------------------------------------------------------
 
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed (OpenSSH)")
-
 
 def keyed(folder, name, passphrase=""):
     """A key of ssh, and the line by which its owner is an allowed signer."""
@@ -705,7 +703,6 @@ def keyed(folder, name, passphrase=""):
     return key, f'{who} namespaces="{verify.NAMESPACE}" {kind} {public}\n'
 
 
-@needs_ssh
 def test_who_signed_it_is_told(copied, tmp_path):
     key, line = keyed(tmp_path, "ann")
     _, other = keyed(tmp_path, "bob")
@@ -721,7 +718,6 @@ def test_who_signed_it_is_told(copied, tmp_path):
         verify.verify(path, allowed="nobodies")
 
 
-@needs_ssh
 def test_an_edit_that_was_hashed_again_is_found_where_it_is_signed(copied, tmp_path):
     """Of a record and its cell alike, so that all fits but the signature."""
     key, line = keyed(tmp_path, "ann")
@@ -736,7 +732,6 @@ def test_an_edit_that_was_hashed_again_is_found_where_it_is_signed(copied, tmp_p
     assert refused(unsigned, (), "allowed") == "it is not signed"
 
 
-@needs_ssh
 def test_a_signature_that_was_given_for_something_else_is_none(copied, tmp_path):
     key, line = keyed(tmp_path, "ann")
     (tmp_path / "allowed").write_text(line.replace(verify.NAMESPACE, "*"))
@@ -747,7 +742,6 @@ def test_a_signature_that_was_given_for_something_else_is_none(copied, tmp_path)
     assert "nobody of allowed" in refused(repacked(found, tmp_path / "a.zip"), (), "allowed")
 
 
-@needs_ssh
 def test_a_key_that_cannot_sign_is_told_of(copied, tmp_path):
     no_certificate(
         script(copied, "--sign", tmp_path / "nokey"), f"certificate.sign: {tmp_path}/nokey: there is no such"
@@ -800,7 +794,6 @@ def test_the_command_says_it_in_lines_and_an_exit_code(run, files, tmp_path, cap
 # -- in the workflow --------------------------------------------------------------------------
 
 
-@needs_ssh
 def test_a_red_run_that_was_asked_for_one_has_one_too_and_it_is_signed(run, tmp_path):
     """A record that does not prove what it says: the certificate tells so, and holds."""
     folder = shutil.copytree(run, tmp_path / "red")
@@ -815,7 +808,6 @@ def test_a_red_run_that_was_asked_for_one_has_one_too_and_it_is_signed(run, tmp_
     assert lines[0].startswith("mode smoke, RED: ") and lines[2] == "signed by ann@example.org"
 
 
-@needs_ssh
 def test_the_commands_of_its_page_run_and_say_what_it_says(run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "walked")
     text = (ROOT / "docs/certificate.md").read_text(encoding="utf-8")
