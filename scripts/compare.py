@@ -62,9 +62,8 @@ def main() -> int:
     options.add_argument("--json", type=Path, help="the comparison as data")
     args = options.parse_args()
     try:
-        baseline, candidate = (
-            comparison.pool([read(path) for path in side]) for side in (args.baseline, args.candidate)
-        )
+        baseline = comparison.pool([read(path) for path in args.baseline])
+        candidate = comparison.pool([read(path) for path in args.candidate], candidate=True)
         tolerances = comparison.Tolerances.of(args.settings or shipped_section(candidate["mode"]))
         found = comparison.compare(baseline, candidate, tolerances)
     except ConfigError as error:

@@ -471,6 +471,22 @@ def test_repeats_have_the_worst_status_of_all():
     assert (change.after, change.note) == ("failed", "in 1 of 2 runs: moon")
 
 
+@pytest.mark.parametrize("status", [*(status.name for status in statuses.ALL if not status.exercised), None])
+def test_a_candidate_that_did_not_run_each_time_has_lost_the_cell(status):
+    """None: the cell is not in the matrix of the other repeats."""
+    other = run(*WHOLE[:3], *([cell(status=status, reason="because")] if status else []))
+    flaky = [run(*WHOLE), other, other]
+    change = only(comparison.compare(run(*WHOLE), comparison.pool(flaky, candidate=True), tolerances()))
+    assert (change.kind, change.before, change.after) == ("worse", "passed", status or "not-run")
+    assert change.note == (f"in 2 of 3 runs: {'because'}" if status else "not in the matrix of 2 of 3 runs")
+    kept = comparison.compare(run(*WHOLE), comparison.pool(flaky, candidate=True), tolerances(lost="report"))
+    assert kept.regressed is (status == "blocked")
+    if status != "blocked":
+        failed = run(*WHOLE[:3], cell(status="failed", reason="moon"))
+        change = only(comparison.compare(comparison.pool(flaky), failed, tolerances()))
+        assert (change.kind, change.before, change.after) == ("worse", "passed", "failed"), "it ran in one of them"
+
+
 # -- what cannot be compared ------------------------------------------------------------------
 
 

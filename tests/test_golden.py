@@ -32,11 +32,12 @@ PLANS = {
         ],
         "benchmark": {"logger": "auto_log"},
     },
+    "own scripts": {"models": MODELS[:1], "paddleseg_scripts": True, "infer": {"cpu_threads": [1], "batch_sizes": [1]}},
 }
 
 
 def described() -> str:
-    from segcert import cells, sections, settings
+    from segcert import cells, own_scripts, sections, settings
     from segcert.machine import Hardware
 
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -50,7 +51,8 @@ def described() -> str:
             lines.append(f"# {mode}, {gpus} GPUs, {name}")
             asked = {**plan, "mode": mode}
             resolved = settings.resolve(sections.merge(shipped, asked), asked, "config.yaml")
-            for cell in cells.CellTable(resolved, hardware(gpus)).cells:
+            there = {script.file: "a digest" for script in own_scripts.ALL if resolved["paddleseg_scripts"]}
+            for cell in cells.CellTable(resolved, hardware(gpus), scripts=there).cells:
                 state = cell.status or f"threads={cell.threads} gpus={cell.gpus} runtime={cell.runtime}"
                 lines.append(f"{cell.stage} {cell.record} {state}")
                 lines.append(f"  {json.dumps(cell.requested)}")

@@ -309,6 +309,13 @@ def test_transforms_of_paddlesegs_are_not_ones_own(content):
         ("loss.coef", [-1], "loss.coef: [-1] is refused"),
         ("loss.types.0.weight", [0, 0.0], "loss.types.0.weight: [0, 0.0] is refused: with it nothing is learnt"),
         ("lr_scheduler.learning_rate", 0, "lr_scheduler.learning_rate: 0 is refused: with it nothing is learnt; allow"),
+        ("lr_scheduler.learning_rate", "5e-4", "lr_scheduler.learning_rate: '5e-4' is refused: to YAML that is text"),
+        ("optimizer.weight_decay", "1E-5", "optimizer.weight_decay: '1E-5' is refused: to YAML that is text"),
+        (
+            "loss.coef",
+            ["5e-1"],
+            "loss.coef.0: '5e-1' is refused: to YAML that is text; allowed: a number, which is writ",
+        ),
         ("lr_scheduler.learning_rate", -0.1, "lr_scheduler.learning_rate: -0.1 is refused"),
         ("loss.types", [{"type": "CrossEntropyLoss"}] * 3, "loss.types: 3 items are refused; allowed: 1 or "),
     ],

@@ -179,10 +179,14 @@ def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], tolerance
 # -- repeats ----------------------------------------------------------------------------------
 
 
-def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def pool(runs: Sequence[Mapping[str, Any]], *, candidate: bool = False) -> Mapping[str, Any]:
     """Repeats of a run as one: in each cell the worst status, and of each metric the median and its range.
 
     The range of a metric (`ranges` of the cell) spans the values of all repeats and the intervals that they have.
+
+    Args:
+        candidate: whether it is they that are judged. Then a repeat in which a cell was not exercised, or is not at
+            all, says something against it. In a baseline it says nothing: what the others were must be held.
 
     Raises:
         ConfigError: the runs are of different modes.
@@ -196,7 +200,7 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     for run in runs:
         for key, cell in _by_key(run).items():
             cells.setdefault(key, []).append(cell)
-    pooled = [_pooled(repeats) for repeats in cells.values()]
+    pooled = [_pooled(repeats, len(runs), candidate) for repeats in cells.values()]
     return {
         **first,
         "red": any(run["red"] for run in runs),
@@ -207,13 +211,17 @@ def pool(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     }
 
 
-def _pooled(repeats: list[Concluded]) -> Mapping[str, Any]:
-    worst = max(repeats, key=lambda cell: cell.status.badness)
+def _pooled(repeats: list[Concluded], of: int, candidate: bool) -> Mapping[str, Any]:
+    """The repeats of a cell, which is in some of so many runs, as one."""
+    worst = max(repeats, key=lambda cell: cell.status.severity if candidate else cell.status.badness)
+    pooled = {**worst, **noise.of_repeats(repeats)}
     times = sum(cell["status"] == worst["status"] for cell in repeats)
-    reason = worst["reason"]
-    if times < len(repeats):
-        reason = f"in {times} of {len(repeats)} runs: {reason or worst['status']}"
-    return {**worst, "reason": reason, **noise.of_repeats(repeats)}
+    absent = of - len(repeats)
+    if candidate and absent and worst.status.severity < statuses.NOT_RUN.severity:
+        return {**pooled, "status": statuses.NOT_RUN.name, "reason": f"not in the matrix of {absent} of {of} runs"}
+    if times < of:
+        pooled["reason"] = f"in {times} of {of} runs: {worst['reason'] or worst['status']}"
+    return pooled
 
 
 Key = tuple[str, str, str, str]

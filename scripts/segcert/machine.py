@@ -36,9 +36,9 @@ MODULES = {"opencv": "cv2"}
 # Of an env, what a result may follow from: the stages' packages, and on a GPU the device and its driver.
 SOFTWARE = ("paddle", "paddle_commit", "cuda", "cudnn", *(name for name in PACKAGES if name != "snakemake"))
 GPU_SOFTWARE = ("gpu", "driver")
-# Of the workflow's own environment, for run_config.yaml.
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")  # those that this process is in
+# Of the workflow's own environment, for run_config.yaml.
 WORKFLOW = ("snakemake", "pandas", "PyYAML")
 
 

@@ -27,6 +27,7 @@ ENTRIES = {BACKBONE: "backbone_weights", WHOLE_MODEL: "pretrained_weights"}
 NO_KEY = "PaddleSeg reads no such key there, and says nothing of it; it reads {}"
 PIXELS = {"RandomDistort": "changes colours", "RandomBlur": "takes whole numbers"}
 PADS = ("Padding", "PaddingByAspectRatio", "RandomPaddingCrop", "RandomRotation", "RandomAffine")
+WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")
 GROUPS = ("name", "lr_mult", "weight_decay_mult")  # of optimizer.custom_cfg
 NEEDED = ("batch_size", "iters", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss", "model")
 IGNORED = 255  # by PaddleSeg, where nothing else is written
@@ -185,6 +186,7 @@ def problems(content: Mapping[str, Any], run: Run) -> list[str]:
         *_of_ignored(content),
         *_of_loss(content),
         *_of_rate(content),
+        *_of_numbers(content),
         *_of_model(content),
         *_of_evaluation(content, run),
         *_of_transforms(content, run),
@@ -290,6 +292,15 @@ def _mappings(tree: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
     for name, value in pairs:
         yield from _mappings(value, f"{key}.{name}")
+
+
+def _texts(tree: Any, key: str) -> Iterator[tuple[str, str]]:
+    """(key, text) of every text in a part of a configuration."""
+    if isinstance(tree, str):
+        yield key, tree
+    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for name, value in pairs:
+        yield from _texts(value, f"{key}.{name}")
 
 
 def _of_marks(content: Mapping[str, Any]) -> Iterator[str]:
@@ -482,6 +493,15 @@ def _of_rate(content: Mapping[str, Any]) -> Iterator[str]:
     rate = content["lr_scheduler"].get("learning_rate")
     if is_number(rate) and rate <= 0:
         yield f"lr_scheduler.learning_rate: {rate!r} is refused: with it nothing is learnt; allowed: a number above 0"
+
+
+def _of_numbers(content: Mapping[str, Any]) -> Iterator[str]:
+    """Where a number is text to YAML 1.1, which wants a point before the exponent, and so to PaddleSeg."""
+    for section in BUILT:
+        for key, value in _texts(content[section], section):
+            if WITHOUT_POINT.fullmatch(value):
+                meant = re.sub("[eE]", ".0e", value)
+                yield f"{key}: {value!r} is refused: to YAML that is text; allowed: a number, which is written {meant}"
 
 
 def _of_model(content: Mapping[str, Any]) -> Iterator[str]:
