@@ -77,10 +77,7 @@ onstart:
 
 onsuccess:
     show_conclusions()
-    unmark_run_config()
-    refuse_red()
 
 
 onerror:
-    if not only_compared():
-        conclude_after_failure()
+    conclude_after_failure()

@@ -6,8 +6,14 @@ What is decided is in scripts/segcert/ending.py; here is what Snakemake knows of
 TRIED_AGAIN = []
 
 
+def own_names(jobs):
+    """The rules of jobs by the names that they have here: a module may call them otherwise."""
+    here = {getattr(rules, name).rule.name: name for name in ending.ASKED_FOR if rules.has(name)}
+    return [here.get(job.rule.name, job.rule.name) for job in jobs]
+
+
 def job_rules():
-    return {job.rule.name for job in workflow.dag.jobs}
+    return set(own_names(workflow.dag.jobs))
 
 
 def failed_jobs():
@@ -15,7 +21,7 @@ def failed_jobs():
 
 
 def only_compared():
-    return ending.only_compared([job.rule.name for job in failed_jobs()])
+    return ending.only_compared(own_names(failed_jobs()))
 
 
 def draft_run_config():
@@ -33,31 +39,29 @@ def tell_what_is_tried_again():
 
 
 def conclude_after_failure():
-    """Write the conclusions although jobs failed, and show what is red."""
+    """Write the conclusions although jobs failed, and show what is red. Where only a comparison failed, nothing."""
+    if only_compared():
+        return
     lost = ending.lost([job.output.get("record") for job in failed_jobs()], FAILED_BEFORE)
-    rules = job_rules()
-    ending.after_failure(RUN, lost, evidence=ending.packs(rules), certificate=ending.certifies(rules))
-
-
-def unmark_run_config():
-    ending.unmark(RUN)
+    rules_of_jobs = job_rules()
+    ending.after_failure(
+        RUN, lost, evidence=ending.packs(rules_of_jobs), certificate=ending.certifies(rules_of_jobs)
+    )
 
 
 def show_conclusions():
-    """Show the summary of the conclusions and the page, where this run made or kept them."""
-    ending.show(RUN, job_rules())
-
-
-def refuse_red():
-    if why := ending.red_all_the_same(RUN, job_rules()):
+    """End a run of which no job failed: show the conclusions and the page that it made or kept, and refuse red ones."""
+    ended = job_rules()
+    ending.show(RUN, ended)
+    ending.unmark(RUN)
+    if why := ending.red_all_the_same(RUN, ended):
         raise WorkflowError(why)
 
 
 if workflow.is_main_process:
     for note in ending.notes(RUN):
         tell(note)
-    if workflow.modifier.is_main_snakefile():
-        TRIED_AGAIN = ending.try_again(RUN)
-        ending.mark_again(RUN)
-    else:
+    TRIED_AGAIN = ending.try_again(RUN)
+    ending.mark_again(RUN)
+    if not workflow.modifier.is_main_snakefile():
         draft_run_config()  # Snakemake calls no `onstart` of a module

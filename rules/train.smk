@@ -67,6 +67,7 @@ rule take_released_weights:
         *code_of("fetch_weights.py"),
         script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
+        stamp=lambda wildcards: sources.stamp(SETTINGS["weights"][released_weights(wildcards)]),  # not for the command
         options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
         source=lambda wildcards: sources.weights_options(SETTINGS, released_weights(wildcards)),
     shell:

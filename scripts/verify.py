@@ -448,6 +448,7 @@ def _is_other(published: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
         or seen["transforms"] != seen.get("published_transforms")
         or besides
         or (published.get("of") and published["of"] != published["file"])
+        or (published.get("data") and published["data"] != published.get("data_file"))
         or seen.get("left_out")
     )
 

@@ -13,19 +13,22 @@ from segcert.show import page, report, shipping
 MODEL = "m"
 
 
-def timed(folder, engine, p50, precision="fp32", spread=0.1, status="passed", weak=False, noticed=False, **more):
+def timed(
+    folder, engine, p50, precision="fp32", spread=0.1, status="passed", weak=False, noticed=False, alone=True, **more
+):
     """An inference cell with the median and an interval of so much around it; None: it has none."""
     made = pages.of_engine(folder, more.pop("model", MODEL), status, engine, precision, **more)
     if "metrics" in made and status != "failed":
         interval = None if spread is None else [p50 - spread, p50 + spread]
         made["metrics"]["inference_ms"] = {**pages.TIMING, "p50": p50, "p50_ci95": interval}
-        made["metrics"] |= {"load": {"noticed": noticed}, "miou_drop": 0.0, "pixel_agreement": 1.0}
+        load = {"noticed": noticed, "jobs_beside": "none" if alone else "any"}
+        made["metrics"] |= {"load": load, "miou_drop": 0.0, "pixel_agreement": 1.0}
         made["metrics"]["gates"][0]["weak"] = weak
     return made
 
 
-def only(*cells, timed_alone=True):
-    (found,) = Conclusions("m", cells, scope={"timed_alone": timed_alone}).fastest
+def only(*cells):
+    (found,) = Conclusions("m", cells).fastest
     return found
 
 
@@ -69,6 +72,9 @@ def test_intervals_that_overlap_are_a_tie_and_what_is_named_is_the_most_exact(tm
     )["best"]
     assert named(found["fp32"]) == ("openvino", "fp32", 1) and tied(found["fp32"]) == [("onnxruntime", "fp32", 1)]
     assert named(found["any"]) == ("openvino", "fp32", 1), "bfloat16 is not separably faster"
+    bf16 = timed(tmp_path, "openvino", 9.1, "bf16", 0.3), timed(tmp_path, "openvino", 9.0, spread=0.3)
+    for text, same in zip(texts(tmp_path, *bf16), ("the same; a tie with", "同左；与", "the same; a tie"), strict=True):
+        assert f"{same}" in text and "openvino bf16 · 1T" in text, "what is as fast and less exact is told as well"
     assert tied(found["any"]) == [("onnxruntime", "fp32", 1), ("openvino", "bf16", 1)]
     tiny = [timed(tmp_path, "onnxruntime", 9.0 + 0.01 * n, "bf16", threads=n) for n in range(1, 6)]
     text = texts(tmp_path, *tiny)[0]
@@ -106,23 +112,53 @@ def texts(folder, *cells, **scope):
 
 
 def test_weak_evidence_and_times_that_cannot_be_compared_are_left_out_and_told(tmp_path):
-    cells = [
-        timed(tmp_path, "openvino", 1.0, weak=True),
-        timed(tmp_path, "onednn", 2.0, noticed=True),
-        timed(tmp_path, "onnxruntime", 3.0),
-        timed(tmp_path, "native", 9.0),
-    ]
-    del cells[3]["metrics"]["load"]
-    found = only(*cells, timed_alone=False)
+    def cells_timed(alone):
+        cells = [
+            timed(tmp_path, "openvino", 1.0, weak=True, alone=alone),
+            timed(tmp_path, "onednn", 2.0, noticed=True, alone=alone),
+            timed(tmp_path, "onnxruntime", 3.0, alone=alone),
+            timed(tmp_path, "native", 9.0),
+        ]
+        del cells[3]["metrics"]["load"]  # as of a record of before
+        return cells
+
+    found = only(*cells_timed(alone=False))
     assert named(found["best"]["any"]) == ("onnxruntime", "fp32", 1)
     assert found["left_out"] == {"on weak evidence": 1, "not timed alone": 2}
+    cells = cells_timed(alone=True)
     alone = only(*cells)
-    assert named(alone["best"]["any"]) == ("onednn", "fp32", 1) and alone["left_out"] == {"on weak evidence": 1}
+    assert named(alone["best"]["any"]) == ("onednn", "fp32", 1)
+    assert alone["left_out"] == {"on weak evidence": 1, "not timed alone": 1}
     assert alone["best"]["any"]["other_load"] is True
     for text, words in zip(texts(tmp_path, *cells), ("other load was noticed", "其他负载", "noticed"), strict=True):
         assert words in text
     cells[2]["metrics"]["inference_ms"] = {**pages.TIMING, "p50": None}
     assert only(cells[2])["left_out"] == {"not timed": 1}
+
+
+def test_load_on_any_that_is_compared_is_told(tmp_path):
+    cells = [timed(tmp_path, "openvino", 3.0), timed(tmp_path, "native", 9.0, noticed=True)]
+    best = only(*cells)["best"]["any"]
+    assert named(best) == ("openvino", "fp32", 1) and best["other_load"] is True
+    unknown = timed(tmp_path, "openvino", 1.0, noticed=None, alone=False)  # for too short a time to tell
+    assert only(unknown, timed(tmp_path, "native", 9.0))["left_out"] == {"not timed alone": 1}
+
+
+def test_times_of_other_machines_are_not_compared(tmp_path):
+    cells = [timed(tmp_path, engine, 9.0) for engine in ("native", "onnxruntime")]
+    for key, value in {"cpu": "Another", "cpu_cores": 64, "gpu": "A"}.items():
+        other = timed(tmp_path, "openvino", 1.0)
+        other["env"] = {**other["env"], key: value}
+        found = only(other, *cells)
+        assert named(found["best"]["any"]) == ("native", "fp32", 1)
+        assert found["left_out"] == {"timed on another machine": 1}
+        for text, words in zip(texts(tmp_path, other, *cells), ("another machine", "其他机器", "machine"), strict=True):
+            assert words in text
+    alike = [{**cell, "gpus": [{"model": "A"}]} for cell in cells]
+    assert only(*alike, {**alike[0], "gpus": [{"model": "B"}], "cell": "x"})["left_out"] == {
+        "timed on another machine": 1
+    }
+    assert only(other, cells[0])["best"]["any"]["cell"] == other["cell"], "as many of both: the first"
 
 
 def test_where_nothing_may_be_named_that_is_said_with_the_reason(tmp_path):

@@ -98,13 +98,15 @@ def test_the_hooks_of_a_module_write_conclusions_of_a_run_that_failed(project, t
         "data": {"mini_supervisely": "broken"},
         "datasets": {"broken": {"layout": "mini_supervisely", "source": "path", "path": "broken.zip"}},
     }
-    write(
-        other,
-        OTHER.format(snakefile=str(project / "Snakefile"), config=repr(config), target="results/data/broken.json"),
-    )
+    conclusions = "results/smoke/conclusions.json"
+    write(other, OTHER.format(snakefile=str(project / "Snakefile"), config=repr(config), target=conclusions))
     (other / "broken.zip").write_bytes(b"no archive")
+    for again in (False, True):  # the second time conclusions are there, newer than all that they are made from
+        failed = snakemake(other, *(["--touch"] if again else []))
+        assert failed.returncode != 0, "Nothing to be done"
+    assert "is red: start again without --touch" in failed.stderr
     failed = snakemake(other)
-    assert failed.returncode != 0
+    assert failed.returncode != 0, failed.stdout + failed.stderr
     found = json.loads((other / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
     assert found["red"] is True and found["counts"]["failed"] == 1 and "blocked" in found["counts"]
 

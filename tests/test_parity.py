@@ -14,6 +14,8 @@ from segcert.compute import apart, components, exporting, inference, logits, met
 from segcert.compute.engines import library, paddle_inference
 from segcert.compute.engines import onnx as library_onnx
 from segcert.concluded import Concluded
+from segcert.data import layouts
+from segcert.data.images import write_label
 from segcert.errors import StageError
 from segcert.requests.infer import Infer
 
@@ -171,6 +173,34 @@ def test_a_batch_that_is_filled_up_counts_each_image_once(checkpoint, dataset, t
     folder, _ = checkpoint
     result = cell(folder, dataset, tmp_path, engine, batch_size=3)
     assert proof.broken(result.gates) == [] and result.metrics["logits"]["images"] == 2
+
+
+class Repeating:
+    """In place of an engine and of what feeds it: logits are the reference's for the first image alone."""
+
+    def batch(self, paths):
+        return [path.name for path in paths]
+
+    def logits(self, names):
+        return np.stack([np.full((2, 4, 4), 1.0 + (name != "a.jpg"), np.float32) for name in names])
+
+    def observe(self, batch):
+        return {}, {}
+
+
+def test_logits_of_each_image_are_compared_though_one_is_listed_again_before_it(tmp_path):
+    names = [layouts.label_map(name) for name in ("a.jpg", "b.jpg")]
+    for name in names:
+        place = logits.file_of(tmp_path, name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, np.ones((2, 4, 4), np.float32))
+        write_label(tmp_path / name, np.zeros((4, 4), np.uint8))
+    batches = [[(name, None)] for name in ("a.jpg", "a.jpg", "b.jpg", "c.jpg")]
+    there = (Repeating(), Repeating(), tmp_path)
+    found = inference._parity(*there, batches, names, tmp_path, tmp_path)
+    assert found["logits"]["images"] == 2 and found["logits_l2"] == 1, "the second image is twice as large"
+    with pytest.raises(StageError, match=r"has logits of b\.png, and the list that is run on has no such image"):
+        inference._parity(*there, batches[:2], names, tmp_path, tmp_path)
 
 
 def test_a_reference_without_logits_cannot_be_held_to(checkpoint, dataset, tmp_path):

@@ -24,13 +24,14 @@ from segcert.show import page, report
 SIZE = (128, 96)
 TRANSFORMS = [{"type": "Resize", "target_size": list(SIZE)}, {"type": "Normalize"}]
 WEIGHTS = {"source": "url", "url": "https://me:secret@example.org/w.pdparams"}
+DATA = {"source": "path", "path": "d.tar"}
 
 
 def asked(miou, **changes):
     """What an evaluation on the generated data is told: as it is done there, but for the changes."""
     entry = {"miou": miou, "dataset": "d", "split": "val", "images": 6, "size": list(SIZE), "transforms": TRANSFORMS}
     entry |= {"from": "https://example.org/README.md", "of": None, **changes}
-    return published.asked("w", {**WEIGHTS, "published": entry}, 0.005)
+    return published.asked("w", {**WEIGHTS, "published": entry}, DATA, 0.005)
 
 
 @pytest.fixture
@@ -104,6 +105,7 @@ def held(observed, told):
         ),
         ({"transforms": [{"type": "Moon"}]}, "not what this PaddleSeg has (KeyError"),
         ({"of": "https://example.org/other.zip"}, "published of https://example.org/other.zip"),
+        ({"data": "https://example.org/d.tar"}, "data set d from d.tar, not from https://example.org/d.tar"),
     ],
 )
 def test_what_is_not_as_it_was_published_verifies_nothing(observed, miou, changes, told):
@@ -252,7 +254,7 @@ def test_all_eight_models_have_released_weights_with_a_published_accuracy():
         "pp_humanseg_mobile": 0.9164, "pp_humanseg_server": 0.9647, "fcn_hrnet_w18": 0.7897,
         "ocrnet_hrnetw18": 0.8067, "ocrnet_hrnetw48": 0.8215,
     }  # fmt: skip
-    people = {name for name, told in found.items() if told.get("of")}
+    people = {name for name, told in found.items() if told["of"] != told["file"]}
     assert people == {"pp_humanseg_lite", "pp_humanseg_mobile", "pp_humanseg_server"}
     assert all(told["file"].startswith("https://") and told["tolerance"] == 0.005 for told in found.values())
     assert evaluations(gates={"published_miou": 0.01})["fcn_hrnet_w18"].requested["published"]["tolerance"] == 0.01
@@ -263,11 +265,19 @@ def test_it_is_asked_of_released_weights_alone():
     none = evaluations(weights={"ocrnet_hrnetw18_cityscapes": {"published": None}})["ocrnet_hrnetw18"]
     assert none.requested["published"] is None and "--published" not in none.options
     mine = {"w": {"source": "path", "path": "w.pdparams", "published": {**json.loads(asked(0.5))}}}
-    for key in ("weights", "file", "tolerance"):
+    for key in ("weights", "file", "data_file", "tolerance"):
         del mine["w"]["published"][key]
     mine["w"]["published"]["dataset"] = "cityscapes"
     own = evaluations(weights=mine, model_zoo={"pp_liteseg_stdc1": {"released_weights": "w"}})["pp_liteseg_stdc1"]
     assert own.requested["published"]["file"] == "w.pdparams"
+    assert own.requested["published"]["data_file"] == "https://paddleseg.bj.bcebos.com/tipc/data/cityscapes_20imgs.tar"
+    # another file and other data under the shipped names are told by what they are
+    name = "pp_liteseg_stdc1_cityscapes"
+    other = evaluations(
+        weights={name: {"source": "path", "path": "w.pdparams"}}, data={"cityscapes": "cityscapes_synthetic"}
+    )
+    told = other["pp_liteseg_stdc1"].requested["published"]
+    assert told["of"] != told["file"] == "w.pdparams" and told["data"] != told["data_file"] == "generated here"
     assert dataclasses.replace(own.request, published=None).requested["published"] is None
 
 

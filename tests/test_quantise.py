@@ -217,6 +217,22 @@ def test_an_image_that_inference_is_judged_on_is_refused_by_name(dataset, tmp_pa
         quantise.calibration_images(folder, manifest, 4)
 
 
+def test_what_is_listed_again_calibrates_once(dataset, tmp_path):
+    """By its line, and by another name of the same picture."""
+
+    def change(manifest):
+        train = manifest["splits"]["train"]
+        known = {item["path"]: item for item in manifest["files"]}
+        manifest["splits"]["train"] = [*train[:3], *train[:3], *train]
+        known[train[4][0]]["sha256"] = known[train[3][0]]["sha256"]
+
+    folder, manifest = with_manifest(dataset, tmp_path / "d", change)
+    distinct = [image for image, _ in manifest["splits"]["train"][6:]]
+    del distinct[4]
+    assert quantise.distinct_images(manifest) == distinct
+    assert list(quantise.calibration_images(folder, manifest, 99)) == distinct
+
+
 def test_an_image_that_is_not_the_unpacked_one_is_refused_by_name(dataset, tmp_path):
     folder, manifest = with_manifest(dataset, tmp_path / "d", lambda manifest: None)
     first = manifest["splits"]["train"][0][0]

@@ -7,7 +7,9 @@ a folder that holds model.pdparams. The data set comes as a zip in mini_supervis
 """
 
 import json
+import os
 import re
+import shutil
 import tarfile
 import zipfile
 
@@ -102,6 +104,7 @@ def whole(tmp_path_factory):
                     "size": [64, 64],
                     "transforms": transforms,
                     "of": None,
+                    "data": data,
                 }
                 text = yaml.safe_dump({"weights": {"pphumanseg_lite_generic": {"published": told}}})
                 (folder / files[1]).write_text(text)
@@ -313,3 +316,18 @@ def test_offline_says_what_to_bring_and_where_to_put_it(tmp_path):
     zipped(tmp_path / "d.tar", "mini_supervisely", folder / where[1])
     brought = snakemake(folder, "results/data/mini_supervisely.tar", *arguments)
     assert brought.returncode == 0, brought.stdout + brought.stderr
+
+
+def test_weights_of_this_machine_that_older_ones_replace_are_taken_anew(whole, tmp_path):
+    project = copy_project(tmp_path / "project")
+    weights = project / "mine.pdparams"
+    shutil.copy(whole[0] / f"results/smoke/{MODEL}/single_fp32/model.pdparams", weights)
+    entry = {"pphumanseg_lite_generic": {"source": "path", "path": weights.name}}
+    (project / "mine.yaml").write_text(yaml.safe_dump({**TINY, "mode": "whole_infer", "weights": entry}))
+    asked = (f"results/whole_infer/{MODEL}/released/model.pdparams", "--configfile", "mine.yaml")
+    done = snakemake(project, *asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    weights.write_bytes(b"others")
+    os.utime(weights, (1, 1))
+    planned = snakemake(project, "-n", *asked)
+    assert planned_jobs(planned.stdout + planned.stderr) == {"take_released_weights": 1}

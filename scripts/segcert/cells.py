@@ -512,7 +512,8 @@ class CellTable:
         if not weights.get("published"):
             return None
         tolerance = self.section(model, "gates")["published_miou"]
-        return published.asked(str(self.weights(model, "released_weights")), weights, tolerance)
+        data = self.settings["datasets"][self.dataset(model)]
+        return published.asked(str(self.weights(model, "released_weights")), weights, data, tolerance)
 
     def _export(self, model: str, row: TrainCell) -> Cell:
         export = self.section(model, "export")
@@ -553,6 +554,7 @@ class CellTable:
                     threads=threads,
                     batch_size=batch_size,
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
+                    jobs_beside="none" if infer["exclusive"] else "any",
                     min_agreement=self._agreement(model, entry["precision"]),
                     max_miou_drop=per_model(gates["miou_drop"][entry["precision"]], model),
                     max_logits_l2=per_model(gates["logits"]["l2"][entry["precision"]], model),

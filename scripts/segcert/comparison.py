@@ -366,16 +366,10 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
 def _other_machine(before: Concluded, after: Concluded) -> bool:
     """Whether the two cells ran on machines that time differently; of GPUs, those count that the jobs really had."""
     machines = [{key: cell.env.get(key) for key in MACHINE} for cell in (before, after)]
-    had = [_gpu_models(cell) for cell in (before, after)]
+    had = [cell.gpu_models for cell in (before, after)]
     if all(had):
         machines = [{**found, "gpu": models} for found, models in zip(machines, had, strict=True)]
     return machines[0] != machines[1]
-
-
-def _gpu_models(cell: Concluded) -> list[str]:
-    """Models of the devices that a job was given; empty where it had none, or the driver did not tell of each."""
-    models = [device.get("model") for device in cell.get("gpus") or ()]
-    return sorted(models) if all(models) else []
 
 
 def _ratio(before: Any, after: Any) -> float | None:

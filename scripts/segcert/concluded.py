@@ -53,6 +53,17 @@ class Concluded(Mapping[str, Any]):
         return self._part("env")
 
     @property
+    def machine(self) -> tuple[Any, ...]:
+        """What its times are of besides the code: the CPU, its cores, and the GPUs that it had or, not told, has."""
+        return (self.env.get("cpu"), self.env.get("cpu_cores"), *(self.gpu_models or (self.env.get("gpu"),)))
+
+    @property
+    def gpu_models(self) -> list[str]:
+        """Models of the devices that its job was given; empty where it had none, or not each is known."""
+        models = [str(device.get("model") or "") for device in self.get("gpus") or ()]
+        return sorted(models) if all(models) else []
+
+    @property
     def timing(self) -> Mapping[str, Any]:
         """The statistics of an inference cell, in milliseconds a batch."""
         return self.metrics.get("inference_ms") or {}

@@ -107,7 +107,7 @@ class Conclusions:
     @property
     def fastest(self) -> list[dict[str, Any]]:
         """Which inference cell is the fastest, and at which loss: see `fastest.choices`."""
-        return fastest.choices(self.cells, self.scope["timed_alone"])
+        return fastest.choices(self.cells)
 
     @property
     def red(self) -> bool:

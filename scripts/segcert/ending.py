@@ -27,6 +27,8 @@ MOST_NAMES = 5  # of models in one note, and of files in notes that say the same
 COMPARING = ("baseline", "candidate", "compare")
 # Rules that exercise nothing, so that there is nothing to conclude.
 LOOKING = {"matrix", "compare", "write_run_config"}
+# The rules that are asked for by name here.
+ASKED_FOR = (*sorted(LOOKING), "conclude", "pack_evidence", "certificate")
 
 
 def notes(run: Run) -> Iterator[str]:
@@ -175,14 +177,14 @@ def certificate_command(script: str, run_config: str, pack: str, key: str | None
 # -- the end ----------------------------------------------------------------------------------
 
 
-def packs(rules: Iterable[str]) -> bool:
+def packs(rules: Collection[str]) -> bool:
     """Whether a run of jobs of these rules ends in a pack of evidence."""
-    return any(rule.endswith("pack_evidence") for rule in rules)  # a module may prefix it
+    return "pack_evidence" in rules
 
 
-def certifies(rules: Iterable[str]) -> bool:
+def certifies(rules: Collection[str]) -> bool:
     """Whether a run of jobs of these rules ends in a certificate that travels."""
-    return any(rule.endswith("certificate") for rule in rules)
+    return "certificate" in rules
 
 
 def only_compared(failed: Collection[str]) -> bool:

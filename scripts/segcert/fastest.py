@@ -1,7 +1,8 @@
 """Which engine to ship: of the inference cells of a checkpoint that passed, the fastest, and at which loss.
 
 Only cells are compared that ask for the same but for engine, precision and threads, and whose times can be compared:
-passed on evidence that is not weak, and timed alone. Medians whose 95 % intervals overlap are a tie.
+passed on evidence that is not weak, timed alone, and on machines that are alike. Medians whose 95 % intervals overlap
+are a tie.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")  # the more exact first
 CHOSEN = ("engine", "precision", "threads")  # what a choice is between
 # Why the time of a cell that passed does not count.
 WEAK, NOT_TIMED, NOT_ALONE = "on weak evidence", "not timed", "not timed alone"
+ELSEWHERE = "timed on another machine"
 
 
-def choices(cells: Iterable[Concluded], timed_alone: bool) -> list[dict[str, Any]]:
+def choices(cells: Iterable[Concluded]) -> list[dict[str, Any]]:
     """For each model, checkpoint, device and batch size, which cell is the fastest.
 
     Args:
-        cells: of conclusions.
-        timed_alone: whether the run timed its cells alone; otherwise those alone count during which nothing else was
-            seen to run.
+        cells: of conclusions. Those count that were timed with no other job of their run beside them, and those during
+            which nothing else was seen to run.
 
     Returns:
         In the order of the matrix: `model`, `train_cell`, `asked` (what its cells have in common), `best` over all
@@ -38,7 +39,7 @@ def choices(cells: Iterable[Concluded], timed_alone: bool) -> list[dict[str, Any
     for cell in cells:
         if cell["stage"] == "infer" and cell.status is not statuses.SKIPPED:
             groups.setdefault((cell["model"], cell["train_cell"], *sorted(_asked(cell).items())), []).append(cell)
-    return [_of_group(group, timed_alone) for group in groups.values()]
+    return [_of_group(group) for group in groups.values()]
 
 
 def _asked(cell: Concluded) -> dict[str, Any]:
@@ -49,9 +50,13 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _of_group(cells: Sequence[Concluded], timed_alone: bool) -> dict[str, Any]:
-    left_out = Counter(why for cell in cells if (why := _why_not(cell, timed_alone)))
-    compared = [cell for cell in cells if not _why_not(cell, timed_alone)]
+def _of_group(cells: Sequence[Concluded]) -> dict[str, Any]:
+    left_out = Counter(why for cell in cells if (why := _why_not(cell)))
+    comparable = [cell for cell in cells if not _why_not(cell)]
+    # Of several machines that one counts which has timed the most, or of these the one that is first in the matrix.
+    machines = Counter(cell.machine for cell in comparable).most_common(1)
+    compared = [cell for cell in comparable if cell.machine == machines[0][0]]
+    left_out += Counter({ELSEWHERE: len(comparable) - len(compared)})
     threads = sorted({cell.requested["threads"] for cell in compared if cell.requested.get("threads")})
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in _asked(cells[0]).items()}
     by_threads = [
@@ -68,7 +73,7 @@ def _of_group(cells: Sequence[Concluded], timed_alone: bool) -> dict[str, Any]:
     }
 
 
-def _why_not(cell: Concluded, timed_alone: bool) -> str | None:
+def _why_not(cell: Concluded) -> str | None:
     """Why a cell's time does not count; None where it does."""
     if cell.status is not statuses.PASSED:
         return cell.status.name
@@ -77,8 +82,8 @@ def _why_not(cell: Concluded, timed_alone: bool) -> str | None:
     if not is_number(cell.p50):
         return NOT_TIMED
     load = cell.metrics.get("load")
-    seen_alone = isinstance(load, Mapping) and load.get("noticed") is False
-    return None if timed_alone or seen_alone else NOT_ALONE
+    alone = isinstance(load, Mapping) and (load.get("jobs_beside") == "none" or load.get("noticed") is False)
+    return None if alone else NOT_ALONE
 
 
 def _best(cells: Sequence[Concluded]) -> dict[str, Any]:
@@ -111,7 +116,8 @@ def _choice(cells: Sequence[Concluded], fp32: Mapping[str, Any] | None = None) -
         "logits": {
             gate["name"]: gate.get("value") for gate in named.gates if str(gate.get("name")).startswith("logits")
         },
-        "other_load": bool((named.metrics.get("load") or {}).get("noticed")),
+        # A cell that others disturbed may be faster than it seems, so each that is compared counts.
+        "other_load": any((cell.metrics.get("load") or {}).get("noticed") for cell in cells),
         "ties": [_of_cell(cell) for cell in others],
         "record": named["record"],
     }

@@ -18,15 +18,20 @@ METRIC = "published"  # of an evaluation: what was observed, and `unmet`
 PLAIN = {"aug_eval": True, "scales": 1.0}  # of a test_config: what changes nothing
 
 
-def asked(name: str, weights: Mapping[str, Any], tolerance: float) -> str:
-    """What an evaluation is told: the entry `published` of a weight file's, the file, and the gate's tolerance.
+def asked(name: str, weights: Mapping[str, Any], data: Mapping[str, Any], tolerance: float) -> str:
+    """What an evaluation is told: the entry `published` of a weight file's, the files, and the gate's tolerance.
 
     Args:
         name, weights: the weight file in the configuration's `weights`.
+        data: the entry of `datasets` that the model works on.
     """
-    file = bare(weights["url"]) if weights["source"] == "url" else weights["path"]
-    told = {**weights["published"], "weights": name, "file": file, "tolerance": tolerance}
-    return json.dumps(told, sort_keys=True)
+    files = {"file": _place(weights), "data_file": _place(data)}
+    return json.dumps({**weights["published"], **files, "weights": name, "tolerance": tolerance}, sort_keys=True)
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    """Where a file or a data set comes from: its URL, its path, or in a word that it is generated."""
+    return bare(entry["url"]) if entry["source"] == "url" else str(entry.get("path") or "generated here")
 
 
 def unmet(published: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
@@ -61,6 +66,8 @@ def _unmet(published: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterato
     besides = {key: value for key, value in (observed.get("test_config") or {}).items() if PLAIN.get(key) != value}
     if besides:
         yield f"not a plain evaluation: {', '.join(f'{key} {value}' for key, value in besides.items())}"
+    if published.get("data") and published["data"] != published.get("data_file"):
+        yield f"data set {published['dataset']} from {published.get('data_file')}, not from {published['data']}"
     if published.get("of") and published["of"] != published["file"]:
         yield f"weights {published['file']}, and it is published of {published['of']}"
     if left_out := observed.get("left_out"):

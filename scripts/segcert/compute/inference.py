@@ -167,7 +167,7 @@ def infer(
         **compared,
         **parities,
         **warmed,
-        "load": load_seen,
+        "load": {**load_seen, "jobs_beside": request.jobs_beside},
         "gpu_memory_mb": gpu_memory_mb,
         "evidence": evidence,
         "input_shape": list(first.shape),
@@ -307,12 +307,14 @@ def _parity(
     for batch in batches:
         names = [layouts.label_map(str(image)) for image, _ in batch]
         if not set(names) & (set(named) - found.keys()):
-            break  # they are the first of the list
+            continue  # an image may be listed again before the last of them
         fed = preprocess.batch(dataset / image for image, _ in batch)
         for name, own in zip(names, runner.logits(fed), strict=True):
             if name in named and name not in found:
                 right = logits.read(reference, name)
                 found[name] = parity.compare(name, own, right, read_label(predictions / name))
+    if missing := [name for name in named if name not in found]:
+        raise StageError(f"{reference}: has logits of {missing[0]}, and the list that is run on has no such image")
     effective, evidence = runner.observe(fed)
     numbers = parity.measured(list(found.values()))
     seen = {name: effective[name] for name in proof.OF_AN_ENGINE if name in effective}

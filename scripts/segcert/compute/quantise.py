@@ -118,7 +118,7 @@ def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None
     }
     metrics = {
         "quantise_s": finite(time.perf_counter() - begun),
-        "train_images": len(manifest["splits"]["train"]),
+        "train_images": len(distinct_images(manifest)),
         "calibrated_on": chosen,
         "convolutions": len(held[0].quantised) + len(held[0].left),
         "int8_share": min(found.share for found in held),
@@ -129,7 +129,7 @@ def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None
 
 
 def calibration_images(dataset: Path, manifest: Mapping[str, Any], count: int) -> dict[str, str]:
-    """Training images and their sha256, from all over the list, at most so many.
+    """Training images and their sha256, from all over the list, at most so many; what is listed again is left out.
 
     Raises:
         StageError: one is, byte for byte, an image of the inference list, by which the result is judged; or it is
@@ -137,7 +137,7 @@ def calibration_images(dataset: Path, manifest: Mapping[str, Any], count: int) -
     """
     known = {item["path"]: item["sha256"] for item in manifest["files"]}
     judged = {known[image]: image for image, _ in reversed(layouts.inference_list(manifest))}
-    train = [image for image, _ in manifest["splits"]["train"]]
+    train = distinct_images(manifest)
     count = min(count, len(train))
     chosen = {image: sha256(dataset / image) for image in (train[n * len(train) // count] for n in range(count))}
     for image, digest in chosen.items():
@@ -149,6 +149,15 @@ def calibration_images(dataset: Path, manifest: Mapping[str, Any], count: int) -
                 "model must not be judged on what it was calibrated on; take it out of one of the two lists"
             )
     return chosen
+
+
+def distinct_images(manifest: Mapping[str, Any]) -> list[str]:
+    """The training images, of those that are equal byte for byte the first."""
+    known = {item["path"]: item["sha256"] for item in manifest["files"]}
+    first: dict[str, str] = {}
+    for image, _ in manifest["splits"]["train"]:
+        first.setdefault(known[image], image)
+    return list(first.values())
 
 
 def weight_bits(model: onnx.ModelProto, *, depthwise: bool = True) -> int:

@@ -25,6 +25,7 @@ class Infer(Request):
     min_samples: Annotated[int, Option("timed batches at least")] = 20
     min_seconds: Annotated[float, Option("time for so long at least")] = 0
     images: Annotated[int | None, Option("at most so many images of the inference list")] = None
+    jobs_beside: Annotated[str, Option("other jobs of the run while it is timed", choices=("none", "any"))] = "any"
     min_agreement: Annotated[float, Option("gate: share of pixels equal to the reference's")]
     max_miou_drop: Annotated[float, Option("gate: mIoU of the reference less that of this, at most")]
     max_logits_l2: Annotated[float, Option("gate: relative L2 error of an image's logits, at most")]

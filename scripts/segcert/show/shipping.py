@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segcert import fastest, statuses
@@ -19,6 +19,7 @@ LEFT_OUT = {
     fastest.WEAK: "证据较弱",
     fastest.NOT_TIMED: "没有计时",
     fastest.NOT_ALONE: "没有单独计时",
+    fastest.ELSEWHERE: "在其他机器上计时",
 }
 
 
@@ -37,7 +38,7 @@ def rows(conclusions: Conclusions) -> list[dict[str, Any]]:
                 {
                     "model": item["model"],
                     "checkpoint": checkpoint,
-                    "on": on(item["asked"]),
+                    "on": _on_machine(item),
                     "threads": part["threads"],
                     "fp32": _named(part["fp32"], item["asked"]),
                     "any": _named(part["any"], item["asked"], part["fp32"]),
@@ -79,6 +80,15 @@ def on(asked: Mapping[str, Any]) -> Pair:
     return {"en": text, "zh": text.replace(", ", "，")}
 
 
+def _on_machine(item: Mapping[str, Any]) -> Pair:
+    """The same; and how many cells that would be as good an answer another machine timed."""
+    place, elsewhere = on(item["asked"]), item["left_out"].get(fastest.ELSEWHERE)
+    if not elsewhere:
+        return place
+    told = left_out({fastest.ELSEWHERE: elsewhere})
+    return {"en": f"{place['en']} ({told['en']})", "zh": f"{place['zh']}（{told['zh']}）"}
+
+
 def left_out(counts: Mapping[str, int]) -> Pair:
     """How many were not compared, by reason."""
     return {
@@ -92,7 +102,7 @@ def _named(choice: Mapping[str, Any] | None, asked: Mapping[str, Any], fp32: Map
     if choice is None:
         return NONE
     if fp32 and fp32["record"] == choice["record"]:
-        return SAME
+        return _with_ties(SAME, [item for item in choice["ties"] if item["precision"] != choice["precision"]], asked)
     label = _label(choice, asked)
     english, chinese = [f"{label}: {choice['p50_ms']:.4g} ms"], [f"{label}：{choice['p50_ms']:.4g} 毫秒"]
     if choice["speedup"]:
@@ -104,17 +114,21 @@ def _named(choice: Mapping[str, Any] | None, asked: Mapping[str, Any], fp32: Map
     if choice["other_load"]:
         english.append(OTHER_LOAD["en"])
         chinese.append(OTHER_LOAD["zh"])
-    found = {"en": ", ".join(english), "zh": "，".join(chinese)}
-    if choice["ties"]:
-        ties = [f"{_label(item, asked)} {item['p50_ms']:.4g} ms" for item in choice["ties"][:MOST_TIES]]
-        more = len(choice["ties"]) - len(ties)
-        others, all_of = (f" and {more} more", f" 等 {more + len(ties)} 个") if more else ("", "")
-        shown = "、".join(ties).replace(" ms", " 毫秒")
-        found = {
-            "en": f"{found['en']}; a tie with {', '.join(ties)}{others}",
-            "zh": f"{found['zh']}；与 {shown}{all_of}不分快慢",
-        }
-    return found
+    return _with_ties({"en": ", ".join(english), "zh": "，".join(chinese)}, choice["ties"], asked)
+
+
+def _with_ties(found: Pair, tied: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Pair:
+    """What is told of a choice, and with which others it is a tie."""
+    if not tied:
+        return found
+    ties = [f"{_label(item, asked)} {item['p50_ms']:.4g} ms" for item in tied[:MOST_TIES]]
+    more = len(tied) - len(ties)
+    others, all_of = (f" and {more} more", f" 等 {more + len(ties)} 个") if more else ("", "")
+    shown = "、".join(ties).replace(" ms", " 毫秒")
+    return {
+        "en": f"{found['en']}; a tie with {', '.join(ties)}{others}",
+        "zh": f"{found['zh']}；与 {shown}{all_of}不分快慢",
+    }
 
 
 def _label(choice: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

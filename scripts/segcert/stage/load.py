@@ -22,11 +22,11 @@ class OtherLoad:
         """Cores that others kept busy on average, the share of time the hypervisor took, and whether that counts.
 
         own_cores is what this process and its children used, other_cores what the system counts as busy less
-        that; both are None where the span is too short for the system's clock (10 ms) to tell.
+        that; all are None where the span is too short for the system's clock (10 ms) to tell.
         """
         span, busy, steal, own = (now - then for now, then in zip(self._now(), self._begun, strict=True))
         if span < 0.1:
-            return {"own_cores": None, "other_cores": None, "steal_share": None, "noticed": False}
+            return {"own_cores": None, "other_cores": None, "steal_share": None, "noticed": None}
         others = max(0.0, busy - own) / span
         share = steal / (span * (psutil.cpu_count() or 1))
         return {
