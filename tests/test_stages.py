@@ -102,7 +102,8 @@ def test_the_sections_of_stages_are_in_the_configuration_and_its_schema():
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     schema = settings.whole_schema()
     for section in stages.SECTIONS:
-        assert "timeout_min" in shipped[section] and "timeout_min" in schema["properties"][section]["required"]
+        bounds = {"timeout_min", "memory_gb"}
+        assert bounds <= shipped[section].keys() and bounds <= set(schema["properties"][section]["required"])
     of_mode = schema["properties"]["modes"]["additionalProperties"]["properties"]
     assert of_mode.keys() == set(settings.MODE_SECTIONS) and len(of_mode) == len(settings.MODE_SECTIONS)
     of_model = schema["$defs"]["model"]["properties"]["settings"]["properties"]
