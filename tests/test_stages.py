@@ -72,6 +72,11 @@ def test_a_rule_makes_what_the_table_says_from_what_it_says(stage):
     (script,) = re.findall(r'code_of\("(\w+\.py)"', RULES[stage.rule])
     assert (ROOT / "scripts" / script).is_file()
     assert f'of_cell("{stage.name}"' in RULES[stage.rule] or f'TABLE.find("{stage.name}"' in RULES[stage.rule]
+    bounds = f'limits_of("{stage.name}")' if stage.topology is None else ", resources: TABLE.find("
+    assert (
+        f"limits={bounds}" in RULES[stage.rule].replace("lambda wildcards", "")
+        and "{params.limits:q}" in RULES[stage.rule]
+    )
 
 
 def test_every_rule_file_is_included():
