@@ -24,16 +24,17 @@ rule evaluate:
     threads: of_cell("eval", "threads")
     resources:
         gpu=of_cell("eval", "gpus"),
-        mem_mb=6000,
+        mem_mb=memory_of("eval", 6000),
         runtime=of_cell("eval", "runtime"),
     params:
         *code_of("evaluate.py"),
         script=f"{SCRIPTS}/evaluate.py",
         python=SETTINGS["python"],
         options=of_cell("eval", "options"),
+        limits=limits_of("eval"),
         software=of_cell("eval", "software"),  # not for the command: so that another version runs anew
         configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
-        " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
+        " --upstream {input.upstream:q} --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
         " --reference {output.reference:q} --record {output.record:q} --log {log:q}"

@@ -23,16 +23,17 @@ rule export:
     threads: 1
     resources:
         gpu=of_cell("export", "gpus"),
-        mem_mb=6000,
+        mem_mb=memory_of("export", 6000),
         runtime=of_cell("export", "runtime"),
     params:
         *code_of("export.py"),
         script=f"{SCRIPTS}/export.py",
         python=SETTINGS["python"],
         options=of_cell("export", "options"),
+        limits=limits_of("export"),
         software=of_cell("export", "software"),  # not for the command: so that another version runs anew
         configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" --upstream {input.upstream:q}'
-        " --config {input.config:q} --checkpoint {input.checkpoint:q}"
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
+        " --upstream {input.upstream:q} --config {input.config:q} --checkpoint {input.checkpoint:q}"
         " --export {output.export:q} --record {output.record:q} --log {log:q}"

@@ -33,17 +33,18 @@ rule infer:
     threads: timed_threads
     resources:
         gpu=of_cell("infer", "gpus"),
-        mem_mb=4000,
+        mem_mb=memory_of("infer", 4000),
         runtime=of_cell("infer", "runtime"),
     params:
         *code_of("infer.py"),
         script=f"{SCRIPTS}/infer.py",
         python=SETTINGS["python"],
         options=of_cell("infer", "options"),
+        limits=limits_of("infer"),
         quantised=quantised_options,
         software=of_cell("infer", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.quantised:q}'
-        " --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
+        " {params.quantised:q} --upstream {input.exported:q} --upstream {input.evaluated:q} --export {input.export:q}"
         " --dataset {input.dataset:q} --reference {input.reference:q} --benchmark-log {output.log:q}"
         " --predictions {output.predictions:q} --record {output.record:q} --log {log:q}"

@@ -31,6 +31,20 @@ def of_cell(stage_name, attribute):
     return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
 
 
+def memory_of(stage_name, guess):
+    """A function of the wildcards: MiB that their cell may take; where nothing bounds it, a guess of what it does."""
+    return signed(lambda wildcards: planned_cell(stage_name, wildcards).memory_mb or guess)
+
+
+def limits_of(stage_name):
+    """A function of the wildcards: the options that bound the cell that they name.
+
+    It asks for `resources`, because Snakemake keeps in mind, and compares, what does not follow from those: so other
+    bounds make nothing anew.
+    """
+    return signed(lambda wildcards, resources: planned_cell(stage_name, wildcards).limits)
+
+
 @signed
 def timed_threads(wildcards):
     cores = workflow.resource_settings.cores or 1 if workflow.local_exec else None

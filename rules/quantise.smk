@@ -22,15 +22,16 @@ rule quantise:
     threads: 1
     resources:
         gpu=of_cell("quantise", "gpus"),
-        mem_mb=4000,
+        mem_mb=memory_of("quantise", 4000),
         runtime=of_cell("quantise", "runtime"),
     params:
         *code_of("quantise.py"),
         script=f"{SCRIPTS}/quantise.py",
         python=SETTINGS["python"],
         options=of_cell("quantise", "options"),
+        limits=limits_of("quantise"),
         software=of_cell("quantise", "software"),  # not for the command: so that another version runs anew
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG"'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
         " --upstream {input.exported:q} --export {input.export:q} --dataset {input.dataset:q}"
         " --quantised {output.quantised:q} --record {output.record:q} --log {log:q}"

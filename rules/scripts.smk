@@ -30,19 +30,20 @@ rule run_paddleseg:
     threads: of_cell("scripts", "threads")
     resources:
         gpu=of_cell("scripts", "gpus"),
-        mem_mb=8000,
+        mem_mb=memory_of("scripts", 8000),
         runtime=of_cell("scripts", "runtime"),
     params:
         *code_of("run_paddleseg.py", "observer"),
         script=f"{SCRIPTS}/run_paddleseg.py",
         python=SETTINGS["python"],
         options=of_cell("scripts", "options"),
+        limits=limits_of("scripts"),
         software=of_cell("scripts", "software"),  # not for the command: so that another version runs anew
         configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
         weights=starting_options,
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.weights:q}'
-        " --upstream {input.trained:q} --upstream {input.evaluated:q} --upstream {input.exported:q}"
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
+        " {params.weights:q} --upstream {input.trained:q} --upstream {input.evaluated:q} --upstream {input.exported:q}"
         " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {input.checkpoint:q}"
         " --history {input.history:q} --reference {input.reference:q} --export {input.export:q}"
         " --made {output.made:q} --record {output.record:q} --log {log:q}"

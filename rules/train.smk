@@ -30,19 +30,20 @@ rule train:
     threads: of_cell("train", "threads")
     resources:
         gpu=of_cell("train", "gpus"),
-        mem_mb=8000,
+        mem_mb=memory_of("train", 8000),
         runtime=of_cell("train", "runtime"),
     params:
         *code_of("train.py"),
         script=f"{SCRIPTS}/train.py",
         python=SETTINGS["python"],
         options=of_cell("train", "options"),
+        limits=limits_of("train"),
         software=of_cell("train", "software"),  # not for the command: so that another version runs anew
         configuration=configuration,  # the same: a file may come here with the time that it had elsewhere
         weights=starting_options,
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG" {params.weights:q}'
-        " --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
+        " {params.weights:q} --config {input.config:q} --dataset {input.dataset:q} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --log {log:q}"
 
 
@@ -69,9 +70,10 @@ rule take_released_weights:
         python=SETTINGS["python"],
         stamp=lambda wildcards: sources.stamp(SETTINGS["weights"][released_weights(wildcards)]),  # not for the command
         options=lambda wildcards: TABLE.find("train", wildcards.model, "released").options,
+        limits=lambda wildcards, resources: TABLE.find("train", wildcards.model, "released").limits,
         source=lambda wildcards: sources.weights_options(SETTINGS, released_weights(wildcards)),
     shell:
-        '"$STAGE_PYTHON" {params.script:q} --stage train {params.options:q} {params.source:q}'
+        '"$STAGE_PYTHON" {params.script:q} --stage train {params.options:q} {params.limits:q} {params.source:q}'
         " --weights {output.checkpoint:q} --record {output.record:q} --log {log:q}"
 
 

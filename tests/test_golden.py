@@ -58,7 +58,7 @@ def described() -> str:
                 lines.append(f"  {json.dumps(cell.requested)}")
                 if cell.planned:
                     lines.append(f"  {' '.join(cell.outputs)}")
-                    lines.append(f"  {shlex.join(cell.options)}")
+                    lines.append(f"  {shlex.join([*cell.options, *cell.limits])}")
     return "\n".join(lines) + "\n"
 
 

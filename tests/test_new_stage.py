@@ -124,16 +124,17 @@ rule prune:
     threads: 1
     resources:
         gpu=of_cell("prune", "gpus"),
-        mem_mb=1000,
+        mem_mb=memory_of("prune", 1000),
         runtime=of_cell("prune", "runtime"),
     params:
         *code_of("prune.py"),
         script=f"{SCRIPTS}/prune.py",
         python=SETTINGS["python"],
         options=of_cell("prune", "options"),
+        limits=limits_of("prune"),
         software=of_cell("prune", "software"),
     shell:
-        '"$STAGE_PYTHON" {params.script:q} {params.options:q} --paddleseg "$STAGE_PADDLESEG"'
+        '"$STAGE_PYTHON" {params.script:q} {params.options:q} {params.limits:q} --paddleseg "$STAGE_PADDLESEG"'
         " --upstream {input.upstream:q} --export {input.export:q} --pruned {output.pruned:q}"
         " --record {output.record:q} --log {log:q}"
 '''
@@ -142,17 +143,23 @@ SECTION = """prune:
   method: copy
   # Give up after so many minutes.
   timeout_min: 60
+  memory_gb: null
 
 """
 SCHEMA = """    "prune": {
       "type": "object",
       "additionalProperties": false,
-      "properties": {"method": {"enum": ["copy"]}, "timeout_min": {"type": "integer", "minimum": 1}}
+      "properties": {
+        "method": {"enum": ["copy"]},
+        "timeout_min": {"type": "integer", "minimum": 1},
+        "memory_gb": {"$ref": "#/$defs/memory_gb"}
+      }
     },
 """
 TOLD = "## prune\n\nRequested and observed: `device`, `method`. Metrics: `copied_files`.\n\n"
 OF_INFER = '    rule="infer",\n    section="infer",\n    '  # beginning of its row
 REF = '"prune": {"$ref": "#/$defs/prune"'
+NEEDS = '"required": ["method", "timeout_min", "memory_gb"]'
 
 
 # file -> changes, each of which what is there once and what is there then; and the test that misses them.
@@ -215,7 +222,7 @@ EDITS: dict[str, tuple[list[tuple[str, str]], str]] = {
     ),
     "config/schema/config.schema.json": (
         [
-            before('"export": {"$ref": "#/$defs/export", ', f'{REF}, "required": ["method", "timeout_min"]}},\n    '),
+            before('"export": {"$ref": "#/$defs/export", ', f"{REF}, {NEEDS}}},\n    "),
             before('          "data": {"$ref": "#/$defs/data"},', f"          {REF}}},\n"),
             before('            "seed": {"$ref": "#/$defs/seed"},', f"            {REF}}},\n"),
             before('    "infer": {\n      "type": "object",', SCHEMA),

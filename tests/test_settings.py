@@ -23,7 +23,8 @@ def resolve(config, **overrides):
 
 def test_shipped_configuration_resolves_in_every_mode(config):
     for mode in config["modes"]:
-        assert resolve(config, mode=mode)["mode"] == mode
+        models = {"models": "all"} if mode == "zoo" else {}  # which has those of a checkout
+        assert resolve(config, mode=mode, **models)["mode"] == mode
 
 
 def test_mode_goes_over_the_file_and_the_user_over_the_mode(config):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,12 +62,13 @@ def work(args, staging):
 
 options = parser("test")
 options.add_argument("--what", default="fine")
+options.add_argument("--stage", default="data")
 options.add_argument("--thing", default="out/thing.txt")
 options.add_argument("--input")
 options.add_argument("--kept", type=Path)
 args = parse(options)
 inputs = [args.input] if args.input else []
-plan = Plan("data", {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
+plan = Plan(args.stage, {{"engine": "onednn"}}, inputs, {{"thing": args.thing}}, work, kept=args.kept)
 sys.exit(entry.run(args, plan))
 """
 
@@ -359,6 +361,17 @@ def test_a_worker_does_not_outlive_its_supervisor(script, tmp_path):
 def test_memory_of_the_whole_tree_is_measured(script, tmp_path):
     run(script, tmp_path, "--what", "memory")
     assert 300 < outcome(tmp_path)[0]["peak_rss_mb"] < 1000
+
+
+def test_a_stage_that_takes_more_memory_than_it_may_take_is_ended(script, tmp_path):
+    """With all its processes, at once, and the reason names the key of its section."""
+    done = run(script, tmp_path, "--stage", "eval", "--what", "memory", "--memory-gb", "0.2")
+    assert done.returncode == 1
+    found = outcome(tmp_path)[0]
+    assert found["status"] == "failed" and found["peak_rss_mb"] > 0.2 * 1024 and not found["outputs"]
+    told = r"took 0\.[23] GiB of memory, more than evaluate\.memory_gb allows, 0\.2; raise that where the machine has"
+    assert re.match(told, found["reason"])
+    assert run(script, tmp_path, "--what", "memory", "--memory-gb", "2").returncode == 0
 
 
 def test_records_are_strict(tmp_path):

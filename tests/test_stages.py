@@ -72,6 +72,11 @@ def test_a_rule_makes_what_the_table_says_from_what_it_says(stage):
     (script,) = re.findall(r'code_of\("(\w+\.py)"', RULES[stage.rule])
     assert (ROOT / "scripts" / script).is_file()
     assert f'of_cell("{stage.name}"' in RULES[stage.rule] or f'TABLE.find("{stage.name}"' in RULES[stage.rule]
+    bounds = f'limits_of("{stage.name}")' if stage.topology is None else ", resources: TABLE.find("
+    assert (
+        f"limits={bounds}" in RULES[stage.rule].replace("lambda wildcards", "")
+        and "{params.limits:q}" in RULES[stage.rule]
+    )
 
 
 def test_every_rule_file_is_included():
@@ -102,7 +107,8 @@ def test_the_sections_of_stages_are_in_the_configuration_and_its_schema():
     shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     schema = settings.whole_schema()
     for section in stages.SECTIONS:
-        assert "timeout_min" in shipped[section] and "timeout_min" in schema["properties"][section]["required"]
+        bounds = {"timeout_min", "memory_gb"}
+        assert bounds <= shipped[section].keys() and bounds <= set(schema["properties"][section]["required"])
     of_mode = schema["properties"]["modes"]["additionalProperties"]["properties"]
     assert of_mode.keys() == set(settings.MODE_SECTIONS) and len(of_mode) == len(settings.MODE_SECTIONS)
     of_model = schema["$defs"]["model"]["properties"]["settings"]["properties"]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import checkouts
 import pytest
@@ -283,6 +284,74 @@ def test_a_package_without_configurations_is_refused(tmp_path, resolve):
         resolve(tmp_path)
 
 
+def test_some_of_the_zoo_are_asked_for_by_name(root, resolve):
+    """In any mode, beside others; a broken one is its row, and the conclusions say what was not asked for."""
+    resolved = resolve(root, models=["bad.cut", "pp_humanseg_lite", "one.tiny"])
+    assert resolved["models"] == ["bad.cut", "pp_humanseg_lite", "one.tiny"]
+    everything = resolve(root)
+    for name in ("one.tiny", "bad.cut"):
+        assert resolved["model_zoo"][name] == everything["model_zoo"][name]
+    rows = rows_of(resolved)
+    assert rows.keys() == set(resolved["models"]) and [cell.status for cell in rows["bad.cut"]] == ["failed"]
+    assert not [note for note in resolved["zoo_notes"] if "are taken" in note]
+    left = conclusions.scope_of(cells.CellTable(resolved, CPU))["not_asked_for"]
+    assert {"kinds.faces", "discs.optic", "ocrnet_hrnetw48"} <= set(left) and len(left) == len(set(left))
+    assert len(left) + 3 == len(RUN) + len(LEFT) + 8
+    found = conclusions.conclude(cells.CellTable(resolved, CPU))
+    assert f"3 of the {len(left) + 3} models of the configuration; not asked for: " in report.markdown(found)
+    assert f" and {len(left) - 20} more." in report.markdown(found) and "等。" in report.chinese(found)
+    assert resolve(root, models="one.tiny")["models"] == ["one.tiny"]
+    # What a configuration says of others of the zoo is no reason to refuse it.
+    others = {"default": 2, "discs.optic": 3}
+    assert resolve(root, models=["one.tiny"], train={"iters": others})["train"]["iters"]["discs.optic"] == 3
+    with pytest.raises(ConfigError, match=r"train\.iters\.discs\.optik"):
+        resolve(root, models=["one.tiny"], train={"iters": {"default": 2, "discs.optik": 3}})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"models": ["one.tny"]}, ['"one.tny" is refused', "(did you mean one.tiny?)"]),
+        ({"models": ["one.tiny"], "paddleseg": "installed"}, ['"one.tiny" is refused', "with paddleseg=FOLDER"]),
+    ],
+)
+def test_a_name_that_no_configuration_has_is_refused(root, resolve, given, words):
+    with pytest.raises(ConfigError) as refused:
+        resolve(root, **given)
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_weights_are_called_the_same_whichever_models_a_run_has(root, resolve):
+    """Else a shard would take another's file for its own."""
+    for host in ("a", "b"):
+        weights = f"pretrained: 'https://{host}.example/x/model.pdparams', num_classes"
+        zoo_of(root, {f"hosts/{host}.yml": GOOD.replace("num_classes", weights)})
+    both = resolve(root, zoo={"include": ["hosts/*"]})
+    alone = resolve(root, models=["hosts.b"])
+    names = [both["model_zoo"][f"hosts.{host}"]["pretrained_weights"] for host in ("a", "b")]
+    assert len(set(names)) == 2 and alone["model_zoo"]["hosts.b"]["pretrained_weights"] == names[1]
+
+
+def test_mode_zoo_is_every_model_small_and_in_its_own_aspect(root, resolve):
+    zoo_of(root, {"one/open.yml": f"{GOOD}train_dataset: {{transforms: [{{type: Normalize}}]}}\nval_dataset: "
+                                  "{transforms: [{type: Normalize}]}\n"})  # fmt: skip
+    big = BASE.replace("[64, 64]", "[2048, 1024]")
+    zoo_of(root, {"_base_/big.yml": big, "one/big.yml": GOOD.replace("portraits", "big")})
+    resolved = resolve(root, mode="zoo", models=[*resolve(root)["models"]])
+    assert resolved["models"] == resolve(root, mode="smoke")["models"]
+    rows = rows_of(resolved)
+    train = next(cell for cell in rows["one.big"] if cell.stage == "train")
+    assert train.requested["input_size"] == [512, 256] and train.requested["iters"] == 2
+    assert next(cell for cell in rows["one.tiny"]).requested["input_size"] == [64, 64]
+    assert Counter(cell.stage for cell in rows["one.big"] if cell.planned) == {
+        "train": 1, "eval": 1, "export": 1, "infer": 4,
+    }  # fmt: skip
+    (row,) = rows["one.open"]
+    assert row.status == "skipped" and "input_size: 256 is a shorter side, and the configuration leaves" in row.reason
+    assert (train.memory_gb, train.memory_mb, train.limits[-2:]) == (10, 10 * 1024 + 512, ["--memory-gb", "10"])
+    assert not {"--memory-gb", "--timeout-min"} & set(train.options)
+
+
 def test_ones_own_entry_says_what_is_done_with_a_file(root, resolve):
     """And what is wrong with it stops the run, as with every model of one's own."""
     own = {"algorithm": "Mine", "config": str(root / "configs/kinds/two.yml"), "data": "mini_supervisely"}
@@ -436,54 +505,104 @@ def test_params_files_and_the_zoo_together(root, tipc, resolve):
 # -- a run ------------------------------------------------------------------------------------
 
 
-TINY = {
-    "mode": "smoke",
-    "hardware": "cpu",
-    "models": "zoo",
-    "paddleseg": "checkout",
-    "input_size": [64, 64],
-    "train": {"iters": 2, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
-    "infer": {
-        "images": 2,
-        "min_samples": 2,
-        "warmup": 1,
-        "cpu": [{"engine": "native", "precision": "fp32"}],
-        "gpu": [],
-    },
-    "evaluate": {"images": 2},
+STREETS = """\
+train_dataset:
+  type: Cityscapes
+  dataset_root: data/cityscapes
+  mode: train
+  transforms: [{type: ResizeStepScaling}, {type: RandomPaddingCrop, crop_size: [1024, 512]}, {type: Normalize}]
+val_dataset: {type: Cityscapes, dataset_root: data/cityscapes, mode: val, transforms: [{type: Normalize}]}
+batch_size: 4
+iters: 160000
+optimizer: {type: SGD, momentum: 0.9, weight_decay: 4.0e-5}
+lr_scheduler: {type: PolynomialDecay, learning_rate: 0.01, end_lr: 0, power: 0.9}
+loss: {types: [{type: CrossEntropyLoss}], coef: [1]}
+"""
+# Small models of eight families, as PaddleSeg's files write them: keys of `model`, and weights of losses.
+FAMILIES = {
+    "bisenet/bisenet.yml": ("type: BiSeNetV2, num_classes: 19", [1, 1, 1, 1, 1]),
+    "ddrnet/ddrnet23.yml": ("type: DDRNet_23, pretrained: 'https://host.invalid/ddrnet.pdparams'", [1]),
+    "enet/enet.yml": ("type: ENet, num_classes: 19", [1]),
+    "fastscnn/fastscnn.yml": ("type: FastSCNN, num_classes: 19, enable_auxiliary_loss: true", [1, 0.4]),
+    "mobileseg/mobilenetv3.yml": ("type: MobileSeg, backbone: {type: MobileNetV3_large_x1_0}", [1, 1, 1]),
+    "pp_humanseg_lite/streets.yml": ("type: PPHumanSegLite, num_classes: 19", [1]),
+    "pp_liteseg/stdc1.yml": (
+        "type: PPLiteSeg, backbone: {type: STDC1, pretrained: 'https://host.invalid/stdc1.tar.gz'}, "
+        "arm_out_chs: [32, 64, 128], seg_head_inter_chs: [32, 64, 64]",
+        [1, 1, 1],
+    ),
+    "segformer/b0.yml": ("type: SegFormer, backbone: {type: MixVisionTransformer_B0}, embedding_dim: 256", [1]),
 }
+BROKEN = "mobileseg.mobilenetv3"
 
 
-def test_two_models_run_beside_files_that_plan_nothing(tmp_path):
-    """The run is red for the broken file alone, and a rerun does nothing else over again."""
+def families(root: Path) -> Path:
+    """A checkout with the eight, one of which its code breaks, and two files that plan nothing."""
+    texts = {name: LEFT[name][0] for name in ("bad/cut.yml", "kinds/faces.yml")}
+    for name, (model, weights) in FAMILIES.items():
+        texts[name] = f"_base_: ../_base_/streets.yml\nmodel: {{{model}}}\nloss: {{coef: {weights}}}\n"
+    zoo_of(checkouts.plain(root), {**texts, "_base_/streets.yml": STREETS, "one/tiny.yml": GOOD})
+    (root / "configs/one/tiny.yml").unlink()
+    forward = "    def forward(self, x):\n        x_hw"
+    checkouts.edit(
+        root, forward, forward.replace("x_hw", 'raise RuntimeError("broken on purpose")\n        x_hw'),
+        "paddleseg/models/mobileseg.py",
+    )  # fmt: skip
+    return root
+
+
+def concluded(project: Path) -> dict[str, Any]:
+    return json.loads((project / "results/zoo/conclusions.json").read_text(encoding="utf-8"))
+
+
+def test_eight_families_run_in_two_shards_one_of_them_broken(tmp_path):
+    """In mode `zoo`. The broken one is red with its cause, and stops none of the others; nor does a shard another."""
     project = copy_project(tmp_path / "project")
-    left = {name: LEFT[name][0] for name in ("bad/cut.yml", "kinds/faces.yml")}
-    zoo_of(
-        checkouts.plain(project / "checkout"), {name: RUN[name] for name in ("one/tiny.yml", "two/tiny.yaml")} | left
-    )
-    (project / "mine.yaml").write_text(yaml.safe_dump(TINY))
-    done = snakemake(project, "--configfile", "mine.yaml", "-n")
+    families(project / "checkout")
+    mine = {"mode": "zoo", "hardware": "cpu", "paddleseg": "checkout", "input_size": 128}
+    mine["infer"] = {"cpu": [{"engine": "native", "precision": "fp32"}]}  # exports run what reads ONNX all the same
+    (project / "mine.yaml").write_text(yaml.safe_dump(mine))
+    shard = ["bisenet.bisenet", "segformer.b0"]
+    done = snakemake(project, "--configfile", "mine.yaml", "--config", f"models={json.dumps(shard)}")
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
-    assert planned_jobs(told)["train"] == 2
-    assert "note: 1 of 4 models are not planned, failed: bad.cut; their rows say why" in told
+    first = concluded(project)
+    assert not first["red"] and first["counts"] == {"passed": 8}, first["counts"]
+    assert {cell["model"] for cell in first["cells"]} == set(first["scope"]["models"]) == set(shard)
+    assert {BROKEN, "bad.cut", "kinds.faces", "enet.enet", "pp_humanseg_lite"} <= set(first["scope"]["not_asked_for"])
+    records = {cell["record"]: (project / cell["record"]).stat().st_mtime_ns for cell in first["cells"]}
+
     done = snakemake(project, "--configfile", "mine.yaml")
     told = done.stdout + done.stderr
     assert done.returncode != 0, told
-    found = json.loads((project / "results/smoke/conclusions.json").read_text(encoding="utf-8"))
-    two = zoo.name_of(Path("two/tiny.yaml"))
-    assert {cell["model"] for cell in found["cells"]} == {"one.tiny", two, "bad.cut", "kinds.faces"}
-    assert found["red"] and found["counts"] == {"passed": 8, "failed": 1, "skipped": 1}, found["counts"]
-    assert found["scope"]["generated_data"] and found["scope"]["iterations"] == [2, 2]
-    (red,) = [cell for cell in found["cells"] if cell["status"] == "failed"]
-    assert (red["model"], red["stage"], red["cell"]) == ("bad.cut", "train", "not_planned")
-    assert "bad/cut.yml: is not YAML of plain values" in red["reason"]
+    assert "note: 1 of 10 models are not planned, failed: bad.cut; their rows say why" in told
+    assert {path: (project / path).stat().st_mtime_ns for path in records} == records, "what the first shard made"
+    whole = concluded(project)
+    by_model: dict[str, list[str]] = {}
+    for cell in whole["cells"]:
+        by_model.setdefault(cell["model"], []).append(cell["status"])
+    names = {zoo.name_of(Path(name)) for name in FAMILIES}
+    assert by_model.keys() == names | {"bad.cut", "kinds.faces"}
+    assert by_model.pop(BROKEN) == ["failed"] + ["blocked"] * 3
+    assert by_model.pop("bad.cut") == ["failed"] and by_model.pop("kinds.faces") == ["skipped"]
+    assert by_model == dict.fromkeys(names - {BROKEN}, ["passed"] * 4), by_model
+    assert whole["scope"]["generated_data"] and whole["scope"]["iterations"] == [2, 2]
+    red = {cell["model"]: cell for cell in whole["cells"] if cell["status"] == "failed"}
+    assert red.keys() == {BROKEN, "bad.cut"}
+    assert red[BROKEN]["stage"] == "train" and "RuntimeError: broken on purpose" in red[BROKEN]["reason"]
+    assert "bad/cut.yml: is not YAML of plain values" in red["bad.cut"]["reason"]
     for name in ("conclusions.md", "conclusions.html", "junit.xml"):
-        text = (project / "results/smoke" / name).read_text(encoding="utf-8")
-        assert "bad/cut.yml" in text and "EG1800" in text, name
-    assert "bad.cut" in told and "Traceback" not in told
-    again = snakemake(project, "--configfile", "mine.yaml", "-n")
-    assert planned_jobs(again.stdout + again.stderr).keys() <= {"conclude", "page", "write_run_config"}
+        text = (project / "results/zoo" / name).read_text(encoding="utf-8")
+        assert all(words in text for words in ("broken on purpose", "bad/cut.yml", "EG1800")), name
+    trained = [cell for cell in whole["cells"] if cell["stage"] == "train" and cell["status"] == "passed"]
+    assert {tuple(cell["effective"]["input_size"]) for cell in trained} == {(256, 128)}, "in the aspect of 1024x512"
+    assert all("--memory-gb 10" in cell["command"] and cell["peak_rss_mb"] > 100 for cell in trained)
+
+    # Nothing is done over again but what is red, and what is mended; also under other bounds.
     (project / "checkout/configs/bad/cut.yml").write_text(GOOD)
-    mended = snakemake(project, "--configfile", "mine.yaml", "-n")
-    assert planned_jobs(mended.stdout + mended.stderr)["train"] == 1
+    bounds = ["train={memory_gb: 9, timeout_min: 19}", "infer={memory_gb: 7}"]
+    again = snakemake(project, "--configfile", "mine.yaml", "-n", "--config", *bounds)
+    planned = planned_jobs(again.stdout + again.stderr)
+    assert {rule: planned[rule] for rule in ("train", "evaluate", "export", "infer")} == dict.fromkeys(
+        ("train", "evaluate", "export", "infer"), 2
+    )

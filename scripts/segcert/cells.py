@@ -7,6 +7,7 @@ repeat that form. Their options are those of the requests that it makes (request
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ NOT_OF_NNCF = (
     "many of the convolutions in fp32"
 )
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
+MEMORY_OF_GRACE_MB = 512  # the same of memory; what watches the stage takes some of it
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Cell:
         train_name: of the train cell that this belongs to; the folder's name.
         topology: single | multi | released.
         request: what the configuration asks for.
+        timeout_min, memory_gb: when the stage is ended; no bound of memory where that is None.
         status, reason: set where the plan already knows that it cannot or must not run.
         known_failures: the entries of the configuration that match this cell.
         software: what its result may follow from, by its name in a record's env, as far as it is known.
@@ -58,6 +61,7 @@ class Cell:
     topology: str
     request: Request = field(hash=False)
     timeout_min: int = 60
+    memory_gb: float | None = None
     status: str | None = None
     reason: str | None = None
     known_failures: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
@@ -133,10 +137,20 @@ class Cell:
         return self.timeout_min + MINUTES_OF_GRACE
 
     @property
+    def memory_mb(self) -> int | None:
+        """Memory (MiB) over which a scheduler may end its job; None: nothing bounds it."""
+        return None if self.memory_gb is None else math.ceil(self.memory_gb * 1024) + MEMORY_OF_GRACE_MB
+
+    @property
+    def limits(self) -> list[str]:
+        """The options that bound the stage. None of `options`: under another bound a result is the same."""
+        memory = [] if self.memory_gb is None else ["--memory-gb", f"{self.memory_gb:g}"]
+        return ["--timeout-min", str(self.timeout_min), *memory]
+
+    @property
     def options(self) -> list[str]:
         """The command-line options that make the stage's script run this cell."""
         options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
-        options += ["--timeout-min", str(self.timeout_min)]
         for known in self.known_failures:
             # No option may be empty: Snakemake leaves empty ones out of a command, quoted or not.
             fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", "any"))
@@ -408,6 +422,7 @@ class CellTable:
             name: if it is not the row's.
         """
         status, reason = why_not or (None, None)
+        section = self.section(model, str(stage.section))
         return Cell(
             mode=self.mode,
             model=model,
@@ -417,7 +432,9 @@ class CellTable:
             train_name=row.name,
             topology=row.topology,
             request=request,
-            timeout_min=self.section(model, str(stage.section))["timeout_min"],
+            timeout_min=section["timeout_min"],
+            # Weights that are taken are not computed with; and a run of before has no such key.
+            memory_gb=None if stage is stages.RELEASED else section.get("memory_gb"),
             status=status.name if status else None,
             reason=reason,
         )

@@ -209,12 +209,13 @@ def scope_of(table: CellTable) -> dict[str, Any]:
     """
     settings = table.settings
     asked = settings["models"]
+    known = (*settings["model_zoo"], *settings.get("zoo_names", ()))
     planned = [model for model in asked if table.is_planned(model)]
     sources = {settings["datasets"][table.dataset(model)]["source"] for model in planned}
     iters = [per_model(table.section(model, "train")["iters"], model) for model in planned if table.trains(model)]
     return {
         "models": list(asked),
-        "not_asked_for": [model for model in settings["model_zoo"] if model not in asked],
+        "not_asked_for": list(dict.fromkeys(model for model in known if model not in asked)),
         "generated_data": sources == {"synthetic"},
         "iterations": [min(iters), max(iters)] if iters else None,
         "timed_alone": all(table.section(model, "infer")["exclusive"] for model in asked),

@@ -19,17 +19,17 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines, layouts, stages, zoo
+from segcert import engines, layouts, modelconfig, modelkeys, sizes, stages, zoo
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
-from segcert.paths import SCHEMA
-from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, precisions, without
+from segcert.paths import ROOT, SCHEMA
+from segcert.sections import MODEL_SECTIONS, TRAINED, merge, of_model, only, per_model, precisions, without
 from segcert.tipc import layer
 
 # Keys that a whole configuration has and one that holds only what differs has no reason to have all of.
 WHOLE = ("model_zoo", "datasets", "weights", "modes")
 # Keys that settings have and no configuration: what a person should know of where they come from.
-NOT_GIVEN = ("params", "zoo_notes")
+NOT_GIVEN = ("params", "zoo_notes", "zoo_names")
 # Sections that a mode may change: the rest describes what there is, not what is done with it.
 MODE_SECTIONS = ("models", "data", *MODEL_SECTIONS, "paddleseg_scripts", "evidence", "benchmark", "compare")
 
@@ -57,7 +57,8 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
 
     Returns:
         The same keys as the file, with the chosen mode applied and `models` a list of names; with params
-        files also `params`: `files`, `notes` and `remarks`; with `models: zoo` also `zoo_notes`.
+        files also `params`: `files`, `notes` and `remarks`; with models of the zoo also `zoo_notes`, and `zoo_names` of
+        all that there are. An `input_size` that is a shorter side is worked out for each model.
 
     Raises:
         ConfigError: with one line for each thing that is wrong.
@@ -77,13 +78,38 @@ def resolve(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str
         of_files = {"models": made["models"], "paddleseg_scripts": True}
         layers = [config, made, given, mode, of_files, over_mode]
     settings = {**_laid(layers, given), **said}
-    if settings["models"] == zoo.ZOO:
+    if zoo.is_asked_for(settings):
         settings = zoo.laid(settings, made["models"] if said else [])
     _check({key: value for key, value in settings.items() if key not in NOT_GIVEN}, overrides, source)
     settings["models"] = _selected_models(settings, overrides, source)
     _check_references(settings, overrides, source)
+    _work_out_sizes(settings)
     settings["known_failures"] = masked_tree(settings["known_failures"])  # they stand in records
     return settings
+
+
+def _work_out_sizes(settings: dict[str, Any]) -> None:
+    """Put sizes in the place of shorter sides, by each model's own configuration.
+
+    Raises:
+        ConfigError: a configuration cannot be read, or leaves its size open.
+    """
+    wrong = []
+    for name in settings["models"]:
+        entry, asked = settings["model_zoo"][name], per_model(of_model(settings, name, "input_size"), name)
+        if not isinstance(asked, int) or "not_planned" in entry:
+            continue
+        file, size = Path(entry["config"]), None
+        file = file if file.exists() else ROOT / file
+        content = modelconfig.content(file) if file.is_file() else {}
+        if not modelkeys.broken(content):  # else whoever needs it says what is wrong with it
+            try:
+                size = sizes.of(asked, content)
+            except ConfigError as error:
+                wrong.append(f"{file}: {error}, as in input_size: {{default: {asked}, {name}: [512, 256]}}")
+        entry["settings"] = {**entry.get("settings", {}), "input_size": size}
+    if wrong:
+        raise ConfigError("\n".join(wrong))
 
 
 def _mode(config: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Mapping[str, Any]:
@@ -276,11 +302,14 @@ def _selected_models(settings: Mapping[str, Any], overrides: Mapping[str, Any], 
     if asked == "all":
         return list(known_models)
     asked = [asked] if isinstance(asked, str) else asked
+    of_zoo = settings.get("zoo_names", [])
     chosen = []
     for name in asked:
         if name not in names:
             known = f"all, zoo, or a list of: {', '.join(known_models)}; or of their other names"
-            raise ConfigError(_message(source, overrides, ["models"], name, f"{known}{_meant(name, names)}"))
+            known += "; or, with paddleseg=FOLDER, of the names that its configurations have in the zoo"
+            meant = _meant(name, [*names, *of_zoo])
+            raise ConfigError(_message(source, overrides, ["models"], name, f"{known}{meant}"))
         if names[name] in chosen:
             what = f"{_shown(name)} is {names[name]}, which is in the list already; name each model once"
             raise ConfigError(_about(source, overrides, ["models"], what))
@@ -302,12 +331,14 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
             if published:
                 place = ["weights", entry[key], "published", "dataset"]
                 yield place, published["dataset"], settings["datasets"], "datasets"
+    # A model of the zoo may be named that this run has not: other runs of the same configuration have others.
+    known = {**settings["model_zoo"], **dict.fromkeys(settings.get("zoo_names", ()))}
     asked = settings["paddleseg_scripts"]
     for number, name in enumerate(asked if isinstance(asked, list) else ()):
-        yield ["paddleseg_scripts", str(number)], name, settings["model_zoo"], "model_zoo"
+        yield ["paddleseg_scripts", str(number)], name, known, "model_zoo"
     for number, entry in enumerate(settings["train"]["precisions"]):
         for position, name in enumerate(entry.get("models", ())):
-            yield ["train", "precisions", number, "models", position], name, settings["model_zoo"], "model_zoo"
+            yield ["train", "precisions", number, "models", position], name, known, "model_zoo"
     by_model: dict[tuple[str, ...], Any] = {("input_size",): settings["input_size"]}
     for key in ("iters", "batch_size", "batch_norm_momentum"):
         by_model["train", key] = settings["train"][key]
@@ -317,7 +348,7 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
     for keys, value in by_model.items():
         for name in value if isinstance(value, Mapping) else ():
             if name != "default":
-                yield [*keys, name], name, settings["model_zoo"], "model_zoo"
+                yield [*keys, name], name, known, "model_zoo"
 
 
 def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> None:

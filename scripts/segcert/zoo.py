@@ -1,4 +1,4 @@
-"""PaddleSeg's zoo: every model configuration of a checkout as a model of the run (`models: zoo`).
+"""PaddleSeg's zoo: model configurations of a checkout as models of the run, all (`models: zoo`) or some by name.
 
 A file that plans nothing, because it is broken or because it is not for this workflow, is one row of the conclusions
 with its reason. It stops none of the others.
@@ -26,8 +26,16 @@ PARTS = "_base_"  # a folder of what others inherit from
 OF_TRAINING = ("train_dataset", "optimizer", "lr_scheduler", "loss")
 
 
+def is_asked_for(settings: Mapping[str, Any]) -> bool:
+    """Whether models of the zoo are among those of a run: all are asked for, or one by a name that no other has."""
+    if settings["models"] == ZOO:
+        return True
+    found = _checkout(settings) if _unknown(settings) else None
+    return found is not None and (found.folder / CONFIGS).is_dir()
+
+
 def layer(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `models: zoo` adds to the settings of a run: `models`, entries of tables, and `zoo_notes`.
+    """What the zoo adds to the settings of a run: `models`, entries of tables, `zoo_notes`, and `zoo_names` of all.
 
     Args:
         settings: those of the run but for this.
@@ -37,14 +45,20 @@ def layer(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     folder = _configs(settings)
     everything = sorted(file for file in folder.rglob("*.y*ml") if _is_configuration(file.relative_to(folder)))
-    chosen = _chosen(folder, everything, settings["zoo"])
+    names = {file: name_of(file.relative_to(folder)) for file in everything}
+    if settings["models"] == ZOO:
+        chosen = _chosen(folder, everything, settings["zoo"])
+    else:
+        asked = _unknown(settings)
+        chosen = [file for file in everything if names[file] in asked]
     contents = {file: _content(file) for file in everything}
     inherited = {
         base.resolve(): file for file in everything for base in _bases(file) if not isinstance(contents[file], str)
     }
     made: dict[str, Any] = {"models": [], "model_zoo": {}, "data": {}, "datasets": {}, "weights": {}, "zoo_notes": []}
+    made["zoo_names"] = list(names.values())
     for file in chosen:
-        name = name_of(file.relative_to(folder))
+        name = names[file]
         made["models"].append(name)
         if name in settings["model_zoo"]:  # somebody's own entry says what is to be done with the file
             continue
@@ -64,16 +78,17 @@ def layer(settings: Mapping[str, Any]) -> dict[str, Any]:
         made["data"].update({dataset: dataset for dataset in model.datasets})
         made["weights"].update(model.weights)
         made["zoo_notes"] += [note.replace(f" of {model.path}", "") for note in model.notes]
-    if len(chosen) < len(everything):
+    if settings["models"] == ZOO and len(chosen) < len(everything):
         told = f"models: zoo: {len(chosen)} of the {len(everything)} configurations below {folder} are taken"
         made["zoo_notes"].insert(0, f"{told} (zoo.include, zoo.exclude)")
     return made
 
 
 def laid(settings: Mapping[str, Any], of_files: list[str]) -> dict[str, Any]:
-    """The settings with the zoo's models, after those of params files."""
+    """The settings with the zoo's models: all after those of params files, or some where they are named."""
     made = layer(settings)
-    return {**merge(settings, made), "models": [*of_files, *made["models"]]}
+    models = [*of_files, *made["models"]] if settings["models"] == ZOO else settings["models"]
+    return {**merge(settings, made), "models": models}
 
 
 def name_of(file: Path) -> str:
@@ -91,10 +106,22 @@ def name_of(file: Path) -> str:
 # -- which files ------------------------------------------------------------------------------
 
 
+def _unknown(settings: Mapping[str, Any]) -> list[str]:
+    """The names among `models` that no entry of `model_zoo` has."""
+    asked = [settings["models"]] if isinstance(settings["models"], str) else settings["models"]
+    entries = settings["model_zoo"].items()
+    known = {"all", *(other for name, entry in entries for other in (name, *entry.get("aliases", ())))}
+    return [name for name in asked if name not in known]
+
+
+def _checkout(settings: Mapping[str, Any]) -> tree.Tree | None:
+    files = [Path(file) for file in settings.get("params", {}).get("files", [])]
+    return tree.chosen(settings["paddleseg"], settings["paddleseg_root"], files, None)
+
+
 def _configs(settings: Mapping[str, Any]) -> Path:
     """The folder `configs` of the checkout of the run."""
-    files = [Path(file) for file in settings.get("params", {}).get("files", [])]
-    found = tree.chosen(settings["paddleseg"], settings["paddleseg_root"], files, None)
+    found = _checkout(settings)
     told = f"paddleseg: {settings['paddleseg']}"
     if found is None:
         raise ConfigError(
@@ -224,5 +251,5 @@ def _generated(content: Mapping[str, Any], settings: Mapping[str, Any]) -> str |
 def _refused(model: Draft, name: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """What of the configuration is not done here, with the file, the first; None where all is."""
     size = per_model(settings["input_size"], name)
-    found = planned.problem(model, content, settings, size, settings["export"]["input_size"] or size)
+    found = planned.problem(model, content, settings, size, settings["export"]["input_size"])
     return f"{found.replace('<model>', name)} ({model.path})" if found else None

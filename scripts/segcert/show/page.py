@@ -518,6 +518,7 @@ def _detail(cell: Concluded) -> dict[str, Any]:
         "command": logs.plain(cell["command"]) if cell.get("command") else None,
         "started": cell.get("started"),
         "wall": cell.get("wall_s"),
+        "peak": cell.get("peak_rss_mb"),
         "fields": fields,
         "gates": cell.gates,
         "phases": phases,

@@ -140,6 +140,28 @@ def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def cost_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per model of which something ran: time of its jobs (s), and the most memory of one (MiB)."""
+    rows = []
+    for _, model in concluded.models(conclusions):
+        ran = [cell for cell in conclusions.select(model=model) if cell.get("wall_s") is not None]
+        if ran:
+            longest = max(ran, key=lambda cell: cell["wall_s"])
+            largest = max(ran, key=lambda cell: cell["peak_rss_mb"])
+            rows.append(
+                {
+                    "model": model,
+                    "jobs": len(ran),
+                    "all of them": sum(cell["wall_s"] for cell in ran),
+                    "the longest": longest["wall_s"],
+                    "which": longest.label("column"),
+                    "most memory": largest["peak_rss_mb"],
+                    "in": largest.label("column"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def scripts_frame(conclusions: Conclusions) -> pd.DataFrame:
     """A row per cell of PaddleSeg's own scripts that ran, with what its gates were held against."""
     return pd.DataFrame(
@@ -276,6 +298,7 @@ def markdown(conclusions: Conclusions) -> str:
         train=table(train_frame(conclusions)),
         infer=table(infer_frame(conclusions)),
         accuracy=table(accuracy_frame(conclusions)),
+        cost=table(cost_frame(conclusions)),
         latency=table(latency_frame(conclusions)),
         **_certificates(conclusions),
         **concluded.findings(conclusions),

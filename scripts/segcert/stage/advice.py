@@ -27,6 +27,10 @@ ADVICE = (
         r"Read-only file system|Permission denied|Operation not permitted",
         "make the folder writable for you, or work in another (snakemake --directory), and run it again",
     ),
+    (
+        r"more than [\w.]*memory_gb allows",
+        "raise that where the machine has more, or lower input_size or the sizes of batches",
+    ),
     (r"timed out after", "raise the timeout_min of its stage where it needs longer; the log tells how far it came"),
 )
 

@@ -61,6 +61,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--log", required=True, help="where everything that the stage prints goes")
     options.add_argument("--timeout-min", type=float, default=60, help="end the stage after so many minutes")
     options.add_argument(
+        "--memory-gb", type=float, help="end the stage when all its processes take more GiB (no limit)"
+    )
+    options.add_argument(
         "--paddleseg",
         metavar="FOLDER",
         help="the PaddleSeg to import: installed, or a folder that holds its package; without it none is told of",

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from segcert import attempts, gpus, machine, processes, record, schedulers, statuses
+from segcert import attempts, gpus, machine, processes, record, schedulers, stages, statuses
 from segcert.errors import ConfigError
 from segcert.files import hashes, write_json
 from segcert.masking import masked
@@ -272,13 +272,22 @@ class Supervisor:
                 break
             except subprocess.TimeoutExpired:
                 begun = time.process_time()
-                self.peak_rss = max(self.peak_rss, family.resident_bytes(process))
+                self._look_at_memory(family.resident_bytes(process))
                 pause = max(SAMPLE_S, (time.process_time() - begun) / SAMPLE_SHARE)
             if time.monotonic() > deadline:
                 self._stop(f"timed out after {self.args.timeout_min:g} minutes")
         family.signal_group(child, signal.SIGKILL)  # whatever it left behind, such as data loader workers
         family.end_orphans(GRACE_S)
         return code
+
+    def _look_at_memory(self, taken: int) -> None:
+        """Note what the process tree takes, in bytes, and end it where that is more than it may."""
+        self.peak_rss = max(self.peak_rss, taken)
+        most = self.args.memory_gb
+        if most is not None and taken > most * 2**30:
+            key = ".".join(filter(None, (stages.by_name(self.plan.stage).section, "memory_gb")))
+            # At once: what is asked first goes on to take memory.
+            self._stop(f"took {taken / 2**30:.1f} GiB of memory, more than {key} allows, {most:g}", grace=0)
 
     def _append_rank_logs(self, log: Any) -> None:
         so_far = self.log.read_bytes()  # the launcher prints what rank 0 does, unless it ends too early

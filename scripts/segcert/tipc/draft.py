@@ -50,9 +50,8 @@ class Draft:
         for name, other in there.items():
             if entry.items() <= other.items():
                 return name
-        name = slug(path)
-        if name in there:
-            name += f"_{hashlib.sha256(repr(entry).encode()).hexdigest()[:8]}"
+        # By the entry alone, whichever others a run has beside it: a run of other files must not make it anew.
+        name = f"{slug(path)}_{hashlib.sha256(repr(entry).encode()).hexdigest()[:8]}"
         self.weights[name] = dict(entry)
         return name
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segcert import engines, modelconfig, statuses
+from segcert import engines, modelconfig, sizes, statuses
 from segcert.errors import ConfigError
 from segcert.sections import TRAINED, of_model, per_model
 from segcert.tipc import params, planned, ptq, support
@@ -248,7 +248,7 @@ def _translate(
 
 
 def _training(
-    model: Model, model_name: str, mode: str, effective: Mapping[str, Any], size: list[int] | None
+    model: Model, model_name: str, mode: str, effective: Mapping[str, Any], size: list[int] | int | None
 ) -> Command | None:
     """The settings `train` and `seed`; the command that they come from, None where every trainer is skipped.
 
@@ -302,7 +302,7 @@ def _training(
 
 
 def _exported(
-    model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str], size: list[int] | None
+    model: Model, trainer: Trainer, topology: str, precision: Mapping[str, str], size: list[int] | int | None
 ) -> set[tuple[str, str]]:
     """Precision and graph, as `infer.from_precision` and `from_graphs` say them, of an export; else a skipped cell.
 
@@ -370,7 +370,7 @@ def _precision(command: Command) -> dict[str, str]:
 # -- released weights -------------------------------------------------------------------------
 
 
-def _released(model: Model, effective: Mapping[str, Any], size: list[int] | None) -> Command | None:
+def _released(model: Model, effective: Mapping[str, Any], size: list[int] | int | None) -> Command | None:
     """In place of a training: the released weights that are exported; the command of their export.
 
     Args:
@@ -414,15 +414,15 @@ def _evaluation(model: Model, training: Command | None) -> None:
             model.skip("eval", topology, name, "eval line", f"{reason} ({model.at(command.line)})")
 
 
-def _shape(model: Model, command: Command | None, asked: list[int] | None) -> None:
+def _shape(model: Model, command: Command | None, asked: list[int] | int | None) -> None:
     """The settings `export`, from the shape of an export's command.
 
     Args:
         asked: `input_size` of the run, which goes over the size in the file.
     """
     size, batch = params.shape(command), params.batch(command)
-    if size and asked and list(asked) != size:
-        told = f"{asked[0]} x {asked[1]} (width x height) of `input_size` is taken"
+    if size and asked and asked != size:
+        told = f"{sizes.told(asked)} (`input_size`) is taken"
         model.note("norm_export", f"--input_shape: {size[0]} x {size[1]} is not exported: {told}")
     own = {"input_size": size} if size and not asked else {}
     own |= {"batch_sizes": [batch]} if batch else {}

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segcert import layouts, modelconfig, modelkeys, statuses, transforms
+from segcert import layouts, modelconfig, modelkeys, sizes, statuses, transforms
+from segcert.errors import ConfigError
 from segcert.paths import ROOT
 from segcert.sections import per_model
 from segcert.tipc.draft import Draft, Model, slug
@@ -118,12 +119,13 @@ def _size(
     on models of one size: that of `random_infer_input`, or of the built-in configuration.
     """
     own = model.settings.get("export", {})
-    if own.get("input_size") or _fixed(content) or input_size(model, known, effective):
+    if own.get("input_size") or sizes.exported(content) or input_size(model, known, effective):
         return None
     size = model.meaning.random_input
     if size is None and known:
         built_in = Path(effective["model_zoo"][known]["config"])
-        size = _fixed(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+        fixed = sizes.exported(modelconfig.content(built_in if built_in.exists() else ROOT / built_in))
+        size = list(fixed) if fixed else None
     if size is None and (opened := _opened(content)):
         return f"{opened} ({file})"
     if size is None:
@@ -133,11 +135,11 @@ def _size(
     return None
 
 
-def input_size(model: Model, known: str | None, effective: Mapping[str, Any]) -> list[int] | None:
+def input_size(model: Model, known: str | None, effective: Mapping[str, Any]) -> list[int] | int | None:
     """`input_size` of a run for a model, which goes over every size in files: that of its own settings, else of all."""
     name = _name(model, known)
     own = effective["model_zoo"].get(name, {}).get("settings", {})
-    size: list[int] | None = per_model(
+    size: list[int] | int | None = per_model(
         own.get("input_size", model.settings.get("input_size", effective["input_size"])), name
     )
     return size
@@ -145,15 +147,6 @@ def input_size(model: Model, known: str | None, effective: Mapping[str, Any]) ->
 
 def _name(model: Model, known: str | None) -> str:
     return known or model.meaning.model
-
-
-def _fixed(content: Mapping[str, Any]) -> list[int] | None:
-    """[width, height] of the exported model by its own transforms; None where they leave that open."""
-    key, items = modelkeys.export_transforms(content)
-    if transforms.problems(items, key, transforms.EXPORT, strict=False):
-        return None
-    size = transforms.final_size(items)
-    return list(size) if size else None
 
 
 def _opened(content: Mapping[str, Any]) -> str | None:
@@ -167,9 +160,8 @@ def _keys(
     model: Model, content: Mapping[str, Any], file: Path, known: str | None, effective: Mapping[str, Any]
 ) -> str | None:
     """What of the configuration is not done here, with the file; None where all is."""
-    size = input_size(model, known, effective)
     own = model.settings.get("export", {}).get("input_size") or effective["export"]["input_size"]
-    found = problem(model, content, effective, size, own or size)
+    found = problem(model, content, effective, input_size(model, known, effective), own)
     return f"{found} ({file})" if found else None
 
 
@@ -177,15 +169,24 @@ def problem(
     model: Draft,
     content: Mapping[str, Any],
     settings: Mapping[str, Any],
-    input_size: Sequence[int] | None,
+    asked: Sequence[int] | int | None,
     export_size: Sequence[int] | None,
 ) -> str | None:
-    """The first thing in a configuration that is not done here; None where all is. `data` has chosen its data set."""
+    """The first thing in a configuration that is not done here; None where all is. `data` has chosen its data set.
+
+    Args:
+        asked: `input_size` of the run for the model.
+        export_size: that of its export, where it has one.
+    """
+    try:
+        size = sizes.of(asked, content)
+    except ConfigError as error:
+        return str(error)
     name = {**settings["data"], **{dataset: dataset for dataset in model.datasets}}[model.entry["data"]]
     run = modelkeys.Run(
         trains=model.trains,
-        input_size=input_size,
-        export_size=export_size,
+        input_size=size,
+        export_size=export_size or size,
         transforms=settings["evaluate"]["transforms"],
         entries={kind: model.entry[kind] for kind in modelkeys.ENTRIES.values() if model.entry.get(kind)},
         fetches=settings["train"]["pretrained_backbone"],
