@@ -8,6 +8,7 @@ Jinja's escaping, and the page's own security policy lets no other script run th
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -23,22 +24,24 @@ import yaml
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
-from segcert import statuses
+from segcert import grid, statuses
 from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, pictures, plots, shipping, templating
+from segcert.show import logs, overview, pictures, plots, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
          "results_python.log", "run_config.yaml")  # fmt: skip
+INTERFACE = ("title", "rows_info", "rows_none", "rows_filtered", "rows_length", "grid_info", "grid_none")
 
 # What the page may hold, so that it opens at once whatever the size of the matrix.
 RED_LOG = (80, 12_000)  # lines, bytes
 OTHER_LOG = (12, 2_000)
 MOST_LOG_BYTES = 2_000_000
 MOST_RECORD_BYTES = 2_000_000
+MOST_CONFIGURATION_BYTES = 400_000
 MOST_LINKS = 12  # to cells of one finding
 
 
@@ -113,6 +116,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
             raise ValueError(f"the script {name} cannot stand in a page: it holds </script or <!--")
     environment = templating.environment(TEMPLATES, html=True)
     environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say), paddleseg=tree.said)
+    environment.globals.update(packed=packed, names=overview.names)
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)
@@ -124,6 +128,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         allowed=[_digest(script) for script in scripts.values()],
         conclusions=conclusions,
         statuses=statuses.ALL,
+        overview=overview.of_page(conclusions, anchors) if grid.is_wanted(conclusions) else None,
         shown=[status for status in statuses.ALL if conclusions.counts.get(status.name)],
         reds=sum(cell.status.red for cell in conclusions.cells),
         broken=[_certificate(item, conclusions, anchors) for item in conclusions.broken_certificates],
@@ -153,11 +158,16 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         models=[model for _, model in concluded.models(conclusions)],
         details=_details(conclusions, anchors),
         environments=_environments(conclusions),
-        configuration=configuration,
+        configuration=configuration if len(configuration) <= MOST_CONFIGURATION_BYTES else None,
         files=[name for name in FILES if (folder / name).is_file()],
         plots=drawn_loss | drawn_latency,
-        interface={key: say.pair(key) for key in ("title", "rows_info", "rows_none", "rows_filtered", "rows_length")},
+        interface={key: say.pair(key) for key in INTERFACE},
     )  # fmt: skip
+
+
+def packed(part: Markup) -> Markup:
+    """A part of the page that is opened when somebody looks at it, as text that is no HTML: the same for the same."""
+    return Markup(base64.b64encode(gzip.compress(part.encode(), mtime=0)).decode())  # noqa: S704
 
 
 def _package_file(package: str, name: str) -> str:

@@ -37,7 +37,7 @@
     place.style.minHeight = `${specifications[place.id].layout.height}px`;
     near.observe(place);
   });
-  window.addEventListener("beforeprint", () => every(".plot", draw));
+  window.addEventListener("beforeprint", () => every(".plot", (place) => { if (place.offsetParent) draw(place); }));
 
   // -- language ---------------------------------------------------------------------------------
 
@@ -72,8 +72,32 @@
 
   // -- places on the page -----------------------------------------------------------------------
 
-  function reveal() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  // The records of many models are packed, each model's by itself, and unpacked when they are looked at.
+  const unpacked = new Map();
+
+  function unpack(model) {
+    const packed = model.querySelector("script[type='application/gzip']");
+    if (packed && !unpacked.has(model)) unpacked.set(model, fill(model, packed));
+    return unpacked.get(model);
+  }
+
+  async function fill(model, packed) {
+    const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    model.insertAdjacentHTML("beforeend", await new Response(stream).text());
+    packed.remove();
+  }
+  every("details.model", (model) => model.addEventListener("toggle", () => { if (model.open) unpack(model); }));
+
+  async function find(name) {
+    for (const model of document.querySelectorAll("details.model[data-cells]")) {
+      if (model.dataset.cells.split(" ").includes(name)) await unpack(model);
+    }
+    return document.getElementById(name);
+  }
+
+  async function reveal() {
+    const target = await find(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
     for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
     target.scrollIntoView();
@@ -99,47 +123,65 @@
   here.observe(document.querySelector(".verdict"));  // at the top: none of them
   links.forEach((_, name) => here.observe(document.getElementById(name)));
 
-  // -- the table of cells -----------------------------------------------------------------------
-
-  const filters = Object.fromEntries(
-    ["status", "model", "stage", "text"].map((name) => [name, document.getElementById(`filter-${name}`)]),
-  );
-  document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+  // -- tables that sort and filter: of cells, and of models where there are many ------------------
 
   const inBoth = (key) =>
     `<span class="en" lang="en">${words[key].en}</span><span class="zh" lang="zh-CN">${words[key].zh}</span>`;
 
-  async function sortable() {
+  /**
+   * A table whose rows are those that all of a form's fields admit: a select by the row's data of its name, one with
+   * data-words by one word of that; the search field by the row's text.
+   */
+  function sortable(DataTable, table, form, options) {
+    const fields = [...form.querySelectorAll("select, input")].map((field) => [field.id.replace(/^.*-/, ""), field]);
+    const admits = (row) => fields.every(([name, field]) => {
+      if (field.tagName === "SELECT") {
+        const has = "words" in field.dataset ? row.dataset[name].split(" ") : [row.dataset[name]];
+        return !field.value || has.includes(field.value);
+      }
+      return `${row.textContent} ${row.dataset.reason || ""}`.toLowerCase().includes(field.value.trim().toLowerCase());
+    });
+    const made = new DataTable(table, { order: [], autoWidth: false, ...options });
+    made.search.fixed("chosen", (text, data, index) => admits(made.row(index).node()));
+    const again = () => made.draw();
+    form.addEventListener("submit", (event) => event.preventDefault());
+    fields.forEach(([, field]) => ["input", "change"].forEach((event) => field.addEventListener(event, again)));
+    fields.forEach(([name, field]) => every(`a[data-${name}][href="#${form.closest("section").id}"]`, (link) => {
+      link.addEventListener("click", () => {
+        fields.forEach(([, other]) => { other.value = ""; });
+        field.value = link.dataset[name];
+        again();
+      });
+    }));
+  }
+
+  async function sortables() {
     const source = new Blob([read("tables")], { type: "text/javascript" });
     const address = URL.createObjectURL(source);
     const { default: DataTable } = await import(address);
     URL.revokeObjectURL(address);
-    const table = new DataTable("#cell-table", {
-      order: [],
+    if (document.getElementById("model-grid")) {
+      sortable(DataTable, "#model-grid", document.getElementById("grid-filters"), {
+        paging: false,
+        layout: { topStart: "info", topEnd: null, bottomStart: null, bottomEnd: null },
+        language: {
+          info: inBoth("grid_info"), infoEmpty: "", infoFiltered: inBoth("rows_filtered"),
+          zeroRecords: inBoth("grid_none"), emptyTable: inBoth("grid_none"),
+        },
+      });
+    }
+    sortable(DataTable, "#cell-table", document.getElementById("filters"), {
       pageLength: 25,
       lengthMenu: [[25, 100, -1], ["25", "100", "∞"]],
-      autoWidth: false,
       layout: { topStart: null, topEnd: null, bottomStart: ["info", "pageLength"], bottomEnd: "paging" },
       language: {
         info: inBoth("rows_info"), infoEmpty: "", infoFiltered: inBoth("rows_filtered"), zeroRecords: inBoth("rows_none"),
         emptyTable: inBoth("rows_none"), lengthMenu: inBoth("rows_length").replace("_MENU_", "").replace("_MENU_", "") + " _MENU_",
       },
     });
-    table.search.fixed("chosen", (text, data, index) => {
-      const row = table.row(index).node();
-      const typed = filters.text.value.trim().toLowerCase();
-      return ["status", "model", "stage"].every((name) => !filters[name].value || row.dataset[name] === filters[name].value)
-        && (!typed || `${row.textContent} ${row.dataset.reason}`.toLowerCase().includes(typed));
-    });
-    const again = () => table.draw();
-    Object.values(filters).forEach((filter) => ["input", "change"].forEach((event) => filter.addEventListener(event, again)));
-    every("a[data-status]", (link) => link.addEventListener("click", () => {
-      filters.status.value = link.dataset.status;
-      again();
-    }));
     root.classList.add("sortable");
   }
 
   reveal();
-  sortable();
+  sortables();
 })();

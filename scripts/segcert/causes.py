@@ -1,0 +1,96 @@
+"""What a reason comes to, less what is one model's, one machine's or one run's own: cells of one cause share it."""
+
+from __future__ import annotations
+
+import re
+
+# What the reason of a known failure begins with: its id, of the form that the schema gives it.
+KNOWN = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]*): ")
+FRAME = re.compile(r'File "[^"\n]+", line \d+')
+EXCEPTION = re.compile(
+    r"(?<![\w.])[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning|Iteration)\b(?=:|\s*$)", re.M
+)
+SUMMARY = re.compile(r"Error Message Summary:[\s-]*")  # Paddle's, after a traceback of C++
+PACKAGES = re.compile(r".*/(?:site|dist)-packages/")
+# Files of data, told from names in code by how they end.
+SUFFIXES = "ya?ml|json|txt|csv|log|png|jpe?g|tiff?|bmp|npy|npz|pdparams|pdmodel|pdiparams|onnx|xml|bin|tar|t?gz|zip|so"
+UNITS = "[GMKT]i?B|B|ms|s|min|h|%|x"
+# In the order in which they are tried at each place of a reason. What may be long begins where a word does: else a long
+# word would be looked at from each of its letters.
+OWN = re.compile(
+    rf"""
+    (?P<url>\bhttps?://(?P<host>[^\s/,;:)\]'"]+)[^\s,;)\]'"]*)
+    # A place in code is where it went wrong: it stays, as an import would name it.
+    | (?P<code>(?<![^\s,;:()\[\]'"])[^\s,;:()\[\]'"]*\b[\w-]+\.pyx?\b)(?P<line>(?:"?,\ line\ |:)\d+)?
+    | (?P<path>(?<![~.\w@+{{}}-])(?:[~.\w@+{{}}-]*/)+[.\w@+{{}}-]*)
+    | (?P<file>(?<![.\w@+-])[\w@+-][.\w@+-]*\.(?:{SUFFIXES})\b)
+    # Numbers that are names.
+    | (?P<kept>\b(?:signal|exit\ code|status\ code|errno|opset|HTTP)\s+-?\d+)
+    | (?P<hash>\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{{7,64}}\b|\b0x[0-9a-fA-F]+\b)
+    | (?P<size>\b\d+x\d+(?:x\d+)*\b)
+    | (?P<number>(?<![\w.])[-+]?\d+(?:\.\d+)*(?:[eE][-+]?\d+)?(?={UNITS}\b|%|(?!\w)))
+    | (?P<counter>(?<=[a-z0-9]_)\d+(?![a-zA-Z0-9]))
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+SEVERAL = re.compile(r"N(?:, ?N)+")  # a shape, or a list whose length is a model's own
+
+
+def cause(reason: str, model: str | None = None, *, known: bool = False) -> str:
+    """The cause that a reason tells of; two cells whose reasons come to the same have failed for the same.
+
+    It is the line of the reason that says what happened: the first, or the last exception of a traceback. In it
+    `MODEL` stands for the model, `PATH` for a path and a file's name (with how it ends), `N` for a number, `HASH` for a
+    hash. Places in code stay, and so do numbers that are names: of a signal, an exit code, an operator set.
+
+    Args:
+        model: whose name is taken out.
+        known: the reason is that of a known failure: its id is the cause.
+    """
+    if known and (listed := KNOWN.match(reason)):
+        return listed["id"]
+    text = OWN.sub(_plain, _line(reason))
+    if model:
+        text = re.sub(rf"(?<![\w.-]){re.escape(model)}(?![\w-])", "MODEL", text)
+    return SEVERAL.sub("N, ...", " ".join(text.split()))
+
+
+def _line(reason: str) -> str:
+    """The line that says what happened."""
+    if summary := SUMMARY.search(reason):
+        reason = reason[summary.end() :]
+    *_, last = [None, *FRAME.finditer(reason)]
+    if last:
+        *_, end = [None, *EXCEPTION.finditer(reason, last.end())]
+        if end is None:
+            return reason  # a traceback without its end: nothing of it says more than the rest
+        reason = reason[end.start() :]
+    first, _, rest = reason.strip().partition("\n")
+    # A line that ends so is the head of what follows.
+    return f"{first} {_line(rest)}" if first.rstrip().endswith(":") and rest.strip() else first
+
+
+def _plain(found: re.Match[str]) -> str:
+    """What stands for a part that is one model's, one machine's or one run's own."""
+    kind = str(found.lastgroup)
+    if found["url"]:
+        return f"https://{found['host']}/PATH"
+    if found["code"]:
+        return _place(found["code"]) + (found["line"] or "")
+    if found["path"]:
+        return f"PATH{_suffix(found['path'])}"
+    if found["file"]:
+        return f"PATH{_suffix(found['file'])}"
+    return {"kept": found[0], "hash": "HASH", "size": "N", "number": "N", "counter": "N"}[kind]
+
+
+def _place(file: str) -> str:
+    """A file of code as an import would name it; of one that lies elsewhere its own name."""
+    inside = PACKAGES.sub("", file)
+    return inside if not inside.startswith(("/", "~", ".")) else inside.rpartition("/")[2]
+
+
+def _suffix(path: str) -> str:
+    """How a file's name ends: what kind of file it is."""
+    found = re.search(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", path)
+    return found[0].lower() if found else ""
