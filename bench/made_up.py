@@ -145,7 +145,7 @@ def _outcome(cell: Cell, number: int) -> tuple[str, str | None]:
     asked = cell.requested
     if cell.stage == "export" and number % 9 == 8:
         what = (
-            "TypeError: bool(Tensor) is not supported in a static graph (paddleseg/models/layers/nonlocal2d.py, line 88)",
+            "TypeError: bool(Tensor) is not supported in a graph (paddleseg/models/layers/attention.py, line 88)",
             f"ValueError: conv2d_{number}.w_0 has {number} channels (paddle/nn/layer/conv.py, line 700)",
             f"RuntimeError: no converter for grid_sample in results/{cell.model}/export/model.json",
         )

@@ -14,7 +14,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from PIL import Image
 
 from segcert import conclusions as work
-from segcert import stages, statuses
+from segcert import grid, stages, statuses
 from segcert.conclusions import Conclusions
 from segcert.show import logs, page, pictures, plots, report
 
@@ -614,6 +614,11 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "iterations": None, "timed_alone": False}))
     seg = {"paddleseg": "2.8.0", "paddleseg_folder": "seg", "paddleseg_edited": []}
     rendered(tmp_path, Conclusions("smoke", [one], scope={**scope, "paddleseg": seg, "replaced_losses": ["Loss"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(grid, "MANY", 0)
+        held = pages.of_engine(tmp_path, "m", "blocked", threads=30, reason="made from export single_fp32: failed")
+        broken = pages.cell(tmp_path, "m", "export", "single_fp32", "failed", reason="why")
+        rendered(tmp_path, Conclusions("smoke", [*predicted, *cells, weak, broken, held]), verdicts)
     monkeypatch.setattr(pictures, "MOST_ENGINES", 1)
     rendered(tmp_path, Conclusions("smoke", predicted[::-1]))
     monkeypatch.setattr(pictures, "MOST_BYTES", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # What the reason of a known failure begins with: its id, of the form that the schema gives it.
 KNOWN = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]*): ")
@@ -17,8 +18,7 @@ SUFFIXES = "ya?ml|json|txt|csv|log|png|jpe?g|tiff?|bmp|npy|npz|pdparams|pdmodel|
 UNITS = "[GMKT]i?B|B|ms|s|min|h|%|x"
 # In the order in which they are tried at each place of a reason. What may be long begins where a word does: else a long
 # word would be looked at from each of its letters.
-OWN = re.compile(
-    rf"""
+OWN = rf"""
     (?P<url>\bhttps?://(?P<host>[^\s/,;:)\]'"]+)[^\s,;)\]'"]*)
     # A place in code is where it went wrong: it stays, as an import would name it.
     | (?P<code>(?<![^\s,;:()\[\]'"])[^\s,;:()\[\]'"]*\b[\w-]+\.pyx?\b)(?P<line>(?:"?,\ line\ |:)\d+)?
@@ -30,9 +30,8 @@ OWN = re.compile(
     | (?P<size>\b\d+x\d+(?:x\d+)*\b)
     | (?P<number>(?<![\w.])[-+]?\d+(?:\.\d+)*(?:[eE][-+]?\d+)?(?={UNITS}\b|%|(?!\w)))
     | (?P<counter>(?<=[a-z0-9]_)\d+(?![a-zA-Z0-9]))
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+    """
+SHORT = 2  # letters: such a name is a word of some language too
 SEVERAL = re.compile(r"N(?:, ?N)+")  # a shape, or a list whose length is a model's own
 
 
@@ -44,15 +43,20 @@ def cause(reason: str, model: str | None = None, *, known: bool = False) -> str:
     hash. Places in code stay, and so do numbers that are names: of a signal, an exit code, an operator set.
 
     Args:
-        model: whose name is taken out.
+        model: whose name is taken out, unless it is as short as a word like "a".
         known: the reason is that of a known failure: its id is the cause.
     """
     if known and (listed := KNOWN.match(reason)):
         return listed["id"]
-    text = OWN.sub(_plain, _line(reason))
-    if model:
-        text = re.sub(rf"(?<![\w.-]){re.escape(model)}(?![\w-])", "MODEL", text)
+    text = _own(model if model and len(model) > SHORT else None).sub(_plain, _line(reason))
     return SEVERAL.sub("N, ...", " ".join(text.split()))
+
+
+@lru_cache(maxsize=1)  # the cells of a model come one after the other
+def _own(model: str | None) -> re.Pattern[str]:
+    """All that is taken out; a model's name where it stands by itself, and not in a path or a place in code."""
+    name = rf"(?<![\w./-]){re.escape(model)}(?![\w/-])(?!\.\w)" if model else "(?!)"
+    return re.compile(rf"(?P<model>(?-i:{name}))|{OWN}", re.VERBOSE | re.IGNORECASE)
 
 
 def _line(reason: str) -> str:
@@ -65,9 +69,9 @@ def _line(reason: str) -> str:
         if end is None:
             return reason  # a traceback without its end: nothing of it says more than the rest
         reason = reason[end.start() :]
-    first, _, rest = reason.strip().partition("\n")
-    # A line that ends so is the head of what follows.
-    return f"{first} {_line(rest)}" if first.rstrip().endswith(":") and rest.strip() else first
+    first, *others = [*filter(str.strip, reason.splitlines()), ""]
+    # A line that ends so is the head of the next.
+    return " ".join([first, *others[:1]]) if first.rstrip().endswith(":") else first
 
 
 def _plain(found: re.Match[str]) -> str:
@@ -81,7 +85,7 @@ def _plain(found: re.Match[str]) -> str:
         return f"PATH{_suffix(found['path'])}"
     if found["file"]:
         return f"PATH{_suffix(found['file'])}"
-    return {"kept": found[0], "hash": "HASH", "size": "N", "number": "N", "counter": "N"}[kind]
+    return {"kept": found[0], "model": "MODEL", "hash": "HASH"}.get(kind, "N")
 
 
 def _place(file: str) -> str:
