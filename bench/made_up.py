@@ -8,6 +8,7 @@ Works out the conclusions and makes the page, and tells how long that took and h
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -227,7 +228,7 @@ def _label(shift: int) -> Any:
 
 
 def conclude(folder: Path, run_config: Path) -> dict[str, float]:
-    """Seconds of the conclusions and of the page, by the commands of the rules, and MB of what they leave."""
+    """Seconds of the conclusions and of the page, by the rules' scripts, how many cells, MB of what they leave."""
     found: dict[str, float] = {}
     place = run_config.parent
     commands: Mapping[str, list[str]] = {
@@ -248,6 +249,7 @@ def conclude(folder: Path, run_config: Path) -> dict[str, float]:
         found[key] = round(time.monotonic() - begun, 2)
         if done.returncode not in (0, 1) or not done.stderr.strip():  # 1: the run is red
             sys.exit(done.stdout + done.stderr)
+    found["cells"] = len(json.loads((place / "conclusions.json").read_text(encoding="utf-8"))["cells"])
     for kind in ("html", "md", "json"):
         found[f"{kind} MB"] = round((place / f"conclusions.{kind}").stat().st_size / 1e6, 2)
     return found
@@ -259,7 +261,7 @@ def main() -> None:
     options.add_argument("--models", type=int, default=200)
     args = options.parse_args()
     run_config = write(args.folder.resolve(), args.models)
-    print(f"{args.models} models x {CELLS} cells:", conclude(args.folder.resolve(), run_config))
+    print(f"{args.models} models:", conclude(args.folder.resolve(), run_config))
 
 
 if __name__ == "__main__":

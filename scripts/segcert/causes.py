@@ -32,7 +32,7 @@ OWN = rf"""
     | (?P<counter>(?<=[a-z0-9]_)\d+(?![a-zA-Z0-9]))
     """
 SHORT = 2  # letters: such a name is a word of some language too
-SEVERAL = re.compile(r"N(?:, ?N)+")  # a shape, or a list whose length is a model's own
+SEVERAL = re.compile(r"\b(\w[^,;]{0,60})(?:, \1)+")  # of a shape, or of a list of any length: one
 
 
 def cause(reason: str, model: str | None = None, *, known: bool = False) -> str:
@@ -49,7 +49,7 @@ def cause(reason: str, model: str | None = None, *, known: bool = False) -> str:
     if known and (listed := KNOWN.match(reason)):
         return listed["id"]
     text = _own(model if model and len(model) > SHORT else None).sub(_plain, _line(reason))
-    return SEVERAL.sub("N, ...", " ".join(text.split()))
+    return SEVERAL.sub(r"\1", " ".join(text.split()))
 
 
 @lru_cache(maxsize=1)  # the cells of a model come one after the other
