@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 # What the reason of a known failure begins with: its id, of the form that the schema gives it.
 KNOWN = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]*): ")
@@ -18,7 +17,8 @@ SUFFIXES = "ya?ml|json|txt|csv|log|png|jpe?g|tiff?|bmp|npy|npz|pdparams|pdmodel|
 UNITS = "[GMKT]i?B|B|ms|s|min|h|%|x"
 # In the order in which they are tried at each place of a reason. What may be long begins where a word does: else a long
 # word would be looked at from each of its letters.
-OWN = rf"""
+OWN = re.compile(
+    rf"""
     (?P<url>\bhttps?://(?P<host>[^\s/,;:)\]'"]+)[^\s,;)\]'"]*)
     # A place in code is where it went wrong: it stays, as an import would name it.
     | (?P<code>(?<![^\s,;:()\[\]'"])[^\s,;:()\[\]'"]*\b[\w-]+\.pyx?\b)(?P<line>(?:"?,\ line\ |:)\d+)?
@@ -30,7 +30,10 @@ OWN = rf"""
     | (?P<size>\b\d+x\d+(?:x\d+)*\b)
     | (?P<number>(?<![\w.])[-+]?\d+(?:\.\d+)*(?:[eE][-+]?\d+)?(?={UNITS}\b|%|(?!\w)))
     | (?P<counter>(?<=[a-z0-9]_)\d+(?![a-zA-Z0-9]))
-    """
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+NAME = "\ue000"  # for private use: in no reason, and in no word
 SHORT = 2  # letters: such a name is a word of some language too
 SEVERAL = re.compile(r"\b(\w[^,;]{0,60})(?:, \1)+")  # of a shape, or of a list of any length: one
 
@@ -48,15 +51,11 @@ def cause(reason: str, model: str | None = None, *, known: bool = False) -> str:
     """
     if known and (listed := KNOWN.match(reason)):
         return listed["id"]
-    text = _own(model if model and len(model) > SHORT else None).sub(_plain, _line(reason))
+    text = _line(reason)
+    if model and len(model) > SHORT:  # where it stands by itself, and not in a path or a place in code
+        text = re.sub(rf"(?<![\w./-]){re.escape(model)}(?![\w/-])(?!\.\w)", NAME, text)
+    text = OWN.sub(_plain, text).replace(NAME, "MODEL")
     return SEVERAL.sub(r"\1", " ".join(text.split()))
-
-
-@lru_cache(maxsize=1)  # the cells of a model come one after the other
-def _own(model: str | None) -> re.Pattern[str]:
-    """All that is taken out; a model's name where it stands by itself, and not in a path or a place in code."""
-    name = rf"(?<![\w./-]){re.escape(model)}(?![\w/-])(?!\.\w)" if model else "(?!)"
-    return re.compile(rf"(?P<model>(?-i:{name}))|{OWN}", re.VERBOSE | re.IGNORECASE)
 
 
 def _line(reason: str) -> str:
@@ -85,7 +84,7 @@ def _plain(found: re.Match[str]) -> str:
         return f"PATH{_suffix(found['path'])}"
     if found["file"]:
         return f"PATH{_suffix(found['file'])}"
-    return {"kept": found[0], "model": "MODEL", "hash": "HASH"}.get(kind, "N")
+    return {"kept": found[0], "hash": "HASH"}.get(kind, "N")
 
 
 def _place(file: str) -> str:

@@ -105,7 +105,7 @@ class Conclusions:
         """What released weights come to against the accuracy that is published of them: see `accuracy.verdicts`."""
         return accuracy.verdicts(self.cells)
 
-    @property
+    @cached_property
     def fastest(self) -> list[dict[str, Any]]:
         """Which inference cell is the fastest, and at which loss: see `fastest.choices`."""
         return fastest.choices(self.cells, self.scope["timed_alone"])

@@ -18,7 +18,7 @@ from segcert import cells, conclusions, grid, statuses
 from segcert.show import page, report
 
 pytest_plugins = ["browsers"]
-MODELS = 40
+MODELS = 28
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def having(found, admits):
 
 def test_it_loads_from_disk_and_asks_the_network_for_nothing(opened, many):
     opened.js("document.querySelectorAll('details').forEach(part => { part.open = true })")
-    opened.wait(lambda: not opened.all("script[type='application/gzip']"))
+    opened.wait(lambda: not opened.all("details script[type='application/gzip']"))
     opened.draw_everything()
     assert opened.complaints() == []
     assert opened.asked_for() == [many[0].as_uri()]
@@ -151,7 +151,7 @@ def test_nothing_is_wider_than_the_screen(tab, many, width, language):
     tab.open(many[0], width).ready()
     tab.one(f"[data-language={language}]").click()
     tab.js("document.querySelectorAll('details').forEach(part => { part.open = true })")
-    tab.wait(lambda: not tab.all("script[type='application/gzip']"))
+    tab.wait(lambda: not tab.all("details script[type='application/gzip']"))
     assert tab.js("innerWidth") == width
     assert tab.js("document.documentElement.scrollWidth") <= tab.js("document.documentElement.clientWidth") <= width
     texts = "[...document.querySelectorAll('main p, main td, main li, main summary, main dd, main pre, main .sign')]"

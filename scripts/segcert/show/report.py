@@ -65,6 +65,7 @@ def _train_text(entries: list[dict[str, Any]]) -> str:
 
 def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
     """PaddleSeg's inference table: algorithm, model, CPU, GPU, batch size."""
+    sizes = concluded.batch_sizes(conclusions)
     return pd.DataFrame(
         [
             {
@@ -77,7 +78,7 @@ def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "batch size": size,
             }
             for algorithm, model in concluded.models(conclusions)
-            for size in concluded.batch_sizes(conclusions)
+            for size in sizes
         ]
     )
 
@@ -331,6 +332,7 @@ def _published(conclusions: Conclusions) -> list[dict[str, Any]]:
 def chinese(conclusions: Conclusions) -> str:
     """The two tables in PaddleSeg's own form. An entry reads as PaddleSeg's only where a run proved it."""
     present = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    sizes = concluded.batch_sizes(conclusions)
     train = [
         [
             algorithm,
@@ -347,7 +349,7 @@ def chinese(conclusions: Conclusions) -> str:
             size,
         ]
         for algorithm, model in concluded.models(conclusions)
-        for size in concluded.batch_sizes(conclusions)
+        for size in sizes
     ]
     return _template("conclusions.zh.md.j2").render(
         conclusions=conclusions,
