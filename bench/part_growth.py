@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import made_up
 from harness import ROOT, Bench, row, say, timed
 from part_chain import chain_workflow
 
@@ -21,8 +22,8 @@ TOTAL_S = 36.0  # what all jobs sleep in sum; their lengths are scaled to it
 
 
 def growth(bench: Bench) -> list[dict]:
-    """Rows for one against two cores, for GPUs, and for the number of cells."""
-    return [*_cores(bench), *_cells(bench), *_gpus(bench)]
+    """Rows for one against two cores, for the number of cells, planned and concluded, and for GPUs."""
+    return [*_cores(bench), *_cells(bench), *_conclusions(bench), *_gpus(bench)]
 
 
 def _cores(bench: Bench) -> list[dict]:
@@ -45,6 +46,20 @@ def _cells(bench: Bench) -> list[dict]:
         )
         seconds = float(done.stdout.strip().splitlines()[-1].split("|")[2])
         rows.append(row(f"growth/planning {cells} cells", [seconds], [5.0], "s", "limit of 5 s for nothing to do"))
+    return rows
+
+
+def _conclusions(bench: Bench) -> list[dict]:
+    """Conclusions and page of records that are made up."""
+    rows = []
+    for models in (20,) if bench.quick else (200, 287):
+        say(f"growth: conclusions of {models} models")
+        folder = bench.work / "growth_conclusions"
+        shutil.rmtree(folder, ignore_errors=True)
+        told = made_up.conclude(folder, made_up.write(folder, models))
+        name = f"growth/{models} models, {told['cells']:.0f} cells"
+        rows.append(row(f"{name}: conclusions", [told["conclude s"]], [20.0], "s", "limit of 20 s"))
+        rows.append(row(f"{name}: page", [told["html MB"]], [15.0], "MB", "limit of 15 MB"))
     return rows
 
 

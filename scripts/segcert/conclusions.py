@@ -11,6 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -104,7 +105,7 @@ class Conclusions:
         """What released weights come to against the accuracy that is published of them: see `accuracy.verdicts`."""
         return accuracy.verdicts(self.cells)
 
-    @property
+    @cached_property
     def fastest(self) -> list[dict[str, Any]]:
         """Which inference cell is the fastest, and at which loss: see `fastest.choices`."""
         return fastest.choices(self.cells)
@@ -131,7 +132,16 @@ class Conclusions:
         """The cells with these fields, of themselves or of what they request."""
         if "stage" in fields:
             stages.by_name(fields["stage"])
-        return [cell for cell in self.cells if all(_field(cell, key) == value for key, value in fields.items())]
+        cells = self._of_model.get(fields["model"], []) if "model" in fields else self.cells
+        return [cell for cell in cells if all(_field(cell, key) == value for key, value in fields.items())]
+
+    @cached_property
+    def _of_model(self) -> dict[str | None, list[Concluded]]:
+        """The cells by model: hundreds of models are each asked for many times."""
+        found: dict[str | None, list[Concluded]] = {}
+        for cell in self.cells:
+            found.setdefault(cell["model"], []).append(cell)
+        return found
 
 
 def _field(cell: Concluded, key: str) -> Any:
@@ -273,8 +283,7 @@ def _status_of(
     for parent in reversed(parents):
         status = statuses.by_name(parent["status"])
         if status.stops and status.holds_up:
-            held = statuses.by_name(status.holds_up)
-            return held, f"made from {parent['stage']} {parent['cell']}: {status.name}", None
+            return statuses.by_name(status.holds_up), made_from(parent), None
     left = attempts.left_behind(cell.record)
     if lost:  # the workflow knows that it is over; we do not, of one on another machine
         left += attempts.running(cell.record)
@@ -304,6 +313,11 @@ def _status_of(
     if status is statuses.FAILED and (ended := schedulers.verdict(found.get("scheduler_job", {}))):
         reason = f"{reason}; {ended}"
     return status, reason, found
+
+
+def made_from(parent: Mapping[str, Any]) -> str:
+    """What a cell says that its parent holds up; one that was started all the same adds the parent's reason."""
+    return f"made from {parent['stage']} {parent['cell']}: {parent['status']}"
 
 
 def _latest(path: str) -> dict[str, Any] | None:

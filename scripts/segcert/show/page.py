@@ -8,6 +8,7 @@ Jinja's escaping, and the page's own security policy lets no other script run th
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -23,22 +24,24 @@ import yaml
 from markupsafe import Markup, escape
 
 from segcert import conclusions as concluded
-from segcert import statuses
+from segcert import grid, statuses
 from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, pictures, plots, shipping, templating
+from segcert.show import logs, overview, pictures, plots, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
          "results_python.log", "run_config.yaml")  # fmt: skip
+INTERFACE = ("title", "rows_info", "rows_none", "rows_filtered", "rows_length", "grid_info", "grid_none")
 
 # What the page may hold, so that it opens at once whatever the size of the matrix.
 RED_LOG = (80, 12_000)  # lines, bytes
 OTHER_LOG = (12, 2_000)
 MOST_LOG_BYTES = 2_000_000
 MOST_RECORD_BYTES = 2_000_000
+MOST_CONFIGURATION_BYTES = 400_000
 MOST_LINKS = 12  # to cells of one finding
 
 
@@ -103,27 +106,29 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         folder: where the page will stand; links to files are relative to it.
     """
     say = words()
+    many = grid.is_wanted(conclusions)
     anchors = anchors_of(conclusions.cells)
-    scripts = {
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    code = {
         "plotly": _package_file("plotly", "package_data/plotly.min.js"),
-        "own": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
+        "tables": _package_file("itables", "html/dt_bundle.js"),
     }
-    for name, script in scripts.items():
-        if re.search(r"</script|<!--", script, re.IGNORECASE):
-            raise ValueError(f"the script {name} cannot stand in a page: it holds </script or <!--")
     environment = templating.environment(TEMPLATES, html=True)
     environment.globals.update(t=say, both=both, gate_words=lambda gate: _gate_words(gate, say), paddleseg=tree.said)
+    environment.globals.update(packed=packed, names=overview.names)
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)
     strips, strips_left_out = _strips(conclusions)
+    rows = [_row(cell, anchors) for cell in conclusions.cells]
     return environment.get_template("page.html.j2").render(
         style=Markup(_package_file("itables", "html/dt_bundle.css") + (TEMPLATES / "page.css").read_text("utf-8")),  # noqa: S704
-        scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704
-        tables=_package_file("itables", "html/dt_bundle.js"),
-        allowed=[_digest(script) for script in scripts.values()],
+        script=Markup(script),  # noqa: S704
+        allowed=_digest(script),
+        code=code,
         conclusions=conclusions,
         statuses=statuses.ALL,
+        overview=overview.of_page(conclusions, anchors) if many else None,
         shown=[status for status in statuses.ALL if conclusions.counts.get(status.name)],
         reds=sum(cell.status.red for cell in conclusions.cells),
         broken=[_certificate(item, conclusions, anchors) for item in conclusions.broken_certificates],
@@ -148,16 +153,23 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         timed=timed,
         strips=strips,
         strips_left_out=strips_left_out,
-        rows=[_row(cell, anchors) for cell in conclusions.cells],
+        rows=rows,
+        packed_rows=packed(json.dumps([{**row, "status": row["status"].name} for row in rows])) if many else None,
+        stage_names={cell["stage"]: say.pair(cell["stage"]) for cell in conclusions.cells},
         stages=list(dict.fromkeys(cell["stage"] for cell in conclusions.cells)),
         models=[model for _, model in concluded.models(conclusions)],
         details=_details(conclusions, anchors),
         environments=_environments(conclusions),
-        configuration=configuration,
+        configuration=configuration if len(configuration) <= MOST_CONFIGURATION_BYTES else None,
         files=[name for name in FILES if (folder / name).is_file()],
         plots=drawn_loss | drawn_latency,
-        interface={key: say.pair(key) for key in ("title", "rows_info", "rows_none", "rows_filtered", "rows_length")},
+        interface={key: say.pair(key) for key in INTERFACE},
     )  # fmt: skip
+
+
+def packed(part: str) -> Markup:
+    """What the page unpacks when it is needed, as text that is no HTML: the same for the same."""
+    return Markup(base64.b64encode(gzip.compress(part.encode(), mtime=0)).decode())  # noqa: S704
 
 
 def _package_file(package: str, name: str) -> str:
@@ -248,10 +260,11 @@ def _topologies(conclusions: Conclusions) -> list[str]:
 def _training(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """PaddleSeg's training table, each entry with the place that its status comes from."""
     by_record = {cell["record"]: cell for cell in conclusions.cells}
+    topologies = _topologies(conclusions)
     rows = []
     for algorithm, model in concluded.models(conclusions):
         places = {}
-        for topology in _topologies(conclusions):
+        for topology in topologies:
             entries = []
             for entry in concluded.train_entries(conclusions, model, topology):
                 train = by_record[entry["record"]]
@@ -280,9 +293,10 @@ def _published(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dic
 
 def _inference(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
     """PaddleSeg's inference table: by device, the cells of each checkpoint."""
+    sizes = concluded.batch_sizes(conclusions)
     rows = []
     for algorithm, model in concluded.models(conclusions):
-        for size in concluded.batch_sizes(conclusions):
+        for size in sizes:
             devices = {}
             for device in ("cpu", "gpu"):
                 cells = concluded.infer_entries(conclusions, model, device, size)
@@ -433,8 +447,10 @@ def _tile(tile: pictures.Tile) -> dict[str, Any]:
 
 
 def _row(cell: Concluded, anchors: Mapping[str, str]) -> dict[str, Any]:
-    """A row of the table of cells."""
+    """A row of the table of cells; its numbers as (name, what it sorts by, text or None)."""
     metrics = cell.metrics
+    ips = metrics.get("throughput_ips") or metrics.get("ips")
+    result = metrics.get("pixel_agreement", metrics.get("miou"))
     return {
         "anchor": anchors[cell["record"]],
         "status": cell.status,
@@ -443,10 +459,15 @@ def _row(cell: Concluded, anchors: Mapping[str, str]) -> dict[str, Any]:
         "title": cell.label("full"),
         "train_cell": cell["train_cell"] if cell["stage"] == "infer" else None,
         "reason": logs.plain(cell["reason"] or ""),
-        "p50": cell.p50,
-        "ips": metrics.get("throughput_ips") or metrics.get("ips"),
-        "result": metrics.get("pixel_agreement", metrics.get("miou")),
-        "wall": cell.get("wall_s"),
+        "numbers": [
+            (name, value if value is not None else -1, None if value is None else text)
+            for name, value, text in (
+                ("median_ms", cell.p50, number(cell.p50)),
+                ("ips", ips, number(ips)),
+                ("result", result, share(result)),
+                ("wall", cell.get("wall_s"), number(cell.get("wall_s"), 3)),
+            )
+        ],
     }
 
 

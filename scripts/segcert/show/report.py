@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,19 @@ import pandas as pd
 from jinja2 import Template
 
 from segcert import conclusions as concluded
-from segcert import statuses
+from segcert import grid, statuses
 from segcert.checkout import tree
 from segcert.concluded import STATIC, Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
-from segcert.show import junit, logs, shipping, templating
+from segcert.show import junit, logs, overview, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of `env`, for the head of a document; machines that differ in nothing else are one.
 HEAD = ("os", "python", "paddle", "paddle_commit", "paddleseg", "cpu", "cpu_cores", "gpu")
 TOPOLOGIES_ZH = {"single": "单机单卡", "multi": "单机多卡", "released": "发布权重"}
-WEAK = "†"
+WEAK = overview.WEAK
+NO_ROWS = "(none)"
 
 
 def write(conclusions: Conclusions, folder: Path) -> None:
@@ -63,6 +65,7 @@ def _train_text(entries: list[dict[str, Any]]) -> str:
 
 def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
     """PaddleSeg's inference table: algorithm, model, CPU, GPU, batch size."""
+    sizes = concluded.batch_sizes(conclusions)
     return pd.DataFrame(
         [
             {
@@ -75,7 +78,7 @@ def infer_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "batch size": size,
             }
             for algorithm, model in concluded.models(conclusions)
-            for size in concluded.batch_sizes(conclusions)
+            for size in sizes
         ]
     )
 
@@ -216,12 +219,15 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "batch_size": cell.requested.get("batch_size"),
                 "wall_s": cell.get("wall_s"),
                 "peak_rss_mb": cell.get("peak_rss_mb"),
-                "miou": metrics.get("miou"),
-                "last_loss": metrics.get("last_loss"),
+                **{name: metrics.get(name) for name in ("miou", "acc", "kappa", "dice", "first_loss", "last_loss")},
                 "train_ips": metrics.get("ips"),
                 "inference_p50_ms": cell.p50,
                 "inference_p95_ms": cell.timing.get("p95"),
+                "throughput_ips": metrics.get("throughput_ips"),
+                "build_s": metrics.get("build_s"),
+                "worker_rss_mb": metrics.get("worker_rss_mb"),
                 "pixel_agreement": metrics.get("pixel_agreement"),
+                "miou_drop": metrics.get("miou_drop"),
                 "logits_l2": metrics.get("logits_l2"),
                 "logits_peak": metrics.get("logits_peak"),
                 "weak_evidence": cell.weak,
@@ -252,6 +258,7 @@ def _template(name: str) -> Template:
         zh=lambda status: statuses.by_name(status).zh,
         paddleseg=tree.said,
         cells=lambda count: "1 cell" if count == 1 else f"{count} cells",
+        names=overview.names,
     )
     return environment.get_template(name)
 
@@ -283,30 +290,62 @@ def _certificates_of(conclusions: Conclusions, kind: str) -> dict[str, Any]:
 
 
 def markdown(conclusions: Conclusions) -> str:
-    def table(frame: pd.DataFrame) -> str:
-        if not len(frame):
-            return "(none)"
-        shown = frame.astype(object).where(frame.notna(), None)
-        return str(shown.to_markdown(index=False, floatfmt=".4g", missingval="–"))
-
+    """The tables in Markdown; of many models the grid first, and of the long ones what broke or was blocked."""
+    many = grid.is_wanted(conclusions)
     scripts = scripts_frame(conclusions)
+    frames = {
+        "train": train_frame(conclusions),
+        "infer": infer_frame(conclusions),
+        "accuracy": accuracy_frame(conclusions),
+        "latency": latency_frame(conclusions),
+        "fastest": fastest_frame(conclusions),
+    }
+    shown = {name: _shortened(frame, _said_by_the_grid(conclusions, name)) if many else frame
+             for name, frame in frames.items()}  # fmt: skip
+    view = overview.of_markdown(conclusions) if many else {}
     return _template("conclusions.md.j2").render(
         conclusions=conclusions,
-        scripts=table(scripts) if len(scripts) else None,
+        overview={**view, **{name: _table(view[name]) for name in ("grid", "rates")}} if many else None,
+        left_out={name: len(frame) - len(shown[name]) for name, frame in frames.items()},
+        scripts=_table(scripts) if len(scripts) else None,
         environments=concluded.environments(conclusions, HEAD),
         statuses=statuses.ALL,
-        train=table(train_frame(conclusions)),
-        infer=table(infer_frame(conclusions)),
-        accuracy=table(accuracy_frame(conclusions)),
-        cost=table(cost_frame(conclusions)),
-        latency=table(latency_frame(conclusions)),
+        **{name: _table(frame) for name, frame in shown.items()},
+        cost=_table(cost_frame(conclusions)),
         **_certificates(conclusions),
         **concluded.findings(conclusions),
         weak=concluded.weak_models(conclusions),
         published=_published(conclusions),
-        fastest=table(fastest_frame(conclusions)),
         unanswered=shipping.unanswered(conclusions),
     )
+
+
+def _table(frame: pd.DataFrame) -> str:
+    if not len(frame):
+        return NO_ROWS
+    shown = frame.astype(object).where(frame.notna(), None)
+    return str(shown.to_markdown(index=False, floatfmt=".4g", missingval="–"))
+
+
+def _said_by_the_grid(conclusions: Conclusions, table: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a row of a table tells of nothing that broke or was blocked: of many models only the others are shown."""
+    if table == "fastest":  # of what passed, as a whole
+        return lambda _: True
+    if table == "latency":
+        return lambda row: statuses.by_name(row["status"]).badness <= 0
+    of = ("infer",) if table == "infer" else ("train", "eval")
+    found = [
+        (cell["model"], cell["train_cell"], cell["status"]) for cell in conclusions.cells if cell["stage"] in of
+    ] + [(item["model"], item["cell"], item["verdict"]) for item in conclusions.certificates if "train" in of]
+    bad = {(model, cell) for model, cell, status in found if statuses.by_name(status).badness > 0}
+    if table == "accuracy":
+        return lambda row: (row["model"], row["checkpoint"]) not in bad
+    models = {model for model, _ in bad}
+    return lambda row: row["model"] not in models
+
+
+def _shortened(frame: pd.DataFrame, is_left_out: Callable[[Mapping[str, Any]], bool]) -> pd.DataFrame:
+    return frame[[not is_left_out(row) for row in frame.to_dict("records")]] if len(frame) else frame
 
 
 def _published(conclusions: Conclusions) -> list[dict[str, Any]]:
@@ -316,6 +355,7 @@ def _published(conclusions: Conclusions) -> list[dict[str, Any]]:
 def chinese(conclusions: Conclusions) -> str:
     """The two tables in PaddleSeg's own form. An entry reads as PaddleSeg's only where a run proved it."""
     present = list(dict.fromkeys(cell["topology"] for cell in conclusions.select(stage="train")))
+    sizes = concluded.batch_sizes(conclusions)
     train = [
         [
             algorithm,
@@ -332,7 +372,7 @@ def chinese(conclusions: Conclusions) -> str:
             size,
         ]
         for algorithm, model in concluded.models(conclusions)
-        for size in concluded.batch_sizes(conclusions)
+        for size in sizes
     ]
     return _template("conclusions.zh.md.j2").render(
         conclusions=conclusions,
