@@ -24,9 +24,9 @@ from segcert.stage.advice import with_advice
 
 MARK = "# of a run that failed, "
 MOST_NAMES = 5  # of models in one note, and of files in notes that say the same
-COMPARING = ("baseline", "candidate", "compare")
+COMPARING = ("baseline", "candidate", "compare", "cell")  # keys that a run does not follow from
 # Rules that exercise nothing, so that there is nothing to conclude.
-LOOKING = {"matrix", "compare", "write_run_config"}
+LOOKING = {"matrix", "compare", "repro", "write_run_config"}
 
 
 def notes(run: Run) -> Iterator[str]:
@@ -186,8 +186,8 @@ def certifies(rules: Iterable[str]) -> bool:
 
 
 def only_compared(failed: Collection[str]) -> bool:
-    """Whether nothing failed but jobs of the rule compare, which have no conclusions to write."""
-    return bool(failed) and all(rule == "compare" for rule in failed)
+    """Whether nothing failed but jobs that look at what there is, which have no conclusions to write."""
+    return bool(failed) and all(rule in ("compare", "repro") for rule in failed)
 
 
 def lost(records: Iterable[str | None], before: Mapping[str, Any]) -> list[str]:
