@@ -77,8 +77,8 @@ def make(cell: str, paddleseg: str | None = None) -> tuple[Path, str]:
     Raises:
         StageError: there is no such record or nothing to reproduce, or what the cell was made from is gone.
     """
-    content, file = _record(cell)
     to = place(cell)
+    content, file = _record(cell)
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -28,11 +28,11 @@ def main() -> int:
         return 2
     print(f"paddlepaddle {paddle.__version__}")
     paddle.set_device("cpu")
-    model = SegBuilder(None).build_component(asked["model"])
-    model.set_state_dict(paddle.load(str(folder / "model.pdparams")))
-    wrapped = WrappedModel(model, "argmax")
-    wrapped.eval()
     for batch in (None, 1):
+        model = SegBuilder(None).build_component(asked["model"])  # anew: a failed export may leave its graph in layers
+        model.set_state_dict(paddle.load(str(folder / "model.pdparams")))
+        wrapped = WrappedModel(model, "argmax")
+        wrapped.eval()
         try:
             share = exported(wrapped, asked["input_size"], batch)
         except Exception as error:
