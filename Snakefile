@@ -6,6 +6,7 @@
 #   snakemake --cores 1 matrix                                what would be run, and what not, and why
 #   snakemake --cores 2 certificate --config mode=smoke       the run's certificate as one file that travels
 #   snakemake compare --config baseline=old/conclusions.json  this mode's conclusions against others
+#   snakemake --cores 1 repro --config cell=results/.../x.json   a folder that stands alone for a cell that failed
 #
 # Files of a run:
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
@@ -14,6 +15,7 @@
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
+#   results/<mode>/repro/<as the record of a cell>/ and .zip  by name alone
 #   results/<mode>/certificate.zip                            conclusions, records and logs, for verify.py; by name alone
 #   results/<mode>/evidence.zip                               all of a run in writing; where `evidence: true`, or by name
 
@@ -57,6 +59,7 @@ include: "rules/certificate.smk"
 include: "rules/matrix.smk"
 include: "rules/ending.smk"
 include: "rules/compare.smk"
+include: "rules/repro.smk"
 
 
 rule all:

@@ -105,3 +105,11 @@ def compared_files(wildcards):
         return RUN.compared()
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
+
+
+def reproduced_cell(wildcards):
+    """The record, by a parameter and not by an input: the cell that failed is not to be run for it."""
+    try:
+        return RUN.reproduced()
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None

@@ -59,6 +59,13 @@ WRONG = [
     (known(match={"stage": ["eval", "moon"]}), ["known_failures.0.match.stage", '"moon"']),
     (known(link=""), ["known_failures.0.link", "not empty"]),
     (known(id="a b"), ["known_failures.0.id", "a b"]),
+    (known(gates={"pixel_agreemnt": 0.9}), ["known_failures.0.gates.pixel_agreemnt", "did you mean pixel_agreement?"]),
+    (known(gates={"pixel_agreement": "low"}), ["known_failures.0.gates.pixel_agreement", '"low"', "number"]),
+    (known(gates={}), ["known_failures.0.gates", "not empty"]),
+    (
+        {"known_failures": [{"id": "k", "match": {"stage": "infer"}, "reason": "r", "link": "l"}]},
+        ["known_failures.0", "an entry with `error`, `gates` or both"],
+    ),
     ({"datasets": {"x y": {"layout": "cityscapes", "source": "path", "path": "a"}}}, ["datasets", "x y"]),
     ({"weights": {"w": {"source": "url", "url": "http://h:no/"}}}, ["weights.w.url", "a URL"]),
     ({"weights": {"w": {"source": "url", "url": "http:///a"}}}, ["weights.w.url", "a URL"]),

@@ -273,6 +273,20 @@ def test_known_failures_reach_the_cells_they_match_on_the_paddle_that_has_them(t
     assert marked == {"2.6.2": set(), "3.2.2": bf16, "3.3.1": bf16 | of_3_3, None: bf16 | of_3_3}[paddle]
 
 
+def test_what_is_known_of_gates_is_told_to_the_stage(table):
+    entry = {"id": "K1", "match": {"stage": "infer"}, "reason": "so it is", "link": "https://e.org"}
+    by_gates = {**entry, "gates": {"pixel_agreement": 0.9, "logits_l2": 0.5}}
+    both = {**by_gates, "id": "K2", "error": "no", "paddle": ">=3"}
+    asked = {"models": ["pp_humanseg_lite"], "known_failures": [by_gates, both, {**entry, "id": "K3", "error": "x"}]}
+    (words,) = {tuple(cell.options[9:30]) for cell in table(CPU, mode="smoke", **asked).planned("infer")}
+    gates = "pixel_agreement=0.9,logits_l2=0.5"
+    assert words[1:] == (
+        "--known-gates", "K1", gates, ".", "so it is", "https://e.org", "any",
+        "--known-gates", "K2", gates, "no", "so it is", "https://e.org", ">=3",
+        "--known-failure", "K3", "x", "so it is", "https://e.org", "any",
+    )  # fmt: skip
+
+
 def test_exports_are_asked_for_sizes_of_batches_where_they_are_not_that_of_one_image(table):
     def options(**settings):
         cells = table(CPU, mode="smoke", models=["pp_humanseg_lite"], **settings).cells

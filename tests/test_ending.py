@@ -178,7 +178,7 @@ def test_which_rules_conclude_and_pack():
     assert not ending.packs(["all", "conclude"]) and not ending.packs([])
     assert ending.certifies(["certificate"])
     assert not ending.certifies(["pack_evidence", "conclude"])
-    assert ending.only_compared(["compare"]) and not ending.only_compared([])
+    assert ending.only_compared(["compare"]) and ending.only_compared(["repro"]) and not ending.only_compared([])
     assert not ending.only_compared(["compare", "train"])
 
 

@@ -22,6 +22,7 @@ from conftest import ROOT, copy_project, finished_run, interpreter, planned_jobs
 
 from segcert import asked, machine, readiness
 from segcert.show import evidencepack, packing
+from segcert.show.veil import Veil
 
 CONFIG = {
     "mode": "smoke",
@@ -264,13 +265,13 @@ def test_a_pack_is_made_though_the_driver_hangs(inside, monkeypatch, tmp_path, l
     ],
 )
 def test_what_is_nobody_elses_is_masked(text, masked):
-    veil = evidencepack.Veil({"A_SECRET": "value-of-a-variable", "B_SECRET": "x"}, "/home/ann", "/home/ann/proj")
+    veil = Veil({"A_SECRET": "value-of-a-variable", "B_SECRET": "x"}, "/home/ann", "/home/ann/proj")
     assert veil.text(text) == masked
     assert veil.content("a.log", text.encode()) == masked.encode()
 
 
 def test_a_record_stays_a_record_when_it_is_masked():
-    veil = evidencepack.Veil({}, "/home/ann", "/home/ann/proj")
+    veil = Veil({}, "/home/ann", "/home/ann/proj")
     record = {"command": "/home/ann/x", "/home/ann/key": [1.5, "https://a:b@c/d", None], "token": 5}
     made = veil.content("a.json", json.dumps(record).encode())
     assert json.loads(made) == {"command": "~/x", "~/key": [1.5, "https://***@c/d", None], "token": 5}
@@ -279,7 +280,7 @@ def test_a_record_stays_a_record_when_it_is_masked():
     assert veil.content("a.json", b'{"half": "/home/ann') == b'{"half": "~'
     assert veil.content("a.log", b"\xff /home/ann") == b"\xff ~"
     for nowhere in ("/", "~"):
-        assert evidencepack.Veil({}, nowhere, "/").text("/a/b ~/c") == "/a/b ~/c"
+        assert Veil({}, nowhere, "/").text("/a/b ~/c") == "/a/b ~/c"
 
 
 # -- bounds, and what does not belong to the run ----------------------------------------------

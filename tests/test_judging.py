@@ -1,10 +1,13 @@
 """What becomes of a stage, branch by branch: no process is needed for it."""
 
+import ast
+import dataclasses
 import signal
 
 import pytest
+from conftest import ROOT
 
-from segcert import proof
+from segcert import own_scripts, proof, published
 from segcert.stage import judging
 from segcert.stage.judging import Exit, Known, Told
 from segcert.stage.worker import Result
@@ -169,6 +172,113 @@ def test_a_failure_that_is_known_is_none():
     assert judge(measured(gate(0.5), pixel_agreement=0.5), known=[low])[0] == "known-failure"
     timed_out = Known("slow", "timed out", "slow", "https://example.org/4")
     assert judge(None, Exit(1, "timed out after 1 minutes"), known=[timed_out])[0] == "known-failure"
+
+
+def known_gates(error=".", name="G1", **gates):
+    return Known(name, error, "rounding", "https://example.org/9", gates)
+
+
+def test_a_gate_is_excused_as_far_as_it_is_known_to_be_off():
+    """A wrong result has no message: it is known by its numbers, and one that is worse is not known."""
+    low = measured(gate(0.5), pixel_agreement=0.5)
+    seen = "G1: rounding (https://example.org/9) Seen: agreement is 0.5"
+    for bound in (0.5, 0.4):
+        assert judge(low, known=[known_gates(pixel_agreement=bound)]) == ("known-failure", seen)
+    assert judge(low, known=[known_gates(pixel_agreement=0.6)]) == (
+        "accuracy-failed",
+        "agreement is 0.5; not as known: G1 excuses pixel_agreement of at least 0.6, and 0.5 is worse by 0.1",
+    )
+    assert judge(low, known=[known_gates(pixel_agreement=0.6), known_gates(name="G2", pixel_agreement=0.5)]) == (
+        "known-failure", seen.replace("G1", "G2")
+    )  # fmt: skip
+    assert judge(low, known=[known_gates(logits_l2=9)]) == (
+        "accuracy-failed", "agreement is 0.5; not as known: G1 says nothing of pixel_agreement"
+    )  # fmt: skip
+    assert judge(low, known=[MOON]) == ("accuracy-failed", "agreement is 0.5"), "it names no gates"
+
+
+def test_which_way_is_worse_is_the_gates_own():
+    far = proof.gate("logits_peak", 0.5, "at most", 0.1, "they are 0.5 off")
+    assert judge(measured(gate(0.95), far), known=[known_gates(logits_peak=0.6)])[0] == "known-failure"
+    status, reason = judge(measured(gate(0.95), far), known=[known_gates(logits_peak=0.3)])
+    assert status == "accuracy-failed" and reason.endswith(
+        "G1 excuses logits_peak of at most 0.3, and 0.5 is worse by 0.2"
+    )
+
+
+def test_every_gate_that_does_not_hold_must_be_known():
+    far = proof.gate("logits_peak", 0.5, "at most", 0.1, "they are 0.5 off")
+    both = measured(gate(0.5), far, pixel_agreement=0.5)
+    assert judge(both, known=[known_gates(pixel_agreement=0.5, logits_peak=0.5)])[0] == "known-failure"
+    one = [known_gates(pixel_agreement=0.5)]
+    assert judge(both, known=one) == (
+        "accuracy-failed", "agreement is 0.5; they are 0.5 off; not as known: G1 says nothing of logits_peak"
+    )  # fmt: skip
+    words = Known("W", "they are 0.5 off", "so", "https://example.org/8")
+    other = known_gates(name="G2", logits_peak=0.5)
+    for second in (words, other):
+        status, reason = judge(both, known=[*one, second])
+        assert status == "known-failure" and reason.count("https://example.org/") == 2, "each by one of its own"
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_gate_without_a_number_is_excused_by_none(holds):
+    none = measured(gate(None, holds=holds), pixel_agreement=None)
+    status, reason = judge(none, known=[known_gates(pixel_agreement=0)])
+    assert status == "accuracy-failed"
+    told = (
+        "nothing excuses this: the gate pixel_agreement is said to hold"
+        if holds
+        else "of at least 0, and it is no number"
+    )
+    assert told in reason
+
+
+def test_a_gate_that_lies_is_excused_by_none():
+    entry = [known_gates(pixel_agreement=0)]
+    for value, holds in ((0.5, True), (0.95, False)):
+        status, reason = judge(measured(gate(value, holds=holds), pixel_agreement=value), known=entry)
+        assert status == "accuracy-failed" and "not as known: nothing excuses this: " in reason
+    assert judge(measured({"name": 1}), known=entry)[0] == "accuracy-failed"
+
+
+def test_what_excuses_a_gate_excuses_nothing_else():
+    entry = [known_gates(pixel_agreement=0.1)]
+    assert judge(told=Told("the moon is wrong"), known=entry) == ("failed", "the moon is wrong")
+    native = measured(gate(0.5), seen={"engine": "native"}, pixel_agreement=0.5)
+    apart = "engine: onednn requested, native observed"
+    assert judge(native, known=entry) == ("failed", f"{apart}; agreement is 0.5")
+    by_words = Known("W", "agreement is", "so", "https://example.org/8")
+    assert judge(native, known=[by_words])[0] == "failed", "its words are the gate's"
+    assert (
+        judge(native, known=[*entry, Known("N", "native observed", "so", "https://example.org/7")])[0]
+        == "known-failure"
+    )
+
+
+def test_with_words_and_gates_both_must_hold():
+    low = measured(gate(0.5), pixel_agreement=0.5)
+    assert judge(low, known=[known_gates("agreement is", pixel_agreement=0.5)])[0] == "known-failure"
+    status, reason = judge(low, known=[known_gates("the moon", pixel_agreement=0.5)])
+    assert status == "accuracy-failed" and reason.endswith("not as known: G1 is told by 'the moon' as well")
+
+
+def test_one_that_passes_although_its_gates_are_listed_says_so():
+    for error in (".", "so it is"):
+        remark = judge(
+            dataclasses.replace(measured(), remark="so it is"), known=[known_gates(error, pixel_agreement=0.5)]
+        )
+        assert remark == ("passed", "so it is; passes although listed as known failure G1: take it off the list")
+
+
+def test_every_gate_has_a_name_that_a_configuration_may_name():
+    found = set()
+    for file in (ROOT / "scripts").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "proof.gate":
+                found |= {part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)}
+    assert found and found <= set(proof.GATES)
+    assert {*own_scripts.GATES.values(), published.GATE} <= set(proof.GATES)
 
 
 def test_only_a_failure_can_be_a_known_one():

@@ -236,6 +236,22 @@ def test_a_known_failure_of_another_paddle_is_no_excuse(script, tmp_path):
     assert record.read(tmp_path / "out/c.json")["reason"] is None, "nor is it missed where it passes"
 
 
+def test_gates_that_are_known_not_to_hold(script, tmp_path):
+    def known(gates, error="."):
+        return ("--known-gates", "moon", gates, error, "astronomy", "https://example.org/1", "any")
+
+    assert run(script, tmp_path, "--what", "gate", *known("other=1,g=0.4")).returncode == 0
+    content, _, name = outcome(tmp_path)
+    assert (content["status"], name) == ("known-failure", "c.json")
+    assert content["reason"] == "moon: astronomy (https://example.org/1) Seen: g is 0.5, at least 0.9"
+    (tmp_path / "out/c.json").unlink()
+    assert run(script, tmp_path, "--what", "gate", *known("g=0.6")).returncode == 1
+    assert outcome(tmp_path)[0]["reason"].endswith("moon excuses g of at least 0.6, and 0.5 is worse by 0.1")
+    assert run(script, tmp_path, "--what", "gate", *known("g=0.4", "no such words")).returncode == 1
+    assert run(script, tmp_path, "--what", "lying-gate", *known("g=0")).returncode == 1
+    assert run(script, tmp_path, "--what", "raise", *known("g=0.4")).returncode == 1
+
+
 def test_upstream_decides(script, tmp_path):
     run(script, tmp_path, "--what", "unverified")
     (tmp_path / "out/c.json").rename(tmp_path / "above.json")

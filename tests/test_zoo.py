@@ -401,12 +401,13 @@ def test_what_is_so_of_many_files_is_told_once(tmp_path, plan_run):
 def test_a_broken_file_may_be_a_known_failure(root, resolve):
     """Where it is broken as it says; and every document has its row, though nothing ran."""
     known = {"match": {"model": "bad.cut", "stage": "train"}, "reason": "it is old", "link": "https://e.org/1"}
-    entries = [{"id": "K1", "error": "is no such text", **known}, {"id": "K2", "error": "is not YAML", **known}]
+    entries = [{"id": "K0", "error": "is not YAML", "gates": {"pixel_agreement": 0.5}, **known}]
+    entries += [{"id": "K1", "error": "is no such text", **known}, {"id": "K2", "error": "is not YAML", **known}]
     found = conclusions.conclude(cells.CellTable(resolve(root, known_failures=entries), CPU))
     (row,) = found.select(model="bad.cut")
     assert row["status"] == "known-failure" and row["reason"].startswith("K2: it is old (https://e.org/1) Seen: ")
     assert "\n" not in row["reason"]
-    (row,) = conclusions.conclude(cells.CellTable(resolve(root, known_failures=entries[:1]), CPU)).select(
+    (row,) = conclusions.conclude(cells.CellTable(resolve(root, known_failures=entries[:2]), CPU)).select(
         model="bad.cut"
     )
     assert row["status"] == "failed"

@@ -32,6 +32,7 @@ NOT_OF_NNCF = (
     "quantise.method is accuracy_control: NNCF rounds only what OpenVINO needs rounded, so that ONNX Runtime computes "
     "many of the convolutions in fp32"
 )
+ANY = "."  # the pattern of a known failure that is known by its gates alone: no option may be empty
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 MEMORY_OF_GRACE_MB = 512  # the same of memory; what watches the stage takes some of it
 
@@ -153,8 +154,9 @@ class Cell:
         options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
         for known in self.known_failures:
             # No option may be empty: Snakemake leaves empty ones out of a command, quoted or not.
-            fields = (known["id"], known["error"], known["reason"], known["link"], known.get("paddle", "any"))
-            options += ["--known-failure", *fields]
+            gates = ",".join(f"{name}={worst}" for name, worst in known.get("gates", {}).items())
+            options += ["--known-gates", known["id"], gates] if gates else ["--known-failure", known["id"]]
+            options += [known.get("error", ANY), known["reason"], known["link"], known.get("paddle", "any")]
         return options + self.request.options()
 
 
@@ -655,7 +657,7 @@ class CellTable:
             and self._may_be_seen(known)
         )
         for one in matching if cell.status == statuses.FAILED.name else ():
-            if re.search(one["error"], cell.reason or ""):
+            if "gates" not in one and re.search(one["error"], cell.reason or ""):
                 reason = f"{one['id']}: {one['reason']} ({one['link']}) Seen: {cell.reason}"
                 return replace(cell, status=statuses.KNOWN_FAILURE.name, reason=reason)
         if not matching:

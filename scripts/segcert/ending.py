@@ -24,9 +24,9 @@ from segcert.stage.advice import with_advice
 
 MARK = "# of a run that failed, "
 MOST_NAMES = 5  # of models in one note, and of files in notes that say the same
-COMPARING = ("baseline", "candidate", "compare")
+COMPARING = ("baseline", "candidate", "compare", "cell")  # keys that a run does not follow from
 # Rules that exercise nothing, so that there is nothing to conclude.
-LOOKING = {"matrix", "compare", "write_run_config"}
+LOOKING = {"matrix", "compare", "repro", "write_run_config"}
 # The rules that are asked for by name here.
 ASKED_FOR = (*sorted(LOOKING), "conclude", "pack_evidence", "certificate")
 
@@ -188,8 +188,8 @@ def certifies(rules: Collection[str]) -> bool:
 
 
 def only_compared(failed: Collection[str]) -> bool:
-    """Whether nothing failed but jobs of the rule compare, which have no conclusions to write."""
-    return bool(failed) and all(rule == "compare" for rule in failed)
+    """Whether nothing failed but jobs that look at what there is, which have no conclusions to write."""
+    return bool(failed) and all(rule in ("compare", "repro") for rule in failed)
 
 
 def lost(records: Iterable[str | None], before: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,23 @@ AT_LEAST = ("opset",)  # what may be more than was asked for: paddle2onnx raises
 OUTCOME = "outcome"  # says itself, in words, what was not done
 LOGITS = ("logits_l2", "logits_peak", "logits_gap")  # the gates on an inference cell's logits
 OF_AN_ENGINE = ("device", "engine", "precision")  # what must be seen of the one that computed them
+# Every gate that a stage may be held against.
+GATES = (
+    *LOGITS,
+    "pixel_agreement",
+    "miou_drop",
+    "exported_agreement",
+    "exported_logits",
+    "rank_weight_difference",
+    "skipped_share",
+    "pretrained_share",
+    "published_miou",
+    "reference_agreement",
+    "first_loss",
+    "later_loss",
+    "history_loss",
+    "miou_difference",
+)
 
 
 def differences(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
@@ -60,18 +77,31 @@ def _holds(gate: Mapping[str, Any]) -> bool:
 
 def broken(gates: Any) -> list[str]:
     """In words, each gate that does not hold: by its numbers, whatever it says of itself."""
+    return [sentence for sentence, _ in failing(gates)]
+
+
+def failing(gates: Any) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """The same, each with the gate; without one where it is not the numbers of a gate that tell."""
     if not isinstance(gates, list):
-        return ["its gates are no list"]
-    found = []
+        return [("its gates are no list", None)]
+    found: list[tuple[str, Mapping[str, Any] | None]] = []
     for item in gates:
         if not (isinstance(item, Mapping) and isinstance(item.get("name"), str)):
-            found.append("one of its gates is none")
+            found.append(("one of its gates is none", None))
         elif not _holds(item) and item.get("holds") is True:
             numbers = f"{item.get('value')}, {item.get('bound')} {item.get('threshold')} is asked"
-            found.append(f"the gate {item.get('name')} is said to hold and does not: {numbers}")
+            found.append((f"the gate {item.get('name')} is said to hold and does not: {numbers}", None))
         elif item.get("holds") is not True:
-            found.append(str(item.get("sentence")))
+            found.append((str(item.get("sentence")), None if _holds(item) else item))
     return found
+
+
+def worse_by(gate: Mapping[str, Any], than: float) -> float | None:
+    """By how much the value of a gate is worse than another; at most 0 where it is not; None where nobody can tell."""
+    value, bound = gate.get("value"), gate.get("bound")
+    if not is_number(value) or bound not in ("at least", "at most"):
+        return None
+    return than - value if bound == "at least" else value - than
 
 
 def unproven(content: Mapping[str, Any]) -> list[str]:

@@ -372,6 +372,17 @@ class Run:
             for word in (option, *([named] if isinstance(named, str) else named))
         ]
 
+    def reproduced(self) -> str:
+        """The record of the cell that is to be reproduced.
+
+        Raises:
+            ConfigError: the configuration names none.
+        """
+        cell: str | None = self.settings["cell"]
+        if cell is None:
+            raise ConfigError("cell: null: name the record of a cell that failed: --config cell=results/.../x.json")
+        return cell
+
 
 def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree | None:
     """The PaddleSeg of the stages; None where their environment is not there yet, or has none."""

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from segcert import engines, layouts, modelconfig, modelkeys, sizes, stages, zoo
+from segcert import engines, layouts, modelconfig, modelkeys, proof, sizes, stages, zoo
 from segcert.errors import ConfigError
 from segcert.masking import masked, masked_tree
 from segcert.paths import ROOT, SCHEMA
@@ -369,9 +369,13 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
     """(key, value, what is allowed) of texts that the schema admits and that cannot be used."""
     for number, known in enumerate(settings["known_failures"]):
         try:
-            re.compile(known["error"])
+            re.compile(known.get("error", ""))
         except re.error as error:
             yield ["known_failures", number, "error"], known["error"], f"a regular expression; this is none: {error}"
+        for name, worst in known.get("gates", {}).items():
+            if name not in proof.GATES:
+                allowed = f"names of gates: {', '.join(proof.GATES)}{_meant(name, proof.GATES)}"
+                yield ["known_failures", number, "gates", name], worst, allowed
         asked = known["match"].get("stage", [])
         for name in [asked] if isinstance(asked, str) else asked:
             if name not in stages.OF_CELLS:

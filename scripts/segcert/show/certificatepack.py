@@ -24,7 +24,7 @@ from segcert.concluded import Concluded
 from segcert.errors import StageError
 from segcert.files import changed_since, files_of, sha256
 from segcert.show import crate, packing, page
-from segcert.show.evidencepack import Veil
+from segcert.show.veil import Veil
 
 SUMS, SIGNATURE, STATEMENT, RUN = "SHA256SUMS", "SHA256SUMS.sig", "statement.json", "run_config.json"
 VERIFY, PAGE = "verify.py", "conclusions.html"

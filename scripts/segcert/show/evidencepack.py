@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ import yaml
 
 from segcert import asked, machine, record
 from segcert.cells import CellTable
-from segcert.masking import HIDDEN, masked
 from segcert.show import packing, page
+from segcert.show.veil import SENSITIVE, Veil
 
 MANIFEST, ABOUT, VERSIONS, DRIVER, SNAKEMAKE = (
     "MANIFEST.sha256",
@@ -44,14 +44,6 @@ MOST_BYTES = 64 << 20  # of all files before they are compressed
 MOST_FILE_BYTES = 16 << 20  # of a file that cannot be cut, such as a record
 DRIVER_S, PYTHON_S = 10, 60  # seconds for nvidia-smi and for an interpreter
 
-SENSITIVE = r"token|secret|passw(?:or)?d|credential|api[-_]?key|access[-_]?key|private[-_]?key"
-SHORTEST = 6  # a shorter value is found in any text
-# In plain text: `Authorization: Bearer abc`, `password=abc`, `"token": "abc"`.
-_TOLD = re.compile(
-    rf"(?P<name>\bauthorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:\w+[ \t]+)?|(?:{SENSITIVE})[\"']?[ \t]*[:=][ \t]*[\"']?)"
-    r"(?P<value>[^\s\"'&,;<>]+)",
-    re.I,
-)
 # Variables that decide what a stage runs on and how.
 TELLING = re.compile(r"^(?:CUDA|NVIDIA|FLAGS|PADDLE|TIPC|OMP|MKL|SLURM|LD_LIBRARY_PATH$|PATH$|PYTHONPATH$)")
 PACKAGES = (
@@ -80,58 +72,6 @@ class Packed:
     left_out: dict[str, str] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
-
-
-# -- masking ----------------------------------------------------------------------------------
-
-
-class Veil:
-    """Takes out of a text what is nobody else's: credentials, and where somebody's home is."""
-
-    def __init__(self, environment: Mapping[str, str], home: str, here: str) -> None:
-        """
-        Args:
-            environment: values of variables whose names say that they are secret are masked wherever they stand.
-            home, here: absolute paths of the home folder and of the working folder.
-        """
-        secret = (value for name, value in environment.items() if re.search(SENSITIVE, name, re.I))
-        self._secrets = sorted({value for value in secret if len(value) >= SHORTEST}, key=len, reverse=True)
-        folders = {os.path.realpath(here): ".", here: ".", os.path.realpath(home): "~", home: "~"}
-        self._folders = [
-            (re.compile(rf"{re.escape(path)}(?![\w-]|\.\w)"), short)  # /home/ann is no part of /home/anna
-            for path, short in sorted(folders.items(), key=lambda item: len(item[0]), reverse=True)
-            if len(Path(path).parts) > 1
-        ]
-
-    def text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        text = _TOLD.sub(rf"\g<name>{HIDDEN}", masked(text))
-        return self._without_folders(text)
-
-    def tree(self, tree: Any) -> Any:
-        """The same for every text in a record."""
-        if isinstance(tree, str):
-            return self.text(tree)
-        if isinstance(tree, Mapping):
-            return {self.text(key): self.tree(value) for key, value in tree.items()}
-        return [self.tree(item) for item in tree] if isinstance(tree, list) else tree
-
-    def _without_folders(self, text: str) -> str:
-        for pattern, short in self._folders:
-            text = pattern.sub(short, text)
-        return text
-
-    def content(self, name: str, content: bytes) -> bytes:
-        """A file's bytes; those of one that holds nothing to mask are unchanged."""
-        text = content.decode("utf-8", "surrogateescape")
-        if name.endswith(".json"):
-            with contextlib.suppress(ValueError, RecursionError):  # half a record is text
-                tree = json.loads(text)
-                veiled = self.tree(tree)
-                same = veiled == tree
-                return content if same else (json.dumps(veiled, indent=1, ensure_ascii=False) + "\n").encode()
-        return self.text(text).encode("utf-8", "surrogateescape")
 
 
 # -- what goes in -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,12 +51,52 @@ class Told:
 
 @dataclass(frozen=True)
 class Known:
-    """A failure that the configuration knows of: its name, the pattern of its message, why it is, and a link."""
+    """A failure that the configuration knows of.
+
+    Attributes:
+        error: a pattern that must be found in what the failure says.
+        why, link: why it is, and where that is told.
+        gates: by its name the worst value of a gate that is excused; of one that names none, words excuse a gate.
+    """
 
     name: str
     error: str
     why: str
     link: str
+    gates: Mapping[str, float] = field(default_factory=dict)
+
+    def is_said(self, texts: Iterable[str]) -> bool:
+        return any(re.search(self.error, text) for text in texts)
+
+    def excuses(self, sentence: str, gate: Mapping[str, Any] | None, texts: Iterable[str]) -> bool:
+        """Whether a gate that does not hold is as it is known to be.
+
+        Args:
+            sentence: what is wrong with it.
+            gate: None where that is not what its numbers say.
+            texts: all that the failure says.
+        """
+        if not self.gates:
+            return self.is_said([sentence])
+        return gate is not None and self._worse(gate) is None and self.is_said(texts)
+
+    def why_not(self, sentence: str, gate: Mapping[str, Any] | None) -> str:
+        """In words, why one that names gates does not excuse this one."""
+        if gate is None:
+            return f"nothing excuses this: {sentence}"
+        return self._worse(gate) or f"{self.name} is told by {self.error!r} as well"
+
+    def _worse(self, gate: Mapping[str, Any]) -> str | None:
+        """In words, how the value of a gate is worse than is known; None where it is not."""
+        name, bound, value = gate["name"], gate.get("bound"), gate.get("value")
+        if name not in self.gates:
+            return f"{self.name} says nothing of {name}"
+        worst = self.gates[name]
+        by = proof.worse_by(gate, worst)
+        known = f"{self.name} excuses {name} of {bound} {worst:g}"
+        if by is None:
+            return f"{known}, and it is no number"
+        return f"{known}, and {value:g} is worse by {by:.3g}" if by > 0 else None
 
 
 @dataclass(frozen=True)
@@ -107,22 +147,41 @@ def judge(
 
 
 def excused(outcome: Outcome, known: Sequence[Known]) -> Outcome:
-    """The outcome; a red one that is known is no failure, and one that passes has a remark where one is known.
-
-    A gate that does not hold is excused by what is known of gates: by an entry that has its own words.
-    """
-    broken = proof.broken(outcome.result.gates)
-    told = all(any(re.search(one.error, sentence) for one in known) for sentence in broken)
-    if outcome.status.red and told:
-        for one in known:
-            if any(re.search(one.error, text) for text in (outcome.reason or "", *outcome.texts)):
-                reason = f"{one.name}: {one.why} ({one.link}) Seen: {outcome.reason}"
-                return replace(outcome, status=statuses.KNOWN_FAILURE, reason=reason)
-    unseen = [one.name for one in known if not re.search(one.error, outcome.reason or "")]
+    """The outcome; a red one that is known is no failure, and one that passes has a remark where one is known."""
+    if outcome.status.red:
+        return _as_known(outcome, known)
+    reason = outcome.reason or ""
+    unseen = [one.name for one in known if one.gates or not one.is_said([reason])]
     if outcome.status is statuses.PASSED and unseen:
         said = f"passes although listed as known failure {', '.join(unseen)}: take it off the list"
         return replace(outcome, reason="; ".join(filter(None, [outcome.reason, said])))
     return outcome
+
+
+def _as_known(outcome: Outcome, known: Sequence[Known]) -> Outcome:
+    """A red outcome, which is no failure where all of it is known: each gate that does not hold, and what else broke.
+
+    One that is not says by how much it is worse than what is known of its gates.
+    """
+    texts = (outcome.reason or "", *outcome.texts)
+    failing = proof.failing(outcome.result.gates)
+    takers = [next((one for one in known if one.excuses(*gate, texts)), None) for gate in failing]
+    if outcome.status is not statuses.ACCURACY_FAILED:
+        rest = texts[0]
+        for sentence, _ in failing:  # what excuses a gate excuses nothing else
+            rest = rest.replace(sentence, "")
+        takers.append(next((one for one in known if not one.gates and one.is_said([rest, *outcome.texts])), None))
+    if takers and None not in takers:
+        told = dict.fromkeys(f"{one.name}: {one.why} ({one.link})" for one in takers if one)
+        reason = f"{'; '.join(told)} Seen: {outcome.reason}"
+        return replace(outcome, status=statuses.KNOWN_FAILURE, reason=reason)
+    worse = [
+        one.why_not(*gate)
+        for gate, taker in zip(failing, takers, strict=False)
+        for one in known
+        if taker is None and one.gates
+    ]
+    return replace(outcome, reason=f"{outcome.reason}; not as known: {'; '.join(worse)}") if worse else outcome
 
 
 def held_up(above: Mapping[str, Any], stand_in: str | None = None) -> Outcome | None:

@@ -84,7 +84,21 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="a failure in whose reason or message the regular expression ERROR is found is known-failure, "
         "on the versions of Paddle that PADDLE specifies (such as ==3.2.*; any: on all)",
     )
+    options.add_argument(
+        "--known-gates",
+        nargs=6,
+        action="append",
+        default=[],
+        metavar=("ID", "GATES", "ERROR", "REASON", "LINK", "PADDLE"),
+        help="the same of gates that do not hold: by its name the worst value of each that is excused "
+        "(pixel_agreement=0.9,logits_l2=0.5); ERROR must be found as well, and . is found in all that a failure says",
+    )
     return options
+
+
+def worst(gates: str) -> dict[str, float]:
+    """By its name the worst value of a gate that is excused, from an option of `--known-gates`."""
+    return {name: float(value) for name, _, value in (gate.partition("=") for gate in gates.split(",") if gate)}
 
 
 def parse(options: argparse.ArgumentParser) -> argparse.Namespace:

@@ -35,7 +35,7 @@ from segcert.stage.advice import with_advice
 from segcert.stage.inputs import Inputs
 from segcert.stage.judging import Known, Outcome, Told
 from segcert.stage.load import OtherLoad
-from segcert.stage.plan import Plan
+from segcert.stage.plan import Plan, worst
 from segcert.stage.worker import PARENT, PROGRESS_FD, WORKER, Result, Staging
 
 # Set by the tests alone: what computes in place of the devices that a worker was given. No cell is passed with it.
@@ -350,8 +350,13 @@ class Supervisor:
 
     def _known_failures(self) -> list[Known]:
         """Those of the Paddle that runs here."""
-        listed = self.args.known_failure
-        return [Known(*known[:4]) for known in listed if machine.paddle_is(known[4].replace("any", ""))]
+        listed = [(known, "") for known in self.args.known_failure]
+        listed += [((name, *known), gates) for name, gates, *known in self.args.known_gates]
+        return [
+            Known(name, error, why, link, worst(gates))
+            for (name, error, why, link, paddle), gates in listed
+            if machine.paddle_is(paddle.replace("any", ""))
+        ]
 
     def _advised(self, outcome: Outcome) -> Outcome:
         if not (outcome.status.red and outcome.reason):
