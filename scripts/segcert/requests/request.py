@@ -83,6 +83,11 @@ class Request:
             parser.add_argument(field.flag, **field.said)
 
     @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """Field -> the only values that it may have, of those of which that is so."""
+        return {field.name: field.said["choices"] for field in cls._fields() if field.said["choices"]}
+
+    @classmethod
     def of(cls, args: argparse.Namespace) -> Self:
         """The request that a command line asks for.
 
