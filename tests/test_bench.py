@@ -65,10 +65,11 @@ def test_page_shows_rows_notes_and_missed_targets(tmp_path):
     rows = [harness.row("a/1", [1.0, 1.0], [1.4, 1.4], "ms", "x", target=1.5, note="why")]
     text = harness.markdown(harness.merge(None, rows, ENV))
     assert "| a/1 | 1 (0%) | 1.4 (0%) | ms | 1.40 | 1.5 ✗ | x |" in text and "- a/1: why" in text
-    made = page.insert(f"before\n{page.MARKS[0]}\nold\n{page.MARKS[1]}\nafter\n", text)
+    first, last = page.marks()
+    made = page.insert(f"before\n{first}\nold\n{last}\nafter\n", text)
     assert "old" not in made and made.startswith("before") and made.endswith("after\n") and "| a/1 |" in made
     assert page.insert(made, text) == made
-    assert all(mark in (ROOT / "docs/bench.md").read_text() for mark in page.MARKS)
+    assert all(mark in page.PAGE.read_text() for name in (None, "int8") for mark in page.marks(name))
     with pytest.raises(harness.BenchError, match="has no"):
         page.insert("nothing", text)
 
