@@ -342,7 +342,9 @@ def test_the_files_that_tools_read_are_in_form():
         assert re.search(r"@v\d+\.\d+\.\d+$|@[0-9a-f]{40}$", used), used
     runs = {step["run"] for step in steps if "run" in step}
     runs |= set(workflow["jobs"]["root"]["strategy"]["matrix"]["command"])
-    assert set(re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M)) <= runs
+    called = re.findall(r"^make (.+)$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M)
+    targets = {word for line in called for word in line.split() if not word.startswith("-")}
+    assert {f"make {target}" for target in targets} <= runs
 
 
 def test_what_is_skipped_without_root_runs_in_the_job_that_has_it():
