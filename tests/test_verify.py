@@ -12,7 +12,8 @@ import proofs
 import pytest
 import yaml
 from conftest import ROOT
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import verify
@@ -117,7 +118,7 @@ def test_whatever_is_wrong_in_one_place_is_judged_alike(kind):
     assert caught or kind == "data"
 
 
-@settings(deadline=None)
+@hypothesis_settings(deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_whatever_is_wrong_in_several_places_is_judged_alike(kind, data):
     content = KINDS[kind]
