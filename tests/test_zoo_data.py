@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, copy_project, snakemake
 from paddleseg.cvlibs import manager
 from PIL import Image
-from test_zoo import BASE, TINY, zoo_of
+from test_zoo import BASE, zoo_of
 
 from segcert import layouts, modelkeys, sections, settings
 from segcert.compute import components, feeding, own_scripts
@@ -470,6 +470,24 @@ LONG = [
     (layouts.OPTIC_DISC, "DRIVE"),
     (layouts.ROAD_EXTRACTION, "MiniDeepGlobeRoadExtraction"),
 ]
+
+
+TINY = {
+    "mode": "smoke",
+    "hardware": "cpu",
+    "models": "zoo",
+    "paddleseg": "checkout",
+    "input_size": [64, 64],
+    "train": {"iters": 2, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
+    "infer": {
+        "images": 2,
+        "min_samples": 2,
+        "warmup": 1,
+        "cpu": [{"engine": "native", "precision": "fp32"}],
+        "gpu": [],
+    },
+    "evaluate": {"images": 2},
+}
 
 
 @pytest.mark.parametrize("types", [CHAIN, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
