@@ -53,9 +53,10 @@ class Concluded(Mapping[str, Any]):
         return self._part("env")
 
     @property
-    def machine(self) -> tuple[Any, ...]:
+    def machine(self) -> tuple[str, ...]:
         """What its times are of besides the code: the CPU, its cores, and the GPUs that it had or, not told, has."""
-        return (self.env.get("cpu"), self.env.get("cpu_cores"), *(self.gpu_models or (self.env.get("gpu"),)))
+        found = (self.env.get("cpu"), self.env.get("cpu_cores"), self.gpu_models or self.env.get("gpu"))
+        return tuple(map(str, found))
 
     @property
     def gpu_models(self) -> list[str]:

@@ -40,7 +40,8 @@ def cell(folder, model, stage, name, status, *, train_cell="single_fp32", reason
             gate["holds"] = status == "passed"
             entry["metrics"] = {
                 "inference_ms": TIMING, "throughput_ips": 222.2, "pixel_agreement": 0.999996, "build_s": 1.0,
-                "worker_rss_mb": 100.0, "gates": [{**gate, "sentence": "agrees"}],
+                "worker_rss_mb": 100.0, "load": {"noticed": False, "jobs_beside": "none"},
+                "gates": [{**gate, "sentence": "agrees"}],
             }  # fmt: skip
     return entry
 

@@ -19,6 +19,7 @@ def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
     asked = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
     try:
+        import numpy as np
         import paddle
         import paddleseg.models  # noqa: F401  (it registers them)
         from paddleseg.cvlibs import SegBuilder
@@ -30,7 +31,8 @@ def main() -> int:
     paddle.set_device("cpu")
     for batch in (None, 1):
         model = SegBuilder(None).build_component(asked["model"])  # anew: a failed export may leave its graph in layers
-        model.set_state_dict(paddle.load(str(folder / "model.pdparams")))
+        with np.load(folder / "weights.npz") as weights:
+            model.set_state_dict({name: paddle.to_tensor(weights[name]) for name in weights})
         wrapped = WrappedModel(model, "argmax")
         wrapped.eval()
         try:
