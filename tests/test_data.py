@@ -194,6 +194,12 @@ def test_a_zip_may_separate_folders_as_windows_does(tmp_path):
         archives.unpack(tmp_path / "a.zip", tmp_path / "again")
 
 
+def test_a_name_that_is_too_long_is_told_without_the_folder_that_it_was_to_go_to(tmp_path):
+    tar_of(tmp_path / "a.tar", ("d/" + "a" * 300, b"hello"))
+    with pytest.raises(StageError, match=r"a\.tar: member 'd/a+' cannot be written: File name too long$"):
+        archives.unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
 def test_every_kind_of_archive_becomes_the_same_tar(tmp_path, kind):
     archive = tmp_path / f"data.{kind}"

@@ -302,4 +302,5 @@ def unpack(archive: Path, destination: Path, limits: Limits = LIMITS) -> None:
             with target.open("xb") as out:
                 copy(archive, name, size, stream, out)
         except (OSError, ValueError) as error:  # a file where a folder should be, a name too long, the disk is full
-            raise StageError(f"{archive}: member {name!r} cannot be written: {error}") from error
+            why = getattr(error, "strerror", None) or error  # without its path, which is of this machine
+            raise StageError(f"{archive}: member {name!r} cannot be written: {why}") from error
