@@ -18,7 +18,7 @@ from conftest import ROOT, copy_project, snakemake
 
 from segcert import modelconfig, record
 from segcert.errors import StageError
-from segcert.reproduction import making
+from segcert.reproduction import making, run_infer
 
 CONFIG = {
     "mode": "smoke",
@@ -167,6 +167,21 @@ def test_a_model_that_cannot_be_loaded_shows_its_fault_too(copied, tmp_path):
     )
 
 
+def test_of_an_export_for_sizes_of_batches_that_of_the_cell_is_taken(copied):
+    from segcert.compute.engines import library
+    from segcert.files import sha256
+
+    export = Path(f"{CELL}/export")
+    whole = shutil.copytree(export, copied / "whole")
+    own = shutil.copytree(whole, library.of_batch(export, 1))
+    for file in export.glob("model.*"):
+        file.unlink()
+    content = record.read(f"{ONNX}.failed.json")
+    spoilt(f"{ONNX}.failed.json", inputs={**content["inputs"], f"{CELL}/export": sha256(export)})
+    folder, _ = making.make(f"{ONNX}.json")
+    assert (folder / "model.onnx").read_bytes() == (own / "model.onnx").read_bytes()
+
+
 def test_what_is_missing_is_named(copied):
     def why(cell):
         with pytest.raises(StageError) as error:
@@ -233,6 +248,39 @@ def test_a_package_that_is_missing_is_another_matter(made, tmp_path):
     assert code == 2 and f"pip install no-such-package=={asked['version']}" in said
 
 
+def test_what_the_script_says_of_a_package_and_of_label_maps(made, monkeypatch, capsys):
+    engine = json.loads((made / "cell.json").read_text())["engine"]
+    with monkeypatch.context() as patched:
+        patched.setattr(run_infer, "PACKAGES", {engine: "no-such-package"})
+        patched.setattr(sys, "argv", ["run.py", str(made)])
+        assert run_infer.main() == 2
+    assert "pip install no-such-package==" in capsys.readouterr().out
+    labels = np.zeros((2, 3), np.uint8)
+    given = labels[np.newaxis].copy()
+    given[0, 1, 2] = 7
+    assert run_infer.compared({"pixel_agreement": 0.9}, given, labels, None, None) is True
+    said = capsys.readouterr().out
+    assert "first of 1 pixels that differ: row 1, column 2: class 0 is right, 7 was given" in said
+    assert run_infer.compared({"pixel_agreement": 0.8}, given, labels, None, None) is False
+
+
+def test_paddle_in_bfloat16_and_logits_that_are_nowhere(copied):
+    export = Path(f"{CELL}/export")
+    (program,) = (path.name for path in export.glob("model.*") if path.suffix in (".json", ".pdmodel"))
+    asked = {"program": program, "engine": "onednn", "precision": "bf16", "threads": 1}
+    image = np.zeros((1, 3, 64, 64), np.float32)
+    given, none = run_infer.by_paddle(export, asked, image, None)
+    assert given.shape == (1, 64, 64) and none is None
+    with pytest.raises(RuntimeError, match="none of 0 tensors is what the label maps are the argmax of"):
+        run_infer.by_paddle(export, {**asked, "precision": "fp32"}, image, np.zeros((7, 3, 3), np.float32))
+
+    class Half:
+        def numpy(self):
+            return np.array([0x3F80, 0xC000], np.uint16)
+
+    assert run_infer.float32(Half()).tolist() == [1.0, -2.0]
+
+
 def test_one_that_is_not_done_yet_or_hangs_is_told_of(copied, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(making, "LONGEST_S", 0)
@@ -247,10 +295,12 @@ def test_one_that_is_not_done_yet_or_hangs_is_told_of(copied, monkeypatch):
 
 
 def test_what_native_code_ends_is_the_fault_as_well(copied, monkeypatch):
+    asked = []
     ended = subprocess.CompletedProcess([], -11, b"oh")
-    monkeypatch.setattr(subprocess, "run", lambda *args, **more: ended)
-    _, how = making.make(f"{ONNX}.json")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: asked.append(more) or ended)
+    _, how = making.make(f"{ONNX}.json", paddleseg="a checkout")
     assert how.endswith("its script was ended by signal 11")
+    assert [more["env"]["PYTHONPATH"] for more in asked] == ["a checkout"]
 
 
 # -- other stages -----------------------------------------------------------------------------
@@ -302,6 +352,9 @@ def test_an_export_that_failed_stands_alone(unexportable, tmp_path, monkeypatch)
     (folder / "cell.json").write_text(json.dumps({**asked, "input_size": [0, 0]}))  # which no model takes
     code, said = alone(folder, tmp_path / "elsewhere")
     assert code == 1 and "batches of 1: cannot be exported: " in said and "the fault shows" in said, said
+    source = ROOT / "scripts/segcert/reproduction/run_export.py"
+    done = subprocess.run([sys.executable, source, folder], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1 and done.stdout in said, done.stderr
 
 
 def test_an_export_that_is_mended_says_so(unexportable, tmp_path, monkeypatch):
