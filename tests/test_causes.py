@@ -32,7 +32,7 @@ InvalidArgumentError: {message}
 def long_traceback(model, message, frames=60):
     """About 2,000 characters, of several frames, as it stood in a reason on one line."""
     calls = [
-        f'File "/work/{model}/lib/site-packages/paddle/jit/api.py", line {n}, in f{n} self.f({n})'
+        f'File "/home/me/{model}/lib/site-packages/paddle/jit/api.py", line {n}, in f{n} self.f({n})'
         for n in range(frames)
     ]
     text = f"In transformed code: Traceback (most recent call last): {' '.join(calls)} TypeError: {message}"
