@@ -5,11 +5,11 @@ from pathlib import Path
 
 import paddle
 import pytest
+import rtformer
 import stages
-import yaml
 from conftest import ROOT
 
-from segcert import modelconfig, record
+from segcert import record
 from segcert.errors import StageError, Unverified
 from segcert.stage import reasons
 
@@ -127,16 +127,7 @@ def test_the_place_is_the_models_then_a_librarys_then_this_projects():
 @pytest.fixture(scope="module")
 def unexportable(tmp_path_factory):
     """A folder with the configuration and a checkpoint of RTFormer, which asks for a batch size when it is exported."""
-    from segcert.compute import components
-
-    folder = tmp_path_factory.mktemp("rtformer")
-    content = modelconfig.content(ROOT / "config/models/pp_humanseg_lite.yml")
-    content.pop("_base_", None)
-    content["model"] = {"type": "RTFormer", "num_classes": 2, "base_channels": 32}
-    (folder / "model.yml").write_text(yaml.safe_dump(content))
-    model = components.builder(components.load_config(str(folder / "model.yml"))).model
-    paddle.save(model.state_dict(), str(folder / "model.pdparams"))
-    return folder
+    return rtformer.make(tmp_path_factory.mktemp("rtformer"))
 
 
 # Asks for a free batch again where a fixed one would do: so the model cannot be exported at all.

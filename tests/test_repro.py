@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rtformer
 import stages
 import yaml
 from conftest import ROOT, copy_project, snakemake
@@ -322,17 +323,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def unexportable(tmp_path_factory):
     """An export that failed: RTFormer asks for a size of batches."""
-    import paddle
-
-    from segcert.compute import components
-
-    folder = tmp_path_factory.mktemp("rtformer")
-    content = modelconfig.content(ROOT / "config/models/pp_humanseg_lite.yml")
-    content.pop("_base_", None)
-    content["model"] = {"type": "RTFormer", "num_classes": 2, "base_channels": 32}
-    (folder / "model.yml").write_text(yaml.safe_dump(content))
-    model = components.builder(components.load_config(str(folder / "model.yml"))).model
-    paddle.save(model.state_dict(), str(folder / "model.pdparams"))
+    folder = rtformer.make(tmp_path_factory.mktemp("rtformer"))
     (folder / "never_fixed.py").write_text(NEVER_FIXED.format(scripts=str(ROOT / "scripts")))
     files = ["--config", "model.yml", "--checkpoint", "model.pdparams", "--export", f"{EXPORT}/export"]
     files += ["--record", f"{EXPORT}/export.json", "--log", f"{EXPORT}/export.log", "--input-size", "64", "64"]
