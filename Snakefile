@@ -6,7 +6,10 @@
 #   snakemake --cores 1 matrix                                what would be run, and what not, and why
 #   snakemake --cores 2 certificate --config mode=smoke       the run's certificate as one file that travels
 #   snakemake compare --config baseline=old/conclusions.json  this mode's conclusions against others
+#   snakemake --cores 1 keep, history                        a run's conclusions kept in history/, and all that are kept
 #   snakemake --cores 1 repro --config cell=results/.../x.json   a folder that stands alone for a cell that failed
+#   snakemake --cores 2 upgrade --config 'sides=[3.2.2, 3.3.1]' mode=smoke     versions side by side: upgrade or not
+#   snakemake --cores 2 bisect --config cell=results/.../x.json good=3.2.2 bad=3.3.1   where a cell got worse
 #
 # Files of a run:
 #   results/data/<dataset>.tar, <dataset>/, <dataset>.json
@@ -15,7 +18,10 @@
 #   results/<mode>/<model>/<train cell>/infer/<cell>.{log,json} and <cell>/
 #   results/<mode>/{conclusions.*,junit.xml,results_python.log,run_config.yaml}
 #   results/<mode>/compare.{md,json}
+#   history/*.json, results/history/{index.html,history.json,badge.json}   by name alone
 #   results/<mode>/repro/<as the record of a cell>/ and .zip  by name alone
+#   results/upgrade/<name>/{upgrade.md,json,html} and <side>/<repeat>/         by name alone
+#   results/bisect/<name>/{bisect.md,json} and <candidate>/<repeat>/           by name alone
 #   results/<mode>/certificate.zip                            conclusions, records and logs, for verify.py; by name alone
 #   results/<mode>/evidence.zip                               all of a run in writing; where `evidence: true`, or by name
 
@@ -59,7 +65,10 @@ include: "rules/certificate.smk"
 include: "rules/matrix.smk"
 include: "rules/ending.smk"
 include: "rules/compare.smk"
+include: "rules/history.smk"
 include: "rules/repro.smk"
+include: "rules/upgrade.smk"
+include: "rules/bisect.smk"
 
 
 rule all:

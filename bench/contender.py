@@ -64,6 +64,10 @@ class Contender:
 
     def measure(self, **how: Any) -> list[float]:
         """One turn: samples."""
+        return self.ask(**how)
+
+    def ask(self, **how: Any) -> list[Any]:
+        """One turn: what the worker measures, where that is more than numbers."""
         assert self._process and self._process.stdin  # noqa: S101
         self._process.stdin.write(json.dumps(how) + "\n")
         self._process.stdin.flush()

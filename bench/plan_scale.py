@@ -28,11 +28,14 @@ def plan(cells: int, timeout: float) -> dict[str, object]:
         "hardware": "cpu",
         "models": ["pp_humanseg_lite"],
         "train": {"topologies": ["single"], "precisions": [{"precision": "fp32"}]},
+        "export": {"shapes": "fixed"},
         "infer": {
             "cpu": [{"engine": "onnxruntime", "precision": "fp32"}],
             "gpu": [],
             "cpu_threads": [1],  # more than a job may have are not planned
             "batch_sizes": list(range(1, cells + 1)),
+            "streams": [1],
+            "sizes": [],
         },
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """The benchmark: this project against PaddleSeg's original chain and against the engines used plainly.
 
-    make bench                                       everything, about 25 minutes on two quiet cores
+    make bench                                       everything, about 30 minutes on two quiet cores
     make bench PARTS="latency preprocess"            some parts; their rows replace the earlier ones
     make bench ARGS="--repeats 5 --models pp_humanseg_lite"
     make bench ARGS=--quick                          tiny sizes, one repeat: to see that it works
@@ -26,6 +26,7 @@ import part_int8
 import part_latency
 import part_memory
 import part_preprocess
+import part_streams
 import part_training
 from harness import ROOT, Bench, BenchError, say
 
@@ -38,6 +39,7 @@ PARTS = {
     "int8": part_int8.int8,
     "limit": part_latency.limit,
     "scaling": part_latency.scaling,
+    "streams": part_streams.streams,
     "training": part_training.training,
     "memory": part_memory.memory,
     "growth": part_growth.growth,

@@ -45,6 +45,8 @@ OFFERED = re.compile(r"(?<=<!-- offered -->\n).*?(?=<!-- /offered -->)", re.S)
 TYPES = re.compile(r"(?<=<!-- types -->\n).*?(?=<!-- /types -->)", re.S)
 # In the schema, the engines of an entry of infer.cpu or infer.gpu.
 ENGINES = re.compile(r'("(cpu|gpu)": \{\s+"type": "array",.*?"engine": \{"enum": )\[[^\]]*\]', re.S)
+# And those that numbers of streams may be for.
+STREAMED = re.compile(r'(?<="engines": \{\n)(\s+"type": "array",\s+"items": \{"enum": )\[[^\]]*\]')
 LAYOUTS = re.compile(r'(?<="layout": \{"enum": )\[[^\]]*\]')
 
 
@@ -240,6 +242,7 @@ def types() -> str:
 def schema_text() -> str:
     """The schema as it stands in its file, with the engines and layouts that there are."""
     text = ENGINES.sub(lambda found: found[1] + json.dumps(engines.on(found[2])), read(SCHEMA))
+    text = STREAMED.sub(lambda found: found[1] + json.dumps(list(engines.BY_NAME)), text)
     return LAYOUTS.sub(json.dumps(list(layouts.BY_NAME)), text)
 
 

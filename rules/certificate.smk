@@ -27,7 +27,7 @@ rule certificate:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("pack_certificate.py"),
+        code=code_of("pack_certificate.py"),
         command=lambda wildcards, input, output: ending.certificate_command(
             f"{SCRIPTS}/pack_certificate.py", input.run_config, output.pack, ending.signing_key(RUN)
         ),

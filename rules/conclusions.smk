@@ -72,7 +72,7 @@ rule conclude:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("conclude.py", "segcert/show/templates"),
+        code=code_of("conclude.py", "segcert/show/templates"),
         command=lambda wildcards, input, output: ending.conclude_command(
             f"{SCRIPTS}/conclude.py", input.run_config, output.json
         ),
@@ -105,7 +105,7 @@ rule page:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("make_page.py", "segcert/show/templates/page"),
+        code=code_of("make_page.py", "segcert/show/templates/page"),
         command=lambda wildcards, input, output: ending.page_command(
             f"{SCRIPTS}/make_page.py", input.run_config, input.conclusions, output.page
         ),

@@ -23,7 +23,7 @@ rule make_tarball:
         mem_mb=1000,
         runtime=240,
     params:
-        *code_of("make_tarball.py"),
+        code=code_of("make_tarball.py"),
         script=f"{SCRIPTS}/make_tarball.py",
         python=SETTINGS["python"],
         stamp=lambda wildcards: sources.stamp(SETTINGS["datasets"][wildcards.dataset]),  # not for the command
@@ -51,7 +51,7 @@ rule unpack_dataset:
         mem_mb=2000,
         runtime=120,
     params:
-        *code_of("unpack_dataset.py"),
+        code=code_of("unpack_dataset.py"),
         script=f"{SCRIPTS}/unpack_dataset.py",
         python=SETTINGS["python"],
         layout=lambda wildcards: SETTINGS["datasets"][wildcards.dataset]["layout"],
@@ -79,7 +79,7 @@ rule fetch_weights:
         mem_mb=2000,
         runtime=120,
     params:
-        *code_of("fetch_weights.py"),
+        code=code_of("fetch_weights.py"),
         script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
         stamp=lambda wildcards: sources.stamp(SETTINGS["weights"][wildcards.weights]),  # not for the command

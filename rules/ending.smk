@@ -26,6 +26,10 @@ def only_compared():
 
 def draft_run_config():
     ending.draft(RUN)
+    given = dict(workflow.global_resources.unwrapped_items())
+    ending.draft_series(
+        RUN, config, workflow.config_settings.overwrite_config, workflow.resource_settings.cores, given
+    )
 
 
 def tell(note):

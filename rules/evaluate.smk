@@ -21,13 +21,13 @@ rule evaluate:
         "results/{mode}/{model}/{train_cell}/eval.bench.tsv"
     conda:
         ENVIRONMENT
-    threads: of_cell("eval", "threads")
+    threads: resource_of("eval", "threads")
     resources:
-        gpu=of_cell("eval", "gpus"),
-        mem_mb=memory_of("eval", 6000),
-        runtime=of_cell("eval", "runtime"),
+        gpu=resource_of("eval", "gpus"),
+        mem_mb=resource_of("eval", "memory_mb", 6000),
+        runtime=resource_of("eval", "runtime"),
     params:
-        *code_of("evaluate.py"),
+        code=code_of("evaluate.py"),
         script=f"{SCRIPTS}/evaluate.py",
         python=SETTINGS["python"],
         options=of_cell("eval", "options"),

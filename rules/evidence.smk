@@ -26,7 +26,7 @@ rule pack_evidence:
         mem_mb=1000,
         runtime=10,
     params:
-        *code_of("pack_evidence.py", "segcert/show/templates/page"),
+        code=code_of("pack_evidence.py", "segcert/show/templates/page"),
         command=lambda wildcards, input, output: ending.evidence_command(
             f"{SCRIPTS}/pack_evidence.py", input.run_config, output.pack
         ),

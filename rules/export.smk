@@ -22,11 +22,11 @@ rule export:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=of_cell("export", "gpus"),
-        mem_mb=memory_of("export", 6000),
-        runtime=of_cell("export", "runtime"),
+        gpu=resource_of("export", "gpus"),
+        mem_mb=resource_of("export", "memory_mb", 6000),
+        runtime=resource_of("export", "runtime"),
     params:
-        *code_of("export.py"),
+        code=code_of("export.py"),
         script=f"{SCRIPTS}/export.py",
         python=SETTINGS["python"],
         options=of_cell("export", "options"),

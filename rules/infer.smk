@@ -32,11 +32,11 @@ rule infer:
         ENVIRONMENT
     threads: timed_threads
     resources:
-        gpu=of_cell("infer", "gpus"),
-        mem_mb=memory_of("infer", 4000),
-        runtime=of_cell("infer", "runtime"),
+        gpu=resource_of("infer", "gpus"),
+        mem_mb=resource_of("infer", "memory_mb", 4000),
+        runtime=resource_of("infer", "runtime"),
     params:
-        *code_of("infer.py"),
+        code=code_of("infer.py"),
         script=f"{SCRIPTS}/infer.py",
         python=SETTINGS["python"],
         options=of_cell("infer", "options"),

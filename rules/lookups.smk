@@ -4,9 +4,10 @@ import inspect
 
 
 def code_of(script, *folders):
-    """What a stage's script is made of, each file by its content: parameters, so that an edit makes its jobs stale.
+    """What a stage's script is made of, each file by its content: a parameter, so that an edit makes its jobs stale.
 
-    One parameter a file: Snakemake's reason then names the files that changed and no other.
+    One for all files: one for each of fifty took a fifth of the time of planning. The screen names the files that
+    changed (segcert/show/screen.py).
     """
     return code.versions(f"{SCRIPTS}/{script}", *folders)
 
@@ -31,9 +32,19 @@ def of_cell(stage_name, attribute):
     return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute))
 
 
-def memory_of(stage_name, guess):
-    """A function of the wildcards: MiB that their cell may take; where nothing bounds it, a guess of what it does."""
-    return signed(lambda wildcards: planned_cell(stage_name, wildcards).memory_mb or guess)
+def resource_of(stage_name, attribute, guess=0):
+    """What a stage's jobs take: the number where all planned cells have the same, else a function of the wildcards.
+
+    A number costs nothing; a function is looked into for each job, by Snakemake several times.
+
+    Args:
+        guess: where a cell has none.
+    """
+    cells_of = [cell for cell in PLANNED if cell.stage == stages.by_name(stage_name).name]
+    numbers = {getattr(cell, attribute) or guess for cell in cells_of}
+    if len(numbers) == 1:
+        return numbers.pop()
+    return signed(lambda wildcards: getattr(planned_cell(stage_name, wildcards), attribute) or guess)
 
 
 def limits_of(stage_name):
@@ -105,6 +116,22 @@ def compared_files(wildcards):
         return RUN.compared()
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
+
+
+def series_options(asked):
+    """A function of the wildcards: what a rule that starts runs of its own is told. They run here, one after another."""
+
+    def options(wildcards):
+        if not workflow.local_exec:
+            raise WorkflowError(
+                "upgrade, bisect: their runs are on this machine: start them without an executor"
+            )
+        try:
+            return asked()
+        except ConfigError as error:
+            raise WorkflowError(str(error)) from None
+
+    return signed(options)
 
 
 def reproduced_cell(wildcards):

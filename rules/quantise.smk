@@ -21,11 +21,11 @@ rule quantise:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=of_cell("quantise", "gpus"),
-        mem_mb=memory_of("quantise", 4000),
-        runtime=of_cell("quantise", "runtime"),
+        gpu=resource_of("quantise", "gpus"),
+        mem_mb=resource_of("quantise", "memory_mb", 4000),
+        runtime=resource_of("quantise", "runtime"),
     params:
-        *code_of("quantise.py"),
+        code=code_of("quantise.py"),
         script=f"{SCRIPTS}/quantise.py",
         python=SETTINGS["python"],
         options=of_cell("quantise", "options"),

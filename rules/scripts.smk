@@ -27,13 +27,13 @@ rule run_paddleseg:
         "results/{mode}/{model}/{train_cell}/scripts/{cell}.bench.tsv"
     conda:
         ENVIRONMENT
-    threads: of_cell("scripts", "threads")
+    threads: resource_of("scripts", "threads")
     resources:
-        gpu=of_cell("scripts", "gpus"),
-        mem_mb=memory_of("scripts", 8000),
-        runtime=of_cell("scripts", "runtime"),
+        gpu=resource_of("scripts", "gpus"),
+        mem_mb=resource_of("scripts", "memory_mb", 8000),
+        runtime=resource_of("scripts", "runtime"),
     params:
-        *code_of("run_paddleseg.py", "observer"),
+        code=code_of("run_paddleseg.py", "observer"),
         script=f"{SCRIPTS}/run_paddleseg.py",
         python=SETTINGS["python"],
         options=of_cell("scripts", "options"),

@@ -27,13 +27,13 @@ rule train:
         "results/{mode}/{model}/{train_cell}/train.bench.tsv"
     conda:
         ENVIRONMENT
-    threads: of_cell("train", "threads")
+    threads: resource_of("train", "threads")
     resources:
-        gpu=of_cell("train", "gpus"),
-        mem_mb=memory_of("train", 8000),
-        runtime=of_cell("train", "runtime"),
+        gpu=resource_of("train", "gpus"),
+        mem_mb=resource_of("train", "memory_mb", 8000),
+        runtime=resource_of("train", "runtime"),
     params:
-        *code_of("train.py"),
+        code=code_of("train.py"),
         script=f"{SCRIPTS}/train.py",
         python=SETTINGS["python"],
         options=of_cell("train", "options"),
@@ -65,7 +65,7 @@ rule take_released_weights:
         mem_mb=2000,
         runtime=120,
     params:
-        *code_of("fetch_weights.py"),
+        code=code_of("fetch_weights.py"),
         script=f"{SCRIPTS}/fetch_weights.py",
         python=SETTINGS["python"],
         stamp=lambda wildcards: sources.stamp(SETTINGS["weights"][released_weights(wildcards)]),  # not for the command

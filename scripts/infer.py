@@ -41,7 +41,10 @@ def main() -> int:
     options.add_argument("--benchmark-log", required=True, help="the benchmark log to make")
     options.add_argument("--predictions", required=True, help="the folder of label maps to make")
     args = parse(options)
-    request = Infer.of(args)
+    try:
+        request = Infer.of(args)
+    except ValueError as error:
+        options.error(str(error))
     plan = Plan(
         stages.INFER.name,
         request.requested,

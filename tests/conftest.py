@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,20 @@ PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report"
 # The same examples every time, so that a change is what makes a test fail; `make fuzz` looks for new ones.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is remembered between starts (segcert.remembered) begins empty in each run of the suite.
+
+    Otherwise what a machine remembers of earlier ones would decide which lines run.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    before = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = tempfile.TemporaryDirectory(prefix="caches-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ.setdefault("PIP_CACHE_DIR", str(before / "pip"))  # packages need not come over the network twice
+    os.environ["XDG_CACHE_HOME"] = folder.name
 
 
 LONGEST = 900  # seconds of a test with its fixtures; one that waits for ever would end the whole run without a name

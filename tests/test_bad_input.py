@@ -272,6 +272,13 @@ def test_an_input_that_is_not_finite_is_not_trained_on(dataset):
         components.CheckedDataset(inner)[0]
 
 
+OF_INFER = (
+    "cell", "record", "log", "export", "dataset", "reference", "benchmark-log", "predictions", "min-agreement",
+    "max-miou-drop", "max-logits-l2", "max-logits-peak",
+)  # fmt: skip
+ALL_OF_INFER = [word for name in OF_INFER for word in (f"--{name}", "1")]
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "words"),
     [
@@ -281,6 +288,9 @@ def test_an_input_that_is_not_finite_is_not_trained_on(dataset):
             "--precision amp goes with --amp-level and --amp-dtype",
         ),
         ("train.py", ["--amp-dtype", "float16"], "--precision amp goes with --amp-level and --amp-dtype"),
+        ("infer.py", [*ALL_OF_INFER, "--streams", "-1"], "--streams -1 is refused; allowed: 1 and more"),
+        ("infer.py", [*ALL_OF_INFER, "--soak", "-5"], "--soak -5 is refused; allowed: 1 and more"),
+        ("infer.py", [*ALL_OF_INFER, "--batch-size", "0"], "--batch-size 0 is refused; allowed: 1 and more"),
         ("with_gpus.py", ["-n", "0", "--", "true"], "-n: at least 1"),
     ],
 )

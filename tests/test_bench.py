@@ -1,9 +1,16 @@
 """The benchmark's harness: ratios, turns, rows that replace rows, and what it does where something fails."""
 
+import importlib.metadata
 import json
+import os
+import platform
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -12,8 +19,12 @@ sys.path.insert(0, str(ROOT / "bench"))
 import harness
 import page
 import part_growth
+import part_streams
+import run as bench_run
 from contender import Contender, start_all
 from original import MODE, Original
+
+from segcert.compute import streams
 
 ENV = {
     "cpu": "a CPU", "cpu_cores": 2, "os": "an OS", "paddle": "3", "paddleseg": "2", "onnxruntime": "1", "openvino": "1",
@@ -155,3 +166,145 @@ def test_parameters_of_the_original_are_its_own_with_other_values(tmp_path):
         f"--batch_size:{MODE}=2", "##", "eval:null", "===infer_params===", "--batch_size:1", "--cpu_threads:1|2",
         "other:kept", "extra",
     ]  # fmt: skip
+
+
+# -- part `streams`: MLPerf's load generator ----------------------------------------------------
+
+has_loadgen = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="mlcommons-loadgen has no wheel for this kind of Linux"
+)
+FED = [
+    streams.Fed([f"{number}"], np.full((1, 3, 2, 2), number, np.float32), np.zeros((1, 2, 2), int)) for number in (0, 1)
+]
+
+
+@pytest.fixture
+def crew():
+    """Two streams that take a moment for each request, and what they were asked: (thread, batch)."""
+    asked = []
+
+    def compute(batch):
+        time.sleep(0.001)
+        asked.append((threading.current_thread().name, int(batch[0, 0, 0, 0])))
+
+    with streams.threads([compute, compute]) as made:
+        yield made, asked
+
+
+# Its library keeps threads in the process that loads it, for good: not beside other tests.
+@pytest.mark.long
+@has_loadgen
+def test_load_generator_has_every_request_of_its_offline_scenario_computed(crew, tmp_path):
+    import mlperf
+
+    made, asked = crew
+    # As many requests as 0.05 s would take at a rate that no sleep of 1 ms admits, so that it takes longer.
+    found = mlperf.offline(made, FED, 0.05, 10000, tmp_path / "many")
+    assert found["valid"] and found["rate"] > 0 and found["version"] == importlib.metadata.version("mlcommons-loadgen")
+    said = mlperf.read(tmp_path / "many" / mlperf.LOG)
+    assert len(asked) == said["effective_samples_per_query"] >= 500
+    assert {name for name, _ in asked} == {"stream-0_0", "stream-1_0"} and {number for _, number in asked} == {0, 1}
+    few = mlperf.offline(made, FED, 60, 0.1, tmp_path / "few")  # 7 requests, which take no minute
+    assert not few["valid"]
+
+
+# Its library keeps threads in the process that loads it, for good: not beside other tests.
+@pytest.mark.long
+@has_loadgen
+def test_load_generator_judges_the_server_scenario_by_the_bound_and_by_how_sure_it_is(crew, tmp_path):
+    import mlperf
+
+    made, asked = crew
+    far, near = 60_000, 0.001
+    good = mlperf.server(made, FED, 500, 60, 1000, far, tmp_path / "good")
+    assert (good["valid"], good["early_stopping"], good["queries"], good["late"]) == (True, True, 500, 0)
+    assert 1 <= good["p99_ms"] <= far and len(asked) == 500
+    late = mlperf.server(made, FED, 500, 60, 1000, near, tmp_path / "late")
+    assert (late["valid"], late["early_stopping"], late["queries"], late["late"]) == (False, False, 500, 500)
+    few = mlperf.server(made, FED, 100, 60, 1000, far, tmp_path / "few")
+    assert (few["valid"], few["early_stopping"], few["queries"], few["late"]) == (False, False, 100, 0)
+    ended = mlperf.server(made, FED, 500, 0.5, 1, far, tmp_path / "ended")  # 500 would take so many seconds
+    assert not ended["valid"] and ended["queries"] < 500
+
+
+# Its library keeps threads in the process that loads it, for good: not beside other tests.
+@pytest.mark.long
+@has_loadgen
+def test_a_stream_that_breaks_under_the_load_generator_says_so_and_nothing_waits(tmp_path):
+    import mlperf
+
+    def broken(batch):
+        raise RuntimeError("out of order")
+
+    with streams.threads([broken, broken]) as made:
+        with pytest.raises(RuntimeError, match="out of order"):
+            mlperf.offline(made, FED, 0.05, 1000, tmp_path / "log")
+        assert made.each(lambda number, _run: number) == [0, 1]
+
+
+def test_rows_say_what_the_load_generator_said():
+    said = {"valid": True, "version": "6"}
+    row = part_streams.offline_row("m", [30.0, 20.0], [20.0, 25.0], [said, said | {"valid": False}])
+    assert (row["name"], row["ratio"], row["loadgen"]) == ("streams/m offline", 1.111, "6")
+    assert row["note"] == "by turn 0.800 to 1.500; the load generator says: 1 of 2 runs valid"
+    no_rate = {"bound_ms": 50.0, "rate": None, "requests": 100, "p99_ms": None, "loadgen": None}
+    assert part_streams.server_rows("m", [no_rate]) == []
+    sure = {"p99_ms": 44.0, "early_stopping": True, "queries": 1000, "late": 2}
+    held = no_rate | {"rate": 12.345, "p99_ms": 48.0, "loadgen": said | sure}
+    (row,) = part_streams.server_rows("m", [held])
+    assert (row["ours"], row["theirs"], row["unit"], row["ratio"]) == (48, 44, "ms", 0.9167) and "met" not in row
+    assert row["note"] == (
+        "99th percentile at 12.35 requests/s, found with 100 requests a trial for the bound of 50 ms; the load "
+        "generator says: 1 of 1 runs valid, 2 of 1000 above the bound"
+    )
+    unsure = held | {"loadgen": said | sure | {"valid": False, "early_stopping": False, "queries": 90, "late": 0}}
+    (row,) = part_streams.server_rows("m", [held, no_rate, unsure])
+    assert row["note"].endswith(
+        "1 of 2 runs valid, 2 of 1000, 0 of 90 above the bound, not sure enough of the percentile (early stopping) "
+        "in 1; no rate was found in 1 of 3"
+    )
+
+
+def test_without_the_load_generator_the_part_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
+    bench = harness.Bench(tmp_path, sys.executable, "/their/python", tmp_path, None, 1, ("pp_humanseg_lite",), True)
+    with pytest.raises(harness.BenchError, match="mlcommons-loadgen is not there; make env-dev"):
+        part_streams.streams(bench)
+
+
+# Its library keeps threads in the process that loads it, for good: not beside other tests.
+@pytest.mark.long
+@has_loadgen
+def test_part_streams_measures_both_sides_on_one_engine(tmp_path):
+    """The command itself, with --quick: a real model, engine and load generator."""
+    command = [
+        sys.executable,
+        str(ROOT / "bench/run.py"),
+        "--quick",
+        "--parts",
+        "streams",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    # The original's checkout and Paddle are asked for their versions alone.
+    named = {"PADDLESEG_ROOT": str(tmp_path), "AUTOLOG_ROOT": str(tmp_path)}
+    command += ["--theirs", sys.executable]
+    done = subprocess.run(
+        command, env={**os.environ, **named}, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = harness.read(tmp_path / "out/bench.json")
+    rows = {row["name"]: row for row in results["rows"]}
+    names = [f"streams/pp_humanseg_lite onnxruntime streams {what}" for what in ("1 offline", "2 offline", "2 server")]
+    assert list(rows) == names and results["env"]["quick"]
+    assert {row["loadgen"] for row in rows.values()} == {importlib.metadata.version("mlcommons-loadgen")}
+    assert [row["unit"] for row in rows.values()] == ["images/s", "images/s", "ms"]
+    # 100 requests are too few for it to be sure, whatever their latencies.
+    assert "0 of 1 runs valid" in rows[names[2]]["note"] and "early stopping" in rows[names[2]]["note"]
+    logs = tmp_path / "out/scratch-quick/logs/streams_pp_humanseg_lite"
+    assert len([*logs.rglob("mlperf_log_summary.txt")]) == 3
+
+
+def test_every_part_is_explained():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert [part for part in bench_run.PARTS if f"\n| `{part}` | " not in text] == []

@@ -58,7 +58,8 @@ def test_seed_matrix_on_gpus(table):
 
 def test_smoke_matrix_without_a_gpu(table):
     smoke = table(CPU, mode="smoke")
-    assert count(smoke) == {"train": 18, "eval": 18, "export": 8, "quantise": 8, "infer": 8 * len(ways.CPU)}
+    inferred = 8 * len(ways.CPU) + 2 + ways.SIZED  # two of several streams
+    assert count(smoke) == {"train": 18, "eval": 18, "export": 8, "quantise": 8, "infer": inferred}
     static = [cell.model for cell in smoke.planned("train") if cell.requested["graph"] == "to_static"]
     assert static == ["pp_liteseg_stdc1", "pp_humanseg_lite"], "those whose programs are built fastest"
     left_out = [cell for cell in smoke.cells if not cell.planned]
@@ -76,7 +77,13 @@ def test_static_graphs_stand_beside_their_dynamic_twins(table):
     one = table(CPU, mode="smoke", train=asked)
     assert [cell.model for cell in one.planned("train") if cell.name == "single_fp32_static"] == [EIGHT[2]]
     every = table(CPU, mode="smoke", train={**asked, "precisions": [{"precision": "fp32"}, STATIC]})
-    assert count(every) == {"train": 16, "eval": 16, "export": 8, "quantise": 8, "infer": 8 * len(ways.CPU)}
+    assert count(every) == {
+        "train": 16,
+        "eval": 16,
+        "export": 8,
+        "quantise": 8,
+        "infer": 8 * len(ways.CPU) + 2 + ways.SIZED,
+    }
     static, plain = (every.find("train", EIGHT[0], f"single_fp32{end}") for end in ("_static", ""))
     assert {**static.requested, "graph": "dynamic"} == plain.requested
     assert "--graph to_static" in " ".join(static.options)
@@ -280,7 +287,7 @@ def test_what_is_known_of_gates_is_told_to_the_stage(table):
     asked = {"models": ["pp_humanseg_lite"], "known_failures": [by_gates, both, {**entry, "id": "K3", "error": "x"}]}
     planned = [cell.options for cell in table(CPU, mode="smoke", **asked).planned("infer")]
     (words,) = {tuple(words[(first := words.index("--known-gates")) : first + 20]) for words in planned}
-    gates = "pixel_agreement=0.9,logits_l2=0.5"
+    gates = "logits_l2=0.5,pixel_agreement=0.9"
     assert words == (
         "--known-gates", "K1", gates, ".", "so it is", "https://e.org", "any",
         "--known-gates", "K2", gates, "no", "so it is", "https://e.org", ">=3",
@@ -290,7 +297,7 @@ def test_what_is_known_of_gates_is_told_to_the_stage(table):
 
 def test_exports_are_asked_for_sizes_of_batches_where_they_are_not_that_of_one_image(table):
     def options(**settings):
-        cells = table(CPU, mode="smoke", models=["pp_humanseg_lite"], **settings).cells
+        cells = table(CPU, mode="smoke", models=["pp_humanseg_mobile"], **settings).cells
         return {tuple(cell.options) for cell in cells if cell.stage == "export"}
 
     assert options(infer={"batch_sizes": [1, 4]}) == options()  # so that no export is made anew

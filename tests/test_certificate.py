@@ -1,6 +1,5 @@
 """A certificate that travels: what is in it, what checks it, and what nobody can change in it unseen."""
 
-import copy
 import csv
 import io
 import json
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from certificates import as_json, contents, repacked
 from conftest import ROOT, finished_run, snakemake
+from trees import edited, places
 
 import verify
 from segcert import conclusions, record
@@ -333,22 +333,6 @@ def test_a_certificate_that_is_packed_again_is_the_same(run, files, tmp_path):
     assert repacked(files, tmp_path / "a.zip").read_bytes() == (run / TOP / "certificate.zip").read_bytes()
 
 
-def places(tree, path=()):
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in items:
-        yield (*path, key), value
-        yield from places(value, (*path, key))
-
-
-def edited(tree, path, value):
-    made = copy.deepcopy(tree)
-    at = made
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    return made
-
-
 def another(value):
     """Something else than a value, of its kind."""
     if isinstance(value, bool):
@@ -458,6 +442,121 @@ def test_a_record_that_does_not_prove_what_it_says_is_found(files):
     assert said
 
 
+@pytest.mark.parametrize(
+    ("name", "gate", "change", "said"),
+    [
+        (f"{NATIVE}.json", "pixel_agreement", {"value": 0.1, "threshold": 0.05}, "of 0.05, and 0.999 is asked for"),
+        (f"{NATIVE}.json", "pixel_agreement", {"value": 0.1, "bound": "at most"}, "hold: 0.1, at most 0.999 is asked"),
+        (f"{NATIVE}.json", "logits_l2", {"value": 7.0, "threshold": 9.0}, "the gate logits_l2 is of 9.0, and 2e-05 is"),
+        (f"{CELL}/export.json", "exported_agreement", {"value": 0.1, "threshold": 0}, "of 0, and 0.999 is asked for"),
+    ],
+)
+def test_a_gate_that_was_made_looser_is_found(files, name, gate, change, said):
+    def loosened(made, found):
+        gates = json.loads(made[name])["metrics"]["gates"]
+        gates = [{**one, **change} if one["name"] == gate else one for one in gates]
+        in_both(made, found, name, metrics={"gates": gates, gate: change["value"]})
+
+    (told,) = problems(retold(files, loosened))
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        (f"{NATIVE}.json", {"started": "the day after tomorrow"}, "it started at 'the day after tomorrow'"),
+        (f"{NATIVE}.json", {"wall_s": -5}, "wall_s is -5"),
+        (f"{CELL}/train.json", {"cpu_s": "much"}, "cpu_s is much"),
+    ],
+)
+def test_a_run_that_cannot_have_been_is_found(files, name, changes, said):
+    assert problems(retold(files, lambda *to: in_both(*to, name, **changes))) == [f"{name}: {said}"]
+
+
+def without_env(made, found):
+    kept, (cell,) = json.loads(made[f"{NATIVE}.json"]), [c for c in found["cells"] if c["record"] == f"{NATIVE}.json"]
+    kept["env"] = cell["env"] = {}
+    made[f"{NATIVE}.json"] = as_json(kept)
+
+
+def test_a_passed_record_that_does_not_say_on_what_it_ran_is_found(files):
+    told = problems(retold(files, without_env))
+    assert told == [f"{NATIVE}.json: passed, and it does not say on what it ran"]
+
+
+def test_a_key_that_is_in_an_object_twice_is_refused(files):
+    name = f"{TOP}/conclusions.json"
+    twice = files[name].replace(b'"red": false', b'"red": true, "red": false', 1)
+    (told,) = problems({**files, name: twice})
+    assert "conclusions.json: it is no JSON: it has a key twice: red" in told
+
+
+def unrecorded(made, found, **changes):
+    """Take a cell's record away, and tell of it as of one that never ran."""
+    del made[f"{NATIVE}.json"]
+    (cell,) = [cell for cell in found["cells"] if cell["record"] == f"{NATIVE}.json"]
+    for key in cell.keys() - set(verify.OF_CELLS) | {"record_file"}:
+        del cell[key]
+    cell.update(changes)
+    planted(f"{NATIVE}.json", cell["status"])(made, found)
+
+
+def test_a_known_failure_without_a_record_is_one_of_the_settings(files):
+    known = {"id": "moon", "match": {"stage": "infer", "what": ["x"]}, "error": "b[ox]om", "reason": "so", "link": "l"}
+    told = {"status": "known-failure", "reason": "moon: so (l) Seen: boom", "requested": {"what": "x"}}
+
+    def judged(entry, seen="boom", **changes):
+        made = retold(files, lambda *to: unrecorded(*to, **{**told, **changes}))
+        run = json.loads(made["run_config.json"])
+        run["settings"]["known_failures"] += [entry]
+        run["settings"]["model_zoo"]["pp_humanseg_lite"]["not_planned"] = {"status": "failed", "reason": seen}
+        return problems({**made, "run_config.json": as_json(run)})
+
+    assert judged(known) == []
+    wrong = [f"{NATIVE}.json: known-failure, and no known failure of the settings is so"]
+    assert problems(retold(files, lambda *to: unrecorded(*to, **told))) == wrong
+    assert judged(known, reason="as known") == wrong and judged({**known, "gates": {"miou_drop": 1}}) == wrong
+    assert judged({**known, "match": {"stage": "train"}}) == wrong and judged({**known, "error": "bang"}) == wrong
+    assert judged(known, "another") == wrong and judged(known, "", reason="moon: so (l) Seen: ") == wrong
+
+
+def test_a_pattern_that_is_none_does_not_hold(files, tmp_path):
+    made = retold(
+        files,
+        lambda *to: unrecorded(*to, status="known-failure", reason="moon: so (l) Seen: boom", requested={"what": "x"}),
+    )
+    run = json.loads(made["run_config.json"])
+    run["settings"]["known_failures"] = [{"id": "moon", "match": {}, "error": "(", "reason": "so", "link": "l"}]
+    run["settings"]["model_zoo"]["pp_humanseg_lite"]["not_planned"] = {"status": "failed", "reason": "boom"}
+    made["run_config.json"] = as_json(run)
+    assert "is of another kind: " in refused(repacked(made, tmp_path / "a.zip"))
+
+
+def set_aside(made, found, reason, status="failed"):
+    """Call a record one of another run."""
+    kept = {**json.loads(made[f"{NATIVE}.json"]), "status": status, "reason": "boom"}
+    made[f"{NATIVE}.json"] = as_json(kept)
+    (cell,) = [cell for cell in found["cells"] if cell["record"] == f"{NATIVE}.json"]
+    for key in cell.keys() - set(verify.OF_CELLS):
+        del cell[key]
+    cell["reason"] = f"the record on disk is of another run: {reason}"
+    planted(f"{NATIVE}.json", "not-run")(made, found)
+
+
+def test_a_record_of_other_software_says_so_and_a_red_one_is_counted(files, tmp_path):
+    paddle = json.loads(files[f"{NATIVE}.json"])["env"]["paddle"]
+    for reason in (f"paddle was {paddle}, now 9.9", "moon was None, now 1", "its command had other options"):
+        assert problems(retold(files, lambda *to, reason=reason: set_aside(*to, reason))) == [], reason
+    for reason in ("paddle", "paddle was 9.9, now 9.8", f"paddle was {paddle}, now {paddle}"):
+        (told,) = problems(retold(files, lambda *to, reason=reason: set_aside(*to, reason)))
+        assert told == f"{NATIVE}.json: not-run ({reason}), and its record does not say so"
+    why = f"paddle was {paddle}, now 9.9"
+    path = repacked(retold(files, lambda *to: set_aside(*to, why)), tmp_path / "a.zip")
+    said = "1 records are red and do not count: their cells are not-run, as of another run"
+    assert verify.verify(path)[3:] == [said]
+    assert len(verify.verify(repacked(retold(files, lambda *to: set_aside(*to, why, "passed")), path))) == 3
+
+
 def test_a_failure_that_is_taken_out_of_the_conclusions_is_found(files):
     def taken(made, found):
         found["cells"] = [cell for cell in found["cells"] if cell["record"] != f"{NATIVE}.json"]
@@ -508,6 +607,67 @@ def test_a_folder_is_held_against_the_model_that_it_is_most_alike(run, files, tm
     told = verify.Told({**files, "statement.json": b'{"predicate": {"exports": []}, "subject": []}'})
     with pytest.raises(verify.Broken, match="the certificate tells of no exported model"):
         verify.of_export(told, folder)
+
+
+@pytest.mark.parametrize(
+    ("plant", "name"),
+    [
+        (lambda folder: (folder / "sub").symlink_to(folder.parent / "evil"), "sub"),
+        (lambda folder: (folder / "dangling").symlink_to("nowhere"), "dangling"),
+        (lambda folder: os.mkfifo(folder / "pipe"), "pipe"),
+    ],
+)
+def test_a_folder_with_links_or_pipes_is_no_exported_model(run, tmp_path, plant, name):
+    folder = shutil.copytree(run / CELL / "export", tmp_path / "model")
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil/evil.pdmodel").touch()
+    plant(folder)
+    assert refused(run / TOP / "certificate.zip", [folder]) == f"{folder}/{name} is a link, or no file"
+
+
+def test_only_an_empty_mark_at_the_top_of_a_folder_is_none_of_the_model(run, tmp_path, monkeypatch):
+    path, folder = run / TOP / "certificate.zip", shutil.copytree(run / CELL / "export", tmp_path / "model")
+    mark = folder / ".snakemake_timestamp"
+    mark.write_text("planted")
+    assert refused(path, [folder]) == f"{mark} is there, and {CELL}/export has none"
+    mark.write_text("")
+    assert f"{folder} is {CELL}/export" in verify.verify(path, [folder])[-1]
+    (folder / "sub").mkdir()
+    (folder / "sub/.snakemake_timestamp").touch()
+    assert refused(path, [folder]) == f"{folder}/sub/.snakemake_timestamp is there, and {CELL}/export has none"
+
+    def unreadable(top, onerror):
+        onerror(PermissionError(13, "Permission denied", str(top)))
+
+    monkeypatch.setattr(verify.os, "walk", unreadable)
+    with pytest.raises(verify.Unreadable, match="model: it cannot be read: Permission denied"):
+        verify.hashes_of(folder)
+
+
+def test_names_that_a_terminal_has_no_characters_for_are_told(alone, run):
+    folder = shutil.copytree(run / CELL / "export", alone / "caf\u00e9")
+    command = [sys.executable, "verify.py", "certificate.zip", "--export", folder.name]
+    done = subprocess.run(
+        command, cwd=alone, capture_output=True, timeout=120, check=False, env={"PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 0 and b"caf\\xe9 is " in done.stdout, done.stderr
+
+
+def test_a_model_that_stands_twice_in_the_statement_is_found(files):
+    """Whoever reads the statement would take the first."""
+    statement = json.loads(files["statement.json"])
+    first = statement["subject"][0]
+    statement["subject"].insert(0, {**first, "digest": {"sha256": "0" * 64}})
+    told = problems({**files, "statement.json": as_json(statement)})
+    assert any(f"{first['name']} is a subject twice" in line for line in told)
+
+
+def test_numbers_that_nothing_can_be_worked_out_of_do_not_hold(files, tmp_path, capsys):
+    name = next(name for name in files if "/infer/" in name and name.endswith(".json") and b'"gates"' in files[name])
+    content = json.loads(files[name])
+    content["metrics"]["gates"][0]["value"] = 10**400
+    path = forged(files, tmp_path / "a.zip", **{name: content})
+    assert verify.main([str(path)]) == 1 and "DOES NOT HOLD" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_does_not_hold(files, tmp_path):
@@ -616,7 +776,7 @@ def planted(name, status):
         found["counts"] = {name: statuses.count(name) for name in verify.STATUSES if name in statuses}
         found["red"] = any(one in verify.RED for one in statuses) or "passed" not in statuses
         rows = list(csv.DictReader(io.StringIO(made[f"{TOP}/conclusions.csv"].decode(), newline="")))
-        rows[found["cells"].index(cell)]["status"] = status
+        rows[found["cells"].index(cell)] |= {"status": status, "record": cell.get("record_file") or ""}
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, rows[0])
         writer.writeheader()
@@ -712,7 +872,8 @@ def test_who_signed_it_is_told(copied, tmp_path):
     assert done.returncode == 0 and "signed)" in done.stderr and "not signed" not in done.stderr, done.stderr
     path = f"{TOP}/certificate.zip"
     assert verify.verify(path, allowed="allowed")[2] == "signed by ann@example.org"
-    assert verify.verify(path)[2] == "signed; who signed it was not looked at: --signer ALLOWED_SIGNERS"
+    told = "signed; who signed it was not looked at, and anybody may have: --signer ALLOWED_SIGNERS"
+    assert verify.verify(path)[2] == told
     assert refused(path, (), "others").startswith("SHA256SUMS.sig: nobody of others signed SHA256SUMS as it is: ")
     with pytest.raises(verify.Unreadable, match="nobodies: there is no such file of allowed signers"):
         verify.verify(path, allowed="nobodies")
@@ -725,11 +886,12 @@ def test_an_edit_that_was_hashed_again_is_found_where_it_is_signed(copied, tmp_p
     found = contents(packed(str(key)))
     made = retold(found, lambda *to: in_both(*to, f"{NATIVE}.json", wall_s=0.5))
     path = repacked(made, tmp_path / "edited.zip")
-    assert verify.verify(path)[0].startswith("mode smoke, green")
+    assert refused(path).startswith("SHA256SUMS.sig: it is no signature of SHA256SUMS as it is: ")
     said = refused(path, (), "allowed")
     assert "nobody of allowed signed SHA256SUMS as it is" in said and "Signature verification failed" in said
     unsigned = repacked({name: content for name, content in made.items() if name != "SHA256SUMS.sig"}, path)
     assert refused(unsigned, (), "allowed") == "it is not signed"
+    assert verify.verify(unsigned)[::2] == ["mode smoke, green: 6 passed, 4 unverified", "not signed"]
 
 
 def test_a_signature_that_was_given_for_something_else_is_none(copied, tmp_path):
@@ -760,6 +922,7 @@ def test_where_ssh_keygen_is_missing_it_is_named(files, tmp_path, monkeypatch):
         certificatepack.sign(b"sums", str(tmp_path / "key"))
     with pytest.raises(verify.Unreadable, match=r"^ssh-keygen is not installed \(it is part of OpenSSH"):
         verify.signer({**files, "SHA256SUMS.sig": b""}, str(tmp_path / "allowed"))
+    assert verify.is_signed({**files, "SHA256SUMS.sig": b""}).startswith("signed; ssh-keygen is not installed")
 
 
 def test_a_program_that_gives_no_answer_is_not_waited_for(files, tmp_path, monkeypatch):

@@ -34,8 +34,11 @@ CONFIG = {
     "train": {"iters": 3, "topologies": ["single"]},
     "infer": {"images": 2, "min_samples": 6, "warmup": 1},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
+    # One of the two is exported with another end, so that the whole of it is walked with that.
+    "model_zoo": {"pp_humanseg_mobile": {"settings": {"export": {"output_op": "softmax"}}}},
 }
 INFERRED = len(ways.HERE)  # inference cells per model that this CPU can run
+ALL_INFERRED = 2 * INFERRED + ways.BESIDE  # of both
 INT8 = len([way for way in ways.HERE if way[1] == "int8"])
 TRAINED = len(MODELS) + 1  # mode smoke trains the first as a static graph too, evaluates it and exports it not
 
@@ -88,7 +91,7 @@ def test_every_cell_has_a_record_and_what_ran_passed(found):
         "eval": TRAINED,
         "export": 2,
         "quantise": 2,
-        "infer": 2 * INFERRED,
+        "infer": ALL_INFERRED,
     }
     for cell in ran:
         assert cell["command"] and cell["effective"] and cell["inputs"]
@@ -140,6 +143,21 @@ def test_engines_prove_themselves(found):
         assert "bf16" in seen["openvino", "bf16"]["convolutions"]
 
 
+def test_a_program_that_ends_in_softmax_runs_in_every_engine(found, chain):
+    asked = [cell for cell in found["cells"] if cell["requested"].get("output_op")]
+    ran = [cell for cell in asked if cell["status"] == "passed"]
+    assert {cell["model"] for cell in asked} == {"pp_humanseg_mobile"}
+    ways_seen = {(cell["effective"].get("engine"), cell["effective"]["precision"]) for cell in ran}
+    assert ways_seen == {(None, "fp32"), *ways.HERE}, "the export, and each way of inference"
+    for cell in ran:
+        assert cell["effective"]["output_op"] == "softmax" and cell["metrics"]["output"]["channels"] == 2
+        assert f" --output-op {cell['effective']['output_op']} " in cell["command"]
+    told = {(item["model"], item["asked"].get("output_op")) for item in found["fastest"]}
+    assert told == {("pp_humanseg_lite", None), ("pp_humanseg_mobile", "softmax")}
+    deploy = chain / "results/smoke/pp_humanseg_mobile/single_fp32/export/deploy.yaml"
+    assert yaml.safe_load(deploy.read_text())["Deploy"]["output_op"] == "softmax"
+
+
 def test_files_stand_where_the_contract_says(chain):
     for name in (
         "conclusions.md",
@@ -174,7 +192,7 @@ def test_files_stand_where_the_contract_says(chain):
 
 def test_every_benchmark_log_reads_back_and_agrees_with_its_record(chain):
     logs = [path for path in chain.glob("results/smoke/*/*/infer/*.log") if not path.name.endswith(".process.log")]
-    assert len(logs) == 2 * INFERRED
+    assert len(logs) == ALL_INFERRED
     for path in logs:
         log, content = tipc_logs.benchmark(path.read_text()), record.read(path.with_suffix(".json"))
         assert log["model"] == {"model_name": content["model"], "precision": content["requested"]["precision"]}
@@ -195,12 +213,12 @@ def test_paddlesegs_own_reader_takes_the_export(chain):
 
 def test_status_lines(chain):
     lines = tipc_logs.status_lines((chain / "results/smoke/results_python.log").read_text())
-    assert len(lines) == 2 * (TRAINED + 2 + INFERRED) and all(line["ok"] for line in lines)
+    assert len(lines) == 2 * (TRAINED + 2) + ALL_INFERRED and all(line["ok"] for line in lines)
     assert {line["model"] for line in lines} == set(MODELS)
 
 
 # data, run_config.yaml; train, evaluate; export, quantise, infer; conclude, page, all
-JOBS = 2 + 1 + 2 * TRAINED + 2 * (2 + INFERRED) + 3
+JOBS = 2 + 1 + 2 * TRAINED + 2 * 2 + ALL_INFERRED + 3
 
 
 def test_a_run_shows_a_line_when_a_job_starts_and_one_when_it_ends(chain):
@@ -302,7 +320,7 @@ def test_a_deleted_file_makes_its_cell_and_the_conclusions(chain, suffix):
 
 def test_other_batch_sizes_make_inference_cells_only(chain):
     assert plan(chain, "infer={batch_sizes: [2]}") == {
-        "infer": 2 * INFERRED,
+        "infer": ALL_INFERRED,
         "write_run_config": 1,
         "conclude": 1,
         "page": 1,
@@ -311,7 +329,7 @@ def test_other_batch_sizes_make_inference_cells_only(chain):
 
 def test_another_learning_rate_makes_that_models_chain_only(chain):
     with changed(chain / "config/models/pp_humanseg_lite.yml", lambda text: text.replace("0.0075", "0.005")):
-        chain_jobs = {"train": 2, "evaluate": 2, "export": 1, "quantise": 1, "infer": INFERRED}
+        chain_jobs = {"train": 2, "evaluate": 2, "export": 1, "quantise": 1, "infer": INFERRED + ways.BESIDE}
         # run_config.yaml has the hash of each model's configuration
         assert plan(chain) == {**chain_jobs, "write_run_config": 1, "conclude": 1, "page": 1}
 
@@ -319,7 +337,7 @@ def test_another_learning_rate_makes_that_models_chain_only(chain):
 @pytest.mark.parametrize("file", ["scripts/infer.py", "scripts/segcert/compute/stats.py"])
 def test_edited_inference_code_makes_inference_cells(chain, file):
     with changed(chain / file, lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"infer": 2 * INFERRED, "conclude": 1, "page": 1}
+        assert plan(chain) == {"infer": ALL_INFERRED, "conclude": 1, "page": 1}
 
 
 def test_edited_quantisation_makes_what_computes_in_int8_only(chain):
@@ -330,14 +348,14 @@ def test_edited_quantisation_makes_what_computes_in_int8_only(chain):
 def test_an_edited_engine_makes_exports_too(chain):
     """They are run by it, as proof."""
     with changed(chain / "scripts/segcert/compute/engines/openvino.py", lambda text: text + "\n# edited\n"):
-        assert plan(chain) == {"export": 2, "quantise": 2, "infer": 2 * INFERRED, "conclude": 1, "page": 1}
+        assert plan(chain) == {"export": 2, "quantise": 2, "infer": ALL_INFERRED, "conclude": 1, "page": 1}
 
 
 def test_the_reason_names_the_file_that_was_edited_and_no_other(chain):
     with changed(chain / "scripts/segcert/compute/stats.py", lambda text: text + "\n# edited\n"):
         told = dry_run(chain)
     lines = [line for line in told.splitlines() if ": infer " in line]
-    assert len(lines) == 2 * INFERRED
+    assert len(lines) == ALL_INFERRED
     changed_file = r"before: 'segcert/compute/stats.py (\w{12})'; now: '(.*) (\w{12})'"
     reason = rf"\(Params have changed since last execution: {changed_file}\)$"
     for line in lines:
@@ -389,7 +407,7 @@ def test_an_engine_upgraded_in_place_makes_its_cells_again(chain, tmp_path):
     metadata = tmp_path / "onnxruntime-99.0.dist-info/METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime\nVersion: 99.0\n")
-    again = {"quantise": 2, "infer": 2 * (1 + INT8)}
+    again = {"quantise": 2, "infer": 2 * (1 + INT8) + ways.BESIDE_BY_IT}
     assert plan_with_installed(chain, tmp_path) == {**again, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
@@ -397,7 +415,7 @@ def test_paddle_upgraded_in_place_makes_everything_again_that_runs_on_it(chain, 
     (tmp_path / "paddle/version").mkdir(parents=True)
     (tmp_path / "paddle/__init__.py").touch()
     (tmp_path / "paddle/version/__init__.py").write_text('full_version = "99.0"\ncommit = "other"\n')
-    chains = {"train": TRAINED, "evaluate": TRAINED, "export": 2, "quantise": 2, "infer": 2 * INFERRED}
+    chains = {"train": TRAINED, "evaluate": TRAINED, "export": 2, "quantise": 2, "infer": ALL_INFERRED}
     assert plan_with_installed(chain, tmp_path) == {**chains, "write_run_config": 1, "conclude": 1, "page": 1}
 
 
@@ -466,12 +484,17 @@ def test_a_record_of_another_version_is_not_believed(chain, monkeypatch):
         for c in result.cells
         if c["status"] != "unverified" and (c["requested"].get("engine") == "onnxruntime" or c["stage"] == "quantise")
     ]
-    assert {c["status"] for c in made_by_it} == {"not-run"} and len(made_by_it) == 2 * (1 + INT8 // 2 + 1)
+    assert {c["status"] for c in made_by_it} == {"not-run"} and len(made_by_it) == 2 * (
+        1 + INT8 // 2 + 1
+    ) + ways.BESIDE_BY_IT
     first = [c for c in made_by_it if c["requested"].get("precision") == "fp32" or c["stage"] == "quantise"]
-    assert len(first) == 4 and all(f"onnxruntime was {installed}, now 99.0" in c["reason"] for c in first)
+    assert len(first) == 4 + ways.BESIDE_BY_IT and all(
+        f"onnxruntime was {installed}, now 99.0" in c["reason"] for c in first
+    )
     in_int8 = [c for c in result.select(stage="infer") if c["requested"]["precision"] == "int8"]
     assert {c["status"] for c in in_int8} == {"not-run"} and len(in_int8) == 2 * INT8
-    assert len([c for c in result.cells if c["status"] == "passed"]) == 2 * (TRAINED + 1 + INFERRED - 1 - INT8)
+    others = 2 * (TRAINED + 1 + INFERRED - 1 - INT8) + ways.BESIDE - ways.BESIDE_BY_IT
+    assert len([c for c in result.cells if c["status"] == "passed"]) == others
     result = judged(chain, monkeypatch, software={"paddle": "99.0"})
     assert not [c for c in result.cells if c["status"] == "passed"]
 

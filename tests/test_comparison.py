@@ -1,9 +1,11 @@
 """Two runs compared: every kind of change, noise that is none, and the exit code."""
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -38,6 +40,7 @@ def cell(stage="infer", name=INFER, status="passed", reason=None, **more):
         "export": {"model_mb": 20.0, "onnx_mb": 20.0},
         "infer": {
             "inference_ms": timing(10.0), "build_s": 4.0, "pixel_agreement": 1.0, "input_shape": [1, 3, 64, 64],
+            "offline": {"ips": 200.0, "ips_ci95": [196.0, 204.0]},
         },
     }[stage]  # fmt: skip
     base = {
@@ -381,7 +384,7 @@ def test_times_of_another_machine_are_listed_and_not_judged():
     listed = next(figure for figure in found.figures if figure.metric == "inference_ms")
     assert listed.ratio == 5 and listed.judged == comparison.OTHER_MACHINE
     assert {"field": "cpu", "baseline": "One", "candidate": "Another"} in found.environment
-    assert "3 figures are listed and not judged: other machine" in in_words.markdown(found)
+    assert "4 figures are listed and not judged: other machine" in in_words.markdown(found)
     judged = compared(WHOLE, other, judge_other_machines=True)
     assert {change.what for change in judged.changes} == {"miou", "inference_ms"}
 
@@ -571,10 +574,14 @@ def test_exit_codes_and_files(tmp_path):
         ('{"schema_version": 1, "cells": [], "x": NaN}', ["NaN"]),
         ('{"schema_version": 99, "cells": []}', ["schema_version 1"]),
         ("[]", ["not the conclusions"]),
-        ('{"schema_version": 1, "cells": [{"status": "unheard-of"}]}', ["unknown status unheard-of; one of passed"]),
+        ('{"schema_version": 1, "cells": [{"status": "passed"}]}', ["'mode' is a required property", "was cut off"]),
         (
-            '{"schema_version": 1, "cells": [], "certificates": [{"verdict": "unheard-of"}]}',
+            json.dumps({**run(*WHOLE), "cells": [{**cell(), "status": "unheard-of"}]}),
             ["unknown status unheard-of; one of passed"],
+        ),
+        (
+            json.dumps({**run(*WHOLE), "certificates": [{"model": "m", "cell": "a", "verdict": "x", "reason": None}]}),
+            ["unknown status x; one of passed"],
         ),
     ],
 )
@@ -587,6 +594,80 @@ def test_a_file_that_cannot_be_compared_is_named(tmp_path, content, words):
     done = command(tmp_path, "--baseline", "base.json", "--candidate", str(path))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert str(path) in done.stderr and all(word in done.stderr for word in words)
+
+
+def test_a_cell_that_is_there_twice_is_refused(tmp_path):
+    """Of a failed one and a passed one nobody could say which it is."""
+    (tmp_path / "base.json").write_text(json.dumps(run(*WHOLE)))
+    (tmp_path / "twice.json").write_text(json.dumps(run(cell(status="failed", reason="x"), cell())))
+    done = command(tmp_path, "--baseline", "base.json", "--candidate", "twice.json")
+    assert (
+        done.returncode == 2 and f"a cell is there 2 times: pp_humanseg_lite infer single_fp32 {INFER}" in done.stderr
+    )
+
+
+def test_where_nothing_ran_in_both_nothing_was_compared(tmp_path):
+    idle = [cell(status="unverified", reason="no GPU")]
+    for name, cells in (("idle", idle), ("ran", [cell()])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(run(*cells)))
+    for before, after in (("idle", "idle"), ("idle", "ran")):
+        done = command(tmp_path, "--baseline", f"{before}.json", "--candidate", f"{after}.json")
+        assert done.returncode == 2 and "nothing was compared: no cell ran in both" in done.stdout, done.stdout
+        assert "no regression" not in done.stdout
+    lost = command(tmp_path, "--baseline", "ran.json", "--candidate", "idle.json")
+    assert lost.returncode == 1 and "worse" in lost.stdout
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--summary", "gone/summary.md"],
+        ["--summary", "folder"],
+        ["--json", "folder"],
+        ["--settings", "5"],
+        ["--settings", '{"tolerance": 5}'],
+        ["--settings", '{"lost": "report", "judge_other_machines": false, "tolerance": []}'],
+    ],
+)
+def test_what_cannot_be_written_or_is_no_section_is_no_regression_and_no_success(tmp_path, more):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.json").write_text(json.dumps(run(*WHOLE)))
+    done = command(tmp_path, "--baseline", "a.json", "--candidate", "a.json", *more)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stderr.strip(), done.stderr
+
+
+def test_half_a_character_is_refused_where_it_is_read(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(run(*WHOLE)))
+    (tmp_path / "whole.json").write_text(json.dumps(run(cell(reason="\U0001f600"))))
+    (tmp_path / "half.json").write_text(json.dumps(run(cell(reason="\ud800"))))
+    done = command(tmp_path, "--baseline", "a.json", "--candidate", "half.json")
+    assert done.returncode == 2 and "half.json: not strict JSON" in done.stderr and "Traceback" not in done.stderr
+    assert command(tmp_path, "--baseline", "a.json", "--candidate", "whole.json").returncode != 2
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["slow", "other", "other"]))[:3])
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"env": {**ENV, "cpu": "Another"}}, "other machine"),
+        ({"requested": {**cell()["requested"], "threads": 2}}, "not judged: repeats differ: asked for differently"),
+        ({"metrics": {"input_shape": [1, 3, 9, 9]}}, "not judged: repeats differ: input shape"),
+    ],
+)
+def test_repeats_that_did_other_work_or_ran_elsewhere_are_not_judged(other, words, order):
+    """In whichever order they are named."""
+
+    def took(median_ms, metrics=MappingProxyType({}), **more):
+        return run(cell(metrics={**cell()["metrics"], "inference_ms": timing(median_ms), **metrics}, **more))
+
+    made = {"slow": took(25.0), "other": took(200.0, **other)}
+    pooled = comparison.pool([made[name] for name in order], candidate=True)
+    wide = tolerances(tolerance={"inference_ms": {"relative": 2.0}})
+    for before, after in ((run(cell()), pooled), (pooled, run(cell()))):
+        found = comparison.compare(before, after, wide)
+        assert not found.regressed
+        (figure,) = [figure for figure in found.figures if figure.metric == "inference_ms"]
+        assert words in figure.judged
 
 
 def test_as_a_target_of_the_workflow(project):

@@ -178,7 +178,8 @@ def test_which_rules_conclude_and_pack():
     assert not ending.packs(["all", "conclude"]) and not ending.packs([])
     assert ending.certifies(["certificate"])
     assert not ending.certifies(["pack_evidence", "conclude"])
-    assert ending.only_compared(["compare"]) and ending.only_compared(["repro"]) and not ending.only_compared([])
+    assert ending.only_compared(["compare"]) and not ending.only_compared([])
+    assert ending.only_compared(["keep", "history"]) and ending.only_compared(["repro", "upgrade", "bisect"])
     assert not ending.only_compared(["compare", "train"])
 
 
@@ -202,7 +203,7 @@ def test_after_a_failure_there_are_conclusions_and_a_page(plan, capfd):
     said = capfd.readouterr().err
     assert "RED" in said and "ended without a record" in said
     found = json.loads(CONCLUSIONS.read_text(encoding="utf-8"))
-    assert found["red"] and found["counts"]["failed"] == 1 and found["counts"]["blocked"] == 3
+    assert found["red"] and found["counts"]["failed"] == 1 and found["counts"]["blocked"] == len(run.planned) - 1
     assert "<html" in (FOLDER / "conclusions.html").read_text(encoding="utf-8")
     assert ending.MARK in RUN_CONFIG.read_text() and not (FOLDER / "evidence.zip").exists()
 

@@ -55,6 +55,11 @@ def test_development_pins_do_not_disagree():
         assert dev[name] <= cpu[name], name
 
 
+def test_what_only_the_benchmark_imports_is_in_no_environment_of_users():
+    found = {file.name for file in ENVS.glob("*") if "mlcommons-loadgen" in file.read_text(encoding="utf-8")}
+    assert found == {"dev.in", "dev.txt"}
+
+
 def test_gpu_environment_is_the_cpu_one_with_other_builds_of_paddle_and_onnxruntime():
     cpu, gpu = pins((ENVS / "cpu.txt").read_text()), pins((ENVS / "gpu.txt").read_text())
     paddle = cpu.pop("paddlepaddle")

@@ -276,9 +276,17 @@ def test_every_gate_has_a_name_that_a_configuration_may_name():
     for file in (ROOT / "scripts").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "proof.gate":
-                found |= {part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)}
+                named = {part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)}
+                found |= named
+                assert {proof.GATES[name] for name in named} <= {ast.literal_eval(node.args[2])}
     assert found and found <= set(proof.GATES)
     assert {*own_scripts.GATES.values(), published.GATE} <= set(proof.GATES)
+
+
+@pytest.mark.parametrize("name", proof.GATES)
+def test_a_gate_that_is_turned_round_does_not_hold(name):
+    other = proof.MOST if proof.GATES[name] == proof.LEAST else proof.LEAST
+    assert proof.gate(name, 1, proof.GATES[name], 1, "so")["holds"] and not proof.gate(name, 1, other, 1, "so")["holds"]
 
 
 def test_only_a_failure_can_be_a_known_one():

@@ -50,6 +50,11 @@ def test_a_paddle_whose_version_cannot_be_read(monkeypatch, tmp_path):
 def test_a_version_that_is_none_fits_the_empty_specifier_alone(monkeypatch):
     monkeypatch.setattr(machine, "paddle_build", lambda: {"full_version": "nightly"})
     assert machine.paddle_is("") and not machine.paddle_is(">=2")
+    for version in ("3.3.0", "3.3.0rc1", "3.3.0b1", "3.3.0.post1", "3.3.1.dev20260101", "3.3.0+cpu"):
+        assert machine.paddle_is(">=3.3,<3.4", version) and not machine.paddle_is("<3.3", version), version
+    assert not machine.paddle_is(">=3.3", "3.2.2rc1") and machine.paddle_is("==3.3.0rc1", "3.3.0rc1")
+    assert not machine.paddle_is(">=3.3,!=3.3.0rc1", "3.3.0rc1") and machine.paddle_is(">=3.3,!=3.3.0rc1", "3.3.0")
+    assert not machine.paddle_is("==3.3.0", "3.3.0.post1"), "what comes after a release is not the release"
 
 
 def test_a_system_without_a_proc(monkeypatch, tmp_path):

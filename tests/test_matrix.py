@@ -79,7 +79,7 @@ def test_each_rule_says_its_id_and_why(rules, device, engine, precision, quant, 
 
 def test_every_rule_is_documented(root):
     page = (root / "docs/matrix.md").read_text(encoding="utf-8")
-    for rules in (*offers.RULES.values(), offers.OF_GRAPHS):
+    for rules in (*offers.RULES.values(), offers.OF_GRAPHS, offers.OF_SHAPES):
         for rule, words in rules.items():
             assert f"| {rule} |" in page
             assert words in page, f"{rule}: {words}"

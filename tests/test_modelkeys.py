@@ -1,6 +1,7 @@
 """Every key of a model's configuration is done, laid over in a way that is told, or refused by name."""
 
 import copy
+import dataclasses
 
 import pytest
 from conftest import ROOT
@@ -154,6 +155,37 @@ def test_a_validation_of_any_size_is_exported_in_the_runs_and_told(content, firs
     content["val_dataset"]["transforms"] = [first, {"type": "RandomBlur"}]
     (found,) = modelkeys.problems(content, run)
     assert found.startswith("val_dataset.transforms.1: RandomBlur: draws random numbers")
+
+
+NORMALIZE, LETTERBOX = {"type": "Normalize"}, {"type": "Resize", "target_size": [96, 64], "keep_ratio": True}
+
+
+@pytest.mark.parametrize(
+    ("transforms", "run", "words"),
+    [
+        ([{"type": "Resize", "target_size": [96, 64]}, NORMALIZE], Run(), None),
+        ([LETTERBOX, {"type": "Padding", "target_size": [96, 64]}, NORMALIZE], Run(), None),
+        (
+            [{"type": "ResizeByShort", "short_size": 64}, {"type": "Padding", "target_size": [256, 256]}, NORMALIZE],
+            Run(),
+            "export.transforms has no Resize that could have another size (ResizeByShort, Padding, Normalize)",
+        ),
+        # The run puts a Resize before them in the export too, so that images are as in that.
+        ([{"type": "Padding", "target_size": [96, 64]}, NORMALIZE], Run(export_size=[96, 64]), None),
+        (
+            [{"type": "Resize", "target_size": [96, 64]}, {"type": "LimitLong", "max_long": 200}, NORMALIZE],
+            Run(),
+            "export.transforms: images come out of it",
+        ),
+        ([{"type": "Padding", "target_size": [96, 64]}, NORMALIZE], Run(exports=False), None),
+    ],
+)
+def test_transforms_that_cannot_be_given_another_size_are_refused(content, transforms, run, words):
+    content = put(content, "export.transforms", transforms)
+    assert modelkeys.problems(content, run) == []
+    found = modelkeys.problems(content, dataclasses.replace(run, sizes=[(500, 300)]))
+    assert len(found) == bool(words)
+    assert all(one.startswith("infer.sizes: 500x300: ") and words in one for one in found), found
 
 
 def test_an_export_that_normalises_otherwise_than_the_training_is_told(content):

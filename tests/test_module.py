@@ -87,7 +87,11 @@ def test_another_workflow_uses_the_rules_under_names_of_its_own(project, tmp_pat
     assert written["settings"]["models"] == ["pp_humanseg_lite"]
     jobs = plan(other, "certify_all")
     # on one device and on two, and as a static graph
-    assert jobs["certify_train"] == 3 and jobs["certify_infer"] == len(ways.HERE) and jobs["certify_conclude"] == 1
+    assert (
+        jobs["certify_train"] == 3
+        and jobs["certify_infer"] == len(ways.HERE) + ways.BESIDE
+        and jobs["certify_conclude"] == 1
+    )
     assert "certify_unpack_dataset" not in jobs
 
 
@@ -132,7 +136,7 @@ def test_the_example_of_the_documentation_plans(project, tmp_path):
     project.rename(tmp_path / "paddleseg-certify")
     (tmp_path / "Snakefile").write_text(example, encoding="utf-8")
     jobs = plan(tmp_path)
-    assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == len(ways.HERE)
+    assert jobs["certify_conclude"] == 1 and jobs["certify_infer"] == len(ways.HERE) + ways.BESIDE
 
 
 @pytest.mark.parametrize("line", ['prefix: "certificates"', 'replace_prefix: {"results": "certificates"}'])

@@ -123,11 +123,11 @@ rule prune:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=of_cell("prune", "gpus"),
-        mem_mb=memory_of("prune", 1000),
-        runtime=of_cell("prune", "runtime"),
+        gpu=resource_of("prune", "gpus"),
+        mem_mb=resource_of("prune", "memory_mb", 1000),
+        runtime=resource_of("prune", "runtime"),
     params:
-        *code_of("prune.py"),
+        code=code_of("prune.py"),
         script=f"{SCRIPTS}/prune.py",
         python=SETTINGS["python"],
         options=of_cell("prune", "options"),
@@ -318,7 +318,7 @@ def test_it_is_planned_run_recorded_and_concluded(added):
     planned = snakemake(added, "-n", "--configfile", "mine.yaml")
     jobs = planned_jobs(planned.stdout + planned.stderr)
     assert {rule: jobs.get(rule) for rule in ("train", "export", "prune", "infer")} == {
-        "train": 1, "export": 1, "prune": 1, "infer": 1,
+        "train": 1, "export": 1, "prune": 1, "infer": 3,  # also in two streams, and in another size
     }  # fmt: skip
     done = snakemake(added, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stdout + done.stderr

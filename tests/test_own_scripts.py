@@ -94,7 +94,7 @@ def planted(checkout):
 def run(checkout, exported, history, dataset, tmp_path):
     """Runs a cell as its rule does; its record, and what the command printed."""
 
-    def run(cell, *more, python=sys.executable, digest=None):
+    def run(cell, *more, python=sys.executable, digest=None, export="export"):
         script = CELLS[cell]
         out = tmp_path / "scripts"
         options = ["--cell", cell, "--own-script", script.file, "--paddleseg", checkout]
@@ -104,7 +104,7 @@ def run(checkout, exported, history, dataset, tmp_path):
             options += ["--iters", "5", "--batch-size", "4", "--seed", "100"]
         options += ["--config", run_stage.CONFIG, "--dataset", dataset, *GATES, *more]
         options += ["--checkpoint", "model.pdparams", "--history", history]
-        options += ["--reference", "reference", "--export", "export", "--made", out / cell]
+        options += ["--reference", "reference", "--export", export, "--made", out / cell]
         for name in ("train", "eval", "export"):
             options += ["--upstream", f"{name}.json"]
         options += ["--record", out / f"{cell}.json", "--log", out / f"{cell}.log"]
@@ -195,6 +195,26 @@ def test_label_maps_are_the_checkpoints(run, exported, dataset, tmp_path, cell):
     assert ("lines of oneDNN's trace are left out" in log) == (cell == "deploy_infer_onednn")
 
 
+@pytest.mark.parametrize("cell", ["tools_export", "deploy_infer_onednn"])
+def test_a_program_that_ends_in_softmax_is_exported_and_run_as_such(run, exported, planted, cell):
+    if not (exported / "softmax").exists():
+        done = run_stage.export(exported, "--output-op", "softmax", to="softmax")
+        assert done.returncode == 0, done.stderr
+    asked = ["--output-op", "softmax"]
+    told = run(cell, *asked, export="softmax")
+    assert told["status"] == "passed", told["reason"]
+    assert told["requested"]["output_op"] == told["effective"]["output_op"] == "softmax"
+    assert told["metrics"]["output"]["sum_highest"] == pytest.approx(1)
+    option = "--output_op softmax" if cell == "tools_export" else "--with_argmax"
+    assert option in told["effective"]["command"]
+    if cell == "tools_export":
+        planted(own_scripts.EXPORT, ("WrappedModel(model, args.output_op)", 'WrappedModel(model, "argmax")'))
+        told = run(cell, *asked, export="softmax")
+    else:
+        told = run(cell, *asked)  # on the export that ends in argmax
+    assert told["status"] == "failed", told["reason"]
+
+
 # -- faults, each of which is red ---------------------------------------------------------------
 
 SAVE = 'get_pseudo_color_map(label).save(f"{args.save_dir}/{Path(image).stem}.png")'
@@ -205,7 +225,7 @@ SCORES = 'print(f"[EVAL] #Images: {len(dataset)} mIoU: {mean:.4f} Acc: 0")'
 CLASSES = 'print(f"[EVAL] Class IoU: \\n{np.round(by_class, 4)}")'
 NOT = "(lambda *words, **more: None)("
 DATASET = "dataset = builder.val_dataset"
-LABELS = "label = made.copy_to_cpu()[0]"
+LABELS = "label = (np.argmax(results, axis=1) if args.with_argmax else results)[0]"
 TURNED = """from paddleseg.core import infer
 right = infer.inference
 infer.inference = lambda *words, **more: (1 - right(*words, **more)[0], None)
@@ -750,7 +770,7 @@ def test_a_model_that_there_is_not_is_refused():
 def test_none_passes_without_its_gate():
     for file, name in own_scripts.GATES.items():
         content = {"stage": "scripts", "requested": {"script": file}, "effective": {**PROVED, "script": file}}
-        gate = proof.gate(name, 1, "at least", 1, "so")
+        gate = proof.gate(name, 1, proof.GATES[name], 1, "so")
         assert proof.unproven({**content, "metrics": {"gates": [gate]}}) == []
         assert proof.unproven({**content, "metrics": {}}) == [f"its result was not held against this run's ({name})"]
 

@@ -490,6 +490,24 @@ def test_the_batch_of_a_file_is_exported_where_it_cannot_be_free(tmp_path, resol
     assert sections.of_model(asked, "pp_humanseg_lite", "export")["batch_sizes"] == [4]
 
 
+@pytest.mark.parametrize("line", ["norm_export", "infer_export"])
+@pytest.mark.parametrize("op", ["softmax", "none", "argmax"])
+def test_what_a_program_ends_in_is_what_the_export_line_says(tmp_path, resolve, line, op):
+    """It goes over the mode, and the user's own goes over it."""
+    mode = {"norm_export": "lite_train_lite_infer", "infer_export": "whole_infer"}[line]
+    command = f"tools/export.py --config {{config}} --output_op {op}"
+    file = tipc_files.write(tmp_path / "train_infer_python.txt", **{line: command})
+    of_mode = {"mode": mode, "modes": {mode: {"export": {"output_op": "none"}}}}
+    for asked, found in (({}, op), (of_mode, op), ({**of_mode, "export": {"output_op": "softmax"}}, "softmax")):
+        resolved = resolve(file, **{"mode": mode, **asked})
+        assert sections.of_model(resolved, "pp_humanseg_lite", "export")["output_op"] == found
+        cells_of = table_of(resolved).planned("export", "infer")
+        assert cells_of and not skipped(resolved)
+        assert {cell.requested.get("output_op", "argmax") for cell in cells_of} == {found}
+    plain = tipc_files.write(tmp_path / "plain.txt")
+    assert sections.of_model(resolve(plain, **of_mode), "pp_humanseg_lite", "export")["output_op"] == "none"
+
+
 def test_a_mode_that_the_file_does_not_know_uses_its_own_values_and_says_so(tmp_path, resolve, shipped):
     file = tipc_files.write(tmp_path / "train_infer_python.txt")
     resolved = resolve(file, mode="smoke")
@@ -585,7 +603,23 @@ NOT_DONE = [
     ({"pretrained": "weights.pdparams"}, "single_norm_train", "--model_path weights.pdparams", 16),
     ({"autocast": "null|fp32"}, "single_norm_train_fp32", "the same training as that of another", 16),
     ({"norm_export": "null"}, "single_norm_train", "its export is null", 30),
-    ({"norm_export": "tools/export.py --config {config} --output_op softmax"}, "multi_norm_train", "--output_op", 30),
+    (
+        {"norm_export": "tools/export.py --config {config} --output_op sigmoid"},
+        "multi_norm_train",
+        "--output_op sigmoid of tools/export.py is not done here yet",
+        30,
+    ),
+    (
+        {
+            "trainer": "norm_train|amp_train",
+            "trainer_1_key": "amp_train",
+            "trainer_1": "tools/train.py --config {config} --seed 100 --precision fp16",
+            "export_1": "tools/export.py --config {config} --output_op softmax",
+        },
+        "single_amp_train",
+        "its --output_op softmax is not that of line 30, argmax: a model has one here",
+        34,
+    ),
     ({"eval": "tools/val.py --config {config} --aug_eval"}, "single_eval_line", "--aug_eval of tools/val.py", 24),
     (
         {"eval": "tools/val.py --config configs/other.yml"},

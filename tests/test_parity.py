@@ -244,9 +244,10 @@ def test_logits_are_kept_of_the_first_images_that_fit(tmp_path):
         folder.mkdir()
         store = logits.Store(folder, images, megabytes)
         for name in names:
-            store.offer(name, one)
+            store.offer(name, one, np.zeros((1, 3, 4, 4), np.float32))
         found = store.told()
         assert sorted(path.name for path in folder.iterdir()) == [f"{name[0]}.npy" for name in found["images"]]
+        assert list(store.fed) == found["images"]
         return found
 
     assert told(8, 100) == {"images": ["a.png", "b.png", "c.png"], "megabytes": 1.5, "bound": False}
@@ -254,6 +255,77 @@ def test_logits_are_kept_of_the_first_images_that_fit(tmp_path):
     assert told(8, 1.2) == {"images": ["a.png", "b.png"], "megabytes": 1.0, "bound": True}
     assert told(8, 0.1) == {"images": ["a.png"], "megabytes": 0.5, "bound": True}
     assert told(0, 100) == {"images": [], "megabytes": 0.0, "bound": False}
+
+
+# -- what rounding explains --------------------------------------------------------------------
+
+
+def network(gain):
+    """Two classes that are what remains of `gain` of a convolution less `gain` of nearly the same."""
+    import paddle
+
+    class Difference(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = (paddle.nn.Conv2D(3, 2, 3, padding=1) for _ in range(2))
+            self.other.set_state_dict(self.one.state_dict())
+
+        def forward(self, image):
+            return [self.one(image) * (gain + 1) - self.other(image) * gain]
+
+    paddle.seed(3)
+    made = Difference()
+    made.eval()
+    return made
+
+
+def rounding_of(gain, folder):
+    import paddle
+
+    model = network(gain)
+    before = {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
+    folder.mkdir()
+    store = logits.Store(folder, 2, 1)
+    for number in range(2):
+        fed = np.random.default_rng(number).normal(size=(1, 3, 16, 16)).astype(np.float32)
+        store.offer(f"{number}.png", model(paddle.to_tensor(fed))[0][0], fed)
+    found = logits.rounding(model, store, folder)
+    assert {name: value.numpy().tobytes() for name, value in model.state_dict().items()} == before, "weights are back"
+    return found
+
+
+def test_rounding_is_what_one_unit_in_the_last_place_comes_to(tmp_path):
+    """A network that magnifies it has as much more of it."""
+    plain, magnified = rounding_of(0, tmp_path / "plain"), rounding_of(1000, tmp_path / "magnified")
+    assert 1e-9 < plain["l2"] < 1e-6 and 1e-9 < plain["peak"] < 1e-6
+    assert 300 * plain["l2"] < magnified["l2"] < 3000 * plain["l2"]
+
+
+def test_weights_are_back_also_where_the_model_fails(tmp_path):
+    model = network(0)
+    before = model.one.weight.numpy().tobytes()
+    store = logits.Store(tmp_path, 1, 1)
+    store.fed["a.png"] = np.zeros((1, 3, 4, 4), np.float32)
+    with pytest.raises(StageError, match="cannot be read"):
+        logits.rounding(model, store, tmp_path)
+    assert model.one.weight.numpy().tobytes() == before
+
+
+def test_what_rounding_explains_is_no_fault_and_more_is():
+    def judged(off, rounding, max_l2=2e-5):
+        told = {"images": 1, "worst_images": [{"image": "a"}], "constant_l2": 1, "constant_peak": 1}
+        numbers = {"logits_l2": off, "logits_peak": 0.0, "logits_gap": 0.0, "logits": told}
+        return parity.judge(max_l2, 5e-5, numbers, rounding, 8)[0]
+
+    assert not judged(1e-4, None)["holds"] and not judged(1e-4, {"l2": 1e-6, "peak": 1e-6})["holds"]
+    explained = judged(1e-4, {"l2": 2e-5, "peak": 1e-6})
+    assert explained["holds"] and explained["threshold"] == 8 * 2e-5 and not explained["weak"]
+    more = judged(2e-4, {"l2": 2e-5, "peak": 1e-6})
+    assert not more["holds"] and "(8 times what rounding moves them by)" in more["sentence"]
+    vague = judged(1e-2, {"l2": 5e-3, "peak": None})
+    assert vague["holds"] and vague["weak"] and "so this says little" in vague["sentence"]
+    assert judged(1e-2, {"l2": None, "peak": None})["threshold"] == 2e-5
+    assert not judged(0.01, {"l2": 1e-6, "peak": 0}, max_l2=0.4)["weak"], "what is asked is no fault of rounding"
 
 
 RIGHT = np.stack([np.full((2, 2), 3, np.float32), np.array([[0, 1], [2, 4]], np.float32)])

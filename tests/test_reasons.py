@@ -136,7 +136,7 @@ import sys
 sys.path.insert(0, {scripts!r})
 from segcert.compute import exporting
 exported = exporting._exported
-exporting._exported = lambda model, folder, fed, batch: exported(model, folder, fed, None)
+exporting._exported = lambda model, folder, fed, batch, *more: exported(model, folder, fed, None, *more)
 import export
 if __name__ == "__main__":
     sys.exit(export.main())

@@ -171,7 +171,7 @@ def test_plots_are_what_plotly_takes(tmp_path, language):
     conclusions = pages.every_status(tmp_path)
     text = rendered(tmp_path, conclusions)
     specifications = json.loads(re.search(r'id="plots">(.*?)</script>', text, re.DOTALL)[1])
-    assert {name.split("-")[0] for name in specifications} == {"loss", "latency"}
+    assert {name.split("-")[0] for name in specifications} == {"loss", "latency", "throughput"}
     for specification in specifications.values():
         plotly.graph_objects.Figure(plots.in_language(specification, language))
 
@@ -481,6 +481,15 @@ def test_predictions_lie_over_the_photo_on_the_worst_image(predicted):
     assert set(np.unique(np.asarray(opened(onednn.labels)))) <= {0, 1}
 
 
+def test_label_maps_of_another_size_are_not_laid_over_those_of_the_export(predicted):
+    *_, onednn = predicted
+    sized = {**onednn, "requested": {**onednn["requested"], "size": [250, 190]}, "metrics": {**onednn["metrics"]}}
+    sized["metrics"]["worst_images"] = [{"image": "a.png", "agreement": 0.1}]
+    strip = pictures.strip(pages.views([*predicted, sized]))
+    assert strip.image == "b.jpg" and len(strip.tiles) == 5
+    assert pictures.strip(pages.views([sized])) is None
+
+
 def test_what_is_no_longer_there_is_not_drawn(predicted, tmp_path):
     (tmp_path / "data/set/images/b.jpg").unlink()
     assert pictures.strip(pages.views(predicted)) is None
@@ -608,6 +617,16 @@ def test_every_sentence_is_used(predicted, tmp_path, monkeypatch):
     rendered(tmp_path, Conclusions("smoke", [weak]))
     rendered(tmp_path, Conclusions("smoke", [one, pages.of_engine(tmp_path, "one", "passed", threads=2)]))
     rendered(tmp_path, Conclusions("smoke", [one]), verdicts)  # red for a certificate
+    several = pages.of_engine(tmp_path, "one", "passed", streams=2)
+    several["metrics"] |= {"offline": {"ips": 9.0, "ips_ci95": [8.0, 10.0]}}
+    sized = pages.of_engine(tmp_path, "one", "passed", shapes="dynamic", size=[64, 32])
+    sized["metrics"] |= {"growth_mb_per_1000": 1.0}
+    sized["metrics"] |= {"soak": {"batches": 2000, "from_mb": 1.0, "to_mb": 2.0, "growth_ci95": [0.5, 1.5]}}
+    trained = pages.cell(tmp_path, "one", "train", "single_fp32", "passed", soak=200)
+    trained["metrics"] |= {"growth_mb_per_1000": 1.0}
+    trained["metrics"] |= {"soak": {"iterations": 200, "from_mb": 1.0, "to_mb": 2.0, "growth_ci95": [0.5, 1.5]}}
+    long = rendered(tmp_path, Conclusions("smoke", [trained, one, several, {**sized, "record": "sized"}]))
+    assert re.search(r"<td>.*200 iterations.*</td>", long) and re.search(r"<td>.*2000 batches.*</td>", long)
     rendered(tmp_path, Conclusions("smoke", [one, {**one, "status": "failed", "record": "r"}]))
     rendered(tmp_path, Conclusions("smoke", [pages.of_engine(tmp_path, "m", "unverified", device="gpu")]))
     other = {**one, "train_cell": "other", "record": "r", "reason": "passes although listed"}

@@ -17,7 +17,7 @@ import stages
 import yaml
 from conftest import ROOT, copy_project, snakemake
 
-from segcert import modelconfig, record
+from segcert import engines, modelconfig, record
 from segcert.errors import StageError
 from segcert.reproduction import making, run_infer
 
@@ -29,12 +29,12 @@ CONFIG = {
     "train": {"iters": 3, "topologies": ["single"], "precisions": [{"precision": "fp32"}]},
     "infer": {
         "images": 2, "min_samples": 6, "warmup": 1,
-        "cpu": [{"engine": name, "precision": "fp32"} for name in ("native", "onednn", "onnxruntime", "openvino")],
+        "cpu": [{"engine": name, "precision": "fp32"} for name in engines.on("cpu")],
     },
     "paddleseg_scripts": False,
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
     # which none but an answer without any rounding holds
-    "gates": {"logits": {"l2": {"fp32": 1e-12}, "peak": {"fp32": 1e-12}}},
+    "gates": {"logits": {"l2": {"fp32": 1e-12}, "peak": {"fp32": 1e-12}, "roundings": 0}},
 }  # fmt: skip
 CELL = "results/smoke/pp_humanseg_lite/single_fp32"
 INFER = "infer/python_infer_cpu_{}_threads_1_precision_fp32_batchsize_1"
@@ -112,7 +112,13 @@ def test_the_workflow_makes_it_of_a_red_cell(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("engine", "file"), [("usemkldnn_False", "native"), ("usemkldnn_True", "onednn"), ("openvino", "openvino")]
+    ("engine", "file"),
+    [
+        ("usemkldnn_False", "native"),
+        ("usemkldnn_True", "onednn"),
+        ("onednn_convolutions", "onednn_convolutions"),
+        ("openvino", "openvino"),
+    ],
 )
 def test_it_stands_alone_for_every_engine(copied, engine, file):
     """With a model that lies: another class is added to, so that other classes win."""
@@ -293,6 +299,9 @@ def test_one_that_is_not_done_yet_or_hangs_is_told_of(copied, monkeypatch):
     folder, how = making.make(f"{ONNX}.json")
     assert how.endswith("holds no script") and not (folder / "run.py").exists()
     assert "there is none yet of onnxruntime on a GPU" in (folder / "README.md").read_text()
+    spoilt(f"{ONNX}.failed.json", command=f"{content['command']} --streams 2")
+    folder, _ = making.make(f"{ONNX}.json")
+    assert "there is none yet of several requests at once" in (folder / "README.md").read_text()
 
 
 def test_what_native_code_ends_is_the_fault_as_well(copied, monkeypatch):

@@ -18,6 +18,7 @@ MAY = {
     "data": {"", "stage"},
     "compute": {"", "checkout", "requests", "data", "stage", "tipc"},
     "show": {"", "checkout", "data"},
+    "series": {"", "stage", "show"},
     "reproduction": {"", "requests", "checkout", "data", "stage", "compute", "show"},
 }
 # Of the ground, what stands above a room: settings are made from params files and a checkout too, and cells make

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from segcert import files, gpus, machine, modelconfig, processes, record, sections
+from segcert import cells, ending, files, gpus, machine, modelconfig, processes, record, sections
 from segcert.data import classes, download
 from segcert.errors import ConfigError
 from segcert.machine import Hardware
@@ -97,6 +97,20 @@ def test_gpu_jobs_at_a_time_are_counted_where_nobody_says(plan):
         (Start(main=False), Hardware(4, "auto"), None),
     ):
         assert planned_for(run, start, hardware).gpu_limit == limit, (start, hardware)
+
+
+MODES = sorted(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["modes"])
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "zoo"])
+def test_who_concludes_asks_for_what_was_planned(plan, mode):
+    """By the file that it reads: of a record whose command had other options nothing is believed."""
+    gates = {"pixel_agreement": 0.5, "logits_peak": 0.5, "logits_l2": 0.5}
+    known = {"id": "K1", "match": {"stage": "infer"}, "gates": gates, "reason": "r", "link": "https://e.org"}
+    run = plan(mode=mode, known_failures=[known])
+    concluded = cells.CellTable.of_run(yaml.safe_load(ending._as_yaml(run)))
+    assert [cell.options for cell in concluded.planned()] == [cell.options for cell in run.planned]
+    assert any("--known-gates" in cell.options for cell in run.planned)
 
 
 def test_what_is_wrong_is_found_before_anything_runs(plan, tmp_path):

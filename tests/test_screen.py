@@ -50,6 +50,17 @@ def test_reasons_name_what_is_news(reason, told):
     assert screen.short_reason(reason) == told
 
 
+def test_of_code_the_files_that_were_edited_are_named():
+    start = "Params have changed since last execution: Union of exclusive params before and now across all output: "
+    old = {"infer.py": "0" * 12, "segcert/a.py": "1" * 12, "segcert/gone.py": "2" * 12}
+    new = {"infer.py": "0" * 12, "segcert/a.py": "3" * 12}
+    told = screen.short_reason(f"{start}before: {old},'--x 1' now: {new},'--x 2' ")
+    before = "before: 'segcert/a.py 111111111111', 'segcert/gone.py 222222222222','--x 1'"
+    assert told == f"Params have changed since last execution: {before}; now: 'segcert/a.py 333333333333','--x 2'"
+    told = screen.short_reason(f"{start}before: {old} now: { {'infer.py': '0' * 12} } ")
+    assert told.endswith("'segcert/gone.py 222222222222'; now: <nothing exclusive>")
+
+
 def test_a_long_parameter_is_shown_from_before_the_place_where_it_differs():
     before, now = (f"'{'--same x ' * 50}--iters {iters} {'--more y ' * 50}'" for iters in (20, 30))
     start = "Params have changed since last execution: Union of exclusive params before and now across all output: "

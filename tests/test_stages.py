@@ -158,7 +158,7 @@ def test_one_that_is_unknown_is_an_error_by_name(tmp_path):
 
 def test_one_that_is_unknown_stops_the_workflow_as_its_rules_are_read(project):
     rule = project / "rules/export.smk"
-    rule.write_text(rule.read_text().replace('of_cell("export", "gpus")', 'of_cell("exprot", "gpus")'))
+    rule.write_text(rule.read_text().replace('resource_of("export", "gpus")', 'resource_of("exprot", "gpus")'))
     train = "results/smoke/pp_humanseg_lite/single_fp32/train.json"  # which no export is needed for
     done = snakemake(project, "-n", train, "--config", "mode=smoke", "hardware=cpu")
     assert done.returncode != 0 and "unknown stage 'exprot'; one of data, train, eval" in done.stdout + done.stderr

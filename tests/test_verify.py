@@ -15,9 +15,24 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from trees import edited, places
 
 import verify
-from segcert import accuracy, cells, certificates, own_scripts, proof, record, sections, settings, stages, statuses
+from segcert import (
+    accuracy,
+    cells,
+    certificates,
+    output_ops,
+    own_scripts,
+    proof,
+    record,
+    sections,
+    settings,
+    stages,
+    statuses,
+)
+from segcert.compute import own_scripts as scripts
+from segcert.compute import parity, proving, training
 from segcert.concluded import Concluded
 from segcert.conclusions import RUN_FIELDS
 from segcert.files import sha256
@@ -58,6 +73,7 @@ def test_it_has_the_packages_stages():
 def test_it_has_the_packages_fields_and_names():
     assert set(verify.OF_RUNS) == set(RUN_FIELDS) - {"record_file"} and set(verify.REQUIRED) == set(record.REQUIRED)
     assert verify.KINDS == record.KINDS and verify.GATE_OF_SCRIPT == own_scripts.GATES
+    assert verify.BOUNDS == proof.GATES and (verify.LEAST, verify.MOST) == (proof.LEAST, proof.MOST)
     assert verify.LOGITS == proof.LOGITS and verify.PROVES["infer"][:3] == proof.OF_AN_ENGINE
     for name in ("SUMS", "SIGNATURE", "STATEMENT", "RUN", "NAMESPACE", "STATEMENT_TYPE", "PREDICATE_TYPE"):
         assert getattr(verify, name) == getattr(certificatepack, name), name
@@ -75,27 +91,6 @@ def test_what_proves_itself_is_taken_by_both(kind):
     assert proof.unproven(KINDS[kind]) == [] and list(verify.unproven(KINDS[kind])) == []
 
 
-def leaves(tree, path=()):
-    """The paths of everything in a record but the record itself."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in items:
-        yield (*path, key)
-        yield from leaves(value, (*path, key))
-
-
-def spoiled(tree, path, value):
-    """A copy with another value at a path; without it where the value is `...`."""
-    made = copy.deepcopy(tree)
-    at = made
-    for key in path[:-1]:
-        at = at[key]
-    if value is ...:
-        del at[path[-1]]
-    else:
-        at[path[-1]] = value
-    return made
-
-
 def judged(unproven, content):
     """Whether a record is taken for proved; None where it is so odd that no answer comes."""
     try:
@@ -104,14 +99,86 @@ def judged(unproven, content):
         return None
 
 
+@pytest.mark.parametrize(
+    ("change", "ends_in"),
+    [
+        ({}, "softmax"),
+        ({"sum_lowest": 0.98}, "none"),
+        ({"sum_highest": None}, "none"),
+        ({"dtype": "uint16"}, "uint16 of 4 dimensions"),
+        ({"channels": 3}, "3 channels for 2 classes"),
+        ({"dims": 3, "dtype": "int64"}, "argmax"),
+        ({"dims": 3, "dtype": "uint8"}, "argmax"),
+        ({"dims": 3}, "float32 of 3 dimensions"),
+    ],
+)
+def test_both_tell_what_a_program_ends_in_by_what_it_gave(change, ends_in):
+    output = {**proofs.SHARES, **change}
+    assert output_ops.ended_in(output) == verify._ended_in(output) == ends_in
+    assert verify.SLACK == output_ops.SLACK
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (None, "was not looked for"),
+        ({"bound_ms": 200, "rate": 15.0, "trials": proofs.TRIALS}, "within 100 ms was not looked for"),
+        ({"bound_ms": 100, "rate": 17.5, "trials": proofs.TRIALS}, "is 17.5, and its trials give 15"),
+        ({"bound_ms": 100, "rate": 15.0, "trials": []}, "is 15.0, and its trials give None"),
+        ({"bound_ms": 100, "rate": 9.0, "trials": [{"rate": 9.0, "p99_ms": 101.0, "holds": True}]}, "trials give None"),
+    ],
+)
+def test_a_rate_that_no_trial_held_is_told_alike(server, words):
+    content = copy.deepcopy(KINDS["infer of a server"])
+    content["metrics"]["server"] = server
+    assert any(words in one for one in proof.unproven(content)), proof.unproven(content)
+    assert any(words in one for one in verify.unproven(content)), verify.unproven(content)
+
+
+@pytest.mark.parametrize("gates", [None, 7, "x", [None], [[]], [{"name": []}], [{"name": {}, "value": 1}]])
+@pytest.mark.parametrize("kind", ["train of a long run", "infer of a long run"])
+def test_gates_that_are_none_are_told_of_and_end_nothing(kind, gates):
+    """Conclusions are worked out from whatever lies there."""
+    content = copy.deepcopy(KINDS[kind])
+    content["metrics"]["gates"] = gates
+    told = proof.unproven(content)
+    assert any("its gates are no list" in one or "one of its gates is none" in one for one in told), told
+
+
+def test_times_below_nothing_are_told_alike():
+    for kind, name, least in (("infer of streams", "samples_offline_ips", 0), ("infer", "samples_ms", -0.1)):
+        content = copy.deepcopy(KINDS[kind])
+        content[name] = [least] * 3 if isinstance(content[name], list) else {"inference": [least] * 3}
+        for unproven in (proof.unproven, verify.unproven):
+            assert any("no times" in one or "no timed passes" in one for one in unproven(content)), kind
+
+
+@pytest.mark.parametrize("kind", ["train of a long run", "infer of a long run"])
+@pytest.mark.parametrize(
+    ("looks", "words"),
+    [
+        ([[1, 100.0], [2, 100.0]], "its looks are at 1 to 2, and are to go through the second half of 200"),
+        ([[150, 100.0], [100, 100.0], [200, 100.0]], "its looks are at 150 to 200"),
+        ([[50, 100.0], [50, 100.0], [200, 100.0]], "its looks are at 50 to 200"),
+        ([[50, 100.0], [100, 100.0], [150, 100.0], [200, 100.0]], "its memory grows by 2.9167, and its looks give 0"),
+        ([[50, 100.0], [100, 100.0], [150, 100.125], [200, 500.0]], "grows by -0.25, and its looks give 399.25"),
+        (None, "it has no looks at its memory"),
+    ],
+)
+def test_looks_at_memory_that_do_not_prove_it_are_told_alike(kind, looks, words):
+    content = {**copy.deepcopy(KINDS[kind]), "samples_soak_mb": looks}
+    assert any(words in one for one in proof.unproven(content)), proof.unproven(content)
+    assert any(words in one for one in verify.unproven(content)), verify.unproven(content)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_wrong_in_one_place_is_judged_alike(kind):
     caught = 0
-    for path in leaves(KINDS[kind]):
+    for path, _ in places(KINDS[kind]):
         if path[0] == "stage" or path in (("requested",), ("effective",), ("metrics",)):
             continue  # records with such are refused as they are read
         for value in (..., *STRANGE):
-            content = spoiled(KINDS[kind], path, value)
+            content = edited(KINDS[kind], path, value)
             wanted = judged(proof.unproven, content)
             caught += wanted is False
             assert wanted is None or judged(verify.unproven, content) == wanted, (path, value)
@@ -123,10 +190,10 @@ def test_whatever_is_wrong_in_one_place_is_judged_alike(kind):
 def test_whatever_is_wrong_in_several_places_is_judged_alike(kind, data):
     content = KINDS[kind]
     for _ in range(data.draw(st.integers(2, 4))):
-        paths = [path for path in leaves(content) if path[0] != "stage" and len(path) > 1]
+        paths = [path for path, _ in places(content) if path[0] != "stage" and len(path) > 1]
         if not paths:
             break  # nothing is left to spoil
-        content = spoiled(content, data.draw(st.sampled_from(paths)), data.draw(st.sampled_from((..., *STRANGE))))
+        content = edited(content, data.draw(st.sampled_from(paths)), data.draw(st.sampled_from((..., *STRANGE))))
     wanted = judged(proof.unproven, content)
     assert wanted is None or judged(verify.unproven, content) == wanted
 
@@ -297,6 +364,7 @@ def test_the_first_byte_that_does_not_fit_is_named(sealed):
     ("name", "why"),
     [
         ("../a", "leads out"), ("/a", "leads out"), ("a//b", "leads out"), ("a/./b", "leads out"), ("a/", "leads out"),
+        ("a\x9b1m", "character"), ("a./b", "Windows"), ("a ", "Windows"), ("con", "Windows"), ("a/Lpt1.log", "Windows"),
         ("a\\b", "character"), ("C:a", "character"), ("a\nb", "character"), ("a*", "character"),
     ],
 )  # fmt: skip
@@ -321,6 +389,34 @@ def test_a_name_that_is_in_a_zip_twice_is_refused(tmp_path):
     to = tmp_path / "a.zip"
     packing.write(to, [("a", b"1"), ("a", b"2")], sealed=True)
     with pytest.raises(verify.Broken, match="a is in it twice"):
+        verify.unzipped(to.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("statement.json", "STATEMENT.json"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("a", "a/b"),
+        ("a/b", "a"),
+        ("A/b/c", "a/b"),
+        ("a/b", "a/c", "A/B"),
+    ],
+)
+def test_names_that_some_file_system_takes_for_one_are_refused(tmp_path, names):
+    to = tmp_path / "a.zip"
+    packing.write(to, [(name, b"") for name in names], sealed=True)
+    with pytest.raises(verify.Broken, match=f"{names[-1]} is in it twice, or is a file and a folder"):
+        verify.unzipped(to.read_bytes())
+
+
+def test_more_files_than_a_zip_can_count_are_refused(tmp_path, monkeypatch):
+    to = tmp_path / "a.zip"
+    packing.write(to, [("a", b""), ("b/c", b""), ("b/d", b"")], sealed=True)
+    monkeypatch.setattr(verify, "MOST_FILES", 3)
+    assert len(verify.unzipped(to.read_bytes())) == 3
+    monkeypatch.setattr(verify, "MOST_FILES", 2)
+    with pytest.raises(verify.Broken, match=r"^byte \d+: it has more than 2 files$"):
         verify.unzipped(to.read_bytes())
 
 
@@ -378,6 +474,71 @@ def test_a_cell_is_made_from_the_same_in_every_mode(mode, hardware):
     for cell, as_told in made.items():
         wanted = [parent.record for parent in table.parents(cell)] + table.source_records(cell)
         assert [parent["record"] for parent in told._parents(as_told)] == wanted, cell.record
+
+
+@pytest.mark.parametrize("mode", CONFIGURATION["modes"])
+def test_gates_of_a_cell_are_held_against_what_it_is_asked_for_in_every_mode(mode):
+    overrides = {"mode": mode, "paddleseg_scripts": True} | ({"models": "all"} if mode == "zoo" else {})
+    resolved = settings.resolve(sections.merge(CONFIGURATION, overrides), overrides, "config.yaml")
+    table = cells.CellTable(resolved, Hardware(8, "gpu"), scripts=dict.fromkeys(own_scripts.GATES, "0a"))
+    told = object.__new__(verify.Told)
+    told.settings, told.at = table.settings, {}
+    for cell in table.planned("infer", "scripts", "eval", "train"):
+        asked = cell.request
+        as_told = {"model": cell.model, "train_cell": cell.train_name, "stage": cell.stage, "requested": cell.requested}
+        wanted = {}
+        if cell.stage == "infer":
+            wanted = {"pixel_agreement": asked.min_agreement, "miou_drop": asked.max_miou_drop, "unknown": None}
+            wanted |= {"logits_l2": asked.max_logits_l2, "logits_gap": asked.max_logits_peak}
+            wanted |= {"logits_peak": asked.max_logits_peak, "softmax_peak": asked.max_logits_peak}
+            wanted |= {verify.GROWTH: asked.max_growth_mb, verify.RISE: proof.MOST_RISE_MB} if asked.soak else {}
+        elif cell.stage == "scripts":
+            wanted = {"first_loss": asked.max_first_loss, "later_loss": asked.max_later_loss}
+            wanted |= {"history_loss": asked.max_history_loss, "miou_difference": asked.max_miou_difference}
+            wanted |= dict.fromkeys(("pixel_agreement", "reference_agreement"), asked.min_agreement)
+        elif cell.stage == "train" and cell.topology != "released":
+            wanted = {verify.GROWTH: asked.max_growth_mb, verify.RISE: proof.MOST_RISE_MB} if asked.soak else {}
+        elif cell.requested.get("published"):
+            wanted = {"published_miou": cell.requested["published"]["tolerance"]}
+        assert {name: told._threshold(as_told, name) for name in wanted} == wanted, cell.record
+
+
+def test_logits_in_fp32_may_be_off_by_what_rounding_explains():
+    """By the same rule as the gates are made, from what the evaluation measured, of each size its own."""
+    rounding = {"l2": 3e-5, "peak": 1e-7}
+    told = object.__new__(verify.Told)
+    told.settings = {
+        "model_zoo": {"m": {}},
+        "gates": {"logits": {"l2": {"fp32": 1e-5}, "peak": {"fp32": {"default": 1e-5}}, "roundings": 8}},
+    }
+    metrics = {"reference_logits": {"rounding": {"l2": None, "peak": None}}}
+    metrics["reference_sizes"] = {"250x190": {"reference_logits": {"rounding": rounding}}}
+    told.at = {("m", "single", "eval"): {"metrics": metrics}}
+    numbers = dict.fromkeys(proof.LOGITS, 0.0)
+    numbers["logits"] = {"constant_l2": 1.0, "constant_peak": 1.0, "images": 1, "worst_images": [{"image": "a"}]}
+    for size, of in (({}, None), ({"size": [250, 190]}, rounding), ({"size": [1, 1]}, None)):
+        asked = {"precision": "fp32", **size}
+        cell = {"model": "m", "train_cell": "single", "stage": "infer", "requested": asked}
+        gates = {gate["name"]: gate["threshold"] for gate in parity.judge(1e-5, 1e-5, numbers, of, 8)}
+        assert {name: told._threshold(cell, name) for name in gates} == gates
+        assert (gates["logits_l2"] > 1e-5) == bool(of)
+
+
+def test_thresholds_that_no_setting_moves_are_the_packages():
+    fixed = {stage: {name: one for name, one in gates.items() if not isinstance(one, tuple)}
+             for stage, gates in verify.THRESHOLDS.items()}  # fmt: skip
+    assert fixed["train"] == {
+        "rank_weight_difference": training.RANK_TOLERANCE,
+        "skipped_share": training.MAX_SKIPPED_SHARE,
+        verify.RISE: proof.MOST_RISE_MB,
+    }
+    assert fixed["export"] == {
+        "exported_agreement": proving.AGREE,
+        "exported_logits": proving.LOGITS,
+        "softmax_peak": proving.PROBABILITIES,
+    }
+    assert fixed["scripts"] == {"learning_rate": scripts.RATE_ROUNDING * 1.001}
+    assert set().union(*verify.THRESHOLDS.values()) == proof.GATES.keys()
 
 
 # -- published accuracy -----------------------------------------------------------------------

@@ -227,7 +227,7 @@ def test_one_model_is_trained_beside_anothers_released_weights(whole):
     planned = snakemake(folder, "-n", "--configfile", "mine.yaml", "one.yaml", "--config", "mode=smoke")
     jobs = planned_jobs(planned.stdout + planned.stderr)
     kinds = ("train", "take_released_weights", "evaluate", "export", "infer")
-    assert [jobs[kind] for kind in kinds] == [1, 1, 2, 2, 2 * len(ways.HERE)]
+    assert [jobs[kind] for kind in kinds] == [1, 1, 2, 2, 2 * len(ways.HERE) + ways.BESIDE]
 
 
 MODES = {  # iterations of training, images of inference (None: the whole list), data set of street scenes

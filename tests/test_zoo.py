@@ -219,6 +219,17 @@ def test_data_and_weights_that_the_files_name(root, resolve):
     assert "train_path data/mini_supervisely/train.txt is not there" in rows_of(resolved)["one.tiny"][0].reason
 
 
+@pytest.mark.parametrize(("section", "key", "list_"), [("val", "val_path", "test"), ("train", "train_path", "val")])
+def test_a_list_of_another_split_is_not_taken_from_generated_data(root, resolve, section, key, list_):
+    """It would be trained or judged on other images than the manifest has."""
+    own = f"{section}_dataset: {{{key}: data/mini_supervisely/{list_}.txt}}\n"
+    zoo_of(root, {"one/other.yml": f"{GOOD}{own}"})
+    resolved = resolve(root)
+    (row,) = rows_of(resolved)["one.other"]
+    told = f"{key} data/mini_supervisely/{list_}.txt: is the list of {list_} in generated data; name data of your own"
+    assert row.status == "skipped" and told in row.reason
+
+
 def test_released_weights_of_the_zoo_are_nobodys(root, resolve):
     rows = rows_of(resolve(root, mode="whole_infer"))
     assert {row.status for row in rows["one.tiny"]} == {"unverified"}

@@ -13,16 +13,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from segcert import engines, modelkeys, offers, own_scripts, published, record, sections, stages, statuses
+from segcert import (
+    engines,
+    modelkeys,
+    offers,
+    output_ops,
+    own_scripts,
+    published,
+    record,
+    sections,
+    sizes,
+    stages,
+    statuses,
+)
 from segcert.engines import CPU, GPU, INT8
 from segcert.machine import GPU_SOFTWARE, Hardware, paddle_is
 from segcert.requests.evaluate import Evaluate
 from segcert.requests.export import Export
 from segcert.requests.infer import Infer
 from segcert.requests.quantise import ACCURACY_CONTROL, Quantise
-from segcert.requests.request import Request
+from segcert.requests.request import DYNAMIC, Request
 from segcert.requests.scripts import RunScript
 from segcert.requests.train import Train
 from segcert.requests.weights import Weights
@@ -32,7 +44,9 @@ NOT_OF_NNCF = (
     "quantise.method is accuracy_control: NNCF rounds only what OpenVINO needs rounded, so that ONNX Runtime computes "
     "many of the convolutions in fp32"
 )
+STREAMS_OF_A_GPU = "several requests at once on a GPU: how many compute at a time cannot be seen there yet"
 ANY = "."  # the pattern of a known failure that is known by its gates alone: no option may be empty
+BOTH = "both"  # of `export.shapes`: a program of one size, and beside it one whose height and width are free
 MINUTES_OF_GRACE = 5  # between a stage's own time limit and the scheduler's
 MEMORY_OF_GRACE_MB = 512  # the same of memory; what watches the stage takes some of it
 
@@ -127,7 +141,8 @@ class Cell:
         """CPU cores that its job takes: its threads, and on GPUs its data loaders, which keep cores busy there."""
         each: int = self.requested.get("threads", 1)
         if self.stage != stages.TRAIN.name:
-            return each
+            streams: int = self.requested.get("streams", 1)
+            return each * streams
         readers: int = self.requested.get("workers", 0) if self.requested["device"] == GPU else 0
         devices: int = self.requested.get("devices", 1)
         return (each + readers) * devices
@@ -154,7 +169,8 @@ class Cell:
         options = ["--mode", self.mode, "--model", self.model, "--algorithm", self.algorithm, "--cell", self.name]
         for known in self.known_failures:
             # No option may be empty: Snakemake leaves empty ones out of a command, quoted or not.
-            gates = ",".join(f"{name}={worst}" for name, worst in known.get("gates", {}).items())
+            # In one order: the conclusions read the configuration from a file whose keys are sorted.
+            gates = ",".join(f"{name}={worst}" for name, worst in sorted(known.get("gates", {}).items()))
             options += ["--known-gates", known["id"], gates] if gates else ["--known-failure", known["id"]]
             options += [known.get("error", ANY), known["reason"], known["link"], known.get("paddle", "any")]
         return options + self.request.options()
@@ -320,6 +336,7 @@ class CellTable:
             trains=self.trains(model),
             input_size=self.input_size(model),
             export_size=self.export_size(model),
+            sizes=self.sizes(model),
             transforms=self.section(model, "evaluate")["transforms"],
             **modelkeys.of_data(name, data),
             entries=self._named_to_start(model),
@@ -453,6 +470,7 @@ class CellTable:
 
     def _train(self, model: str, row: TrainCell) -> Cell:
         train = self.section(model, "train")
+        soak = train.get("soak") or None  # a run of before has no such key
         devices = train["devices"] if row.topology == "multi" else 1
         why_not: tuple[statuses.Status, str] | None = None
         device = self._device(model)
@@ -481,6 +499,8 @@ class CellTable:
             input_size=self.input_size(model),
             seed=self.section(model, "seed"),
             batch_norm_momentum=per_model(train["batch_norm_momentum"], model),
+            soak=soak,
+            max_growth_mb=self.section(model, "gates")["memory_mb_per_1000_iterations"] if soak else None,
             **{key: train[key] for key in ("workers", "threads", "log_iters", "snapshot_iters")},
         )
         return self._cell(model, row, stages.TRAIN, request, why_not)
@@ -522,6 +542,7 @@ class CellTable:
             published=self._published(model) if row.released else None,
             logits_images=logits["images"] if self.is_exported(model, row) else 0,
             logits_mb=logits["megabytes"],
+            sizes=tuple(map(sizes.written, self.sizes(model))) or None if self.is_exported(model, row) else None,
         )
         return self._cell(model, row, stages.EVAL, request)
 
@@ -538,10 +559,31 @@ class CellTable:
         export = self.section(model, "export")
         request = Export(
             opset=export["opset"],
+            output_op=self._output_op(model),
             input_size=self.export_size(model),
             batch_sizes=None if export["batch_sizes"] == [1] else tuple(export["batch_sizes"]),
+            shapes=DYNAMIC if self._is_free(model) else None,
+            beside=DYNAMIC if self._shapes(model) == BOTH else None,
         )
         return self._cell(model, row, stages.EXPORT, request)
+
+    def _is_free(self, model: str) -> bool:
+        """Whether the one program that is exported has free height and width."""
+        return self._shapes(model) == DYNAMIC
+
+    def _shapes(self, model: str) -> str | None:
+        """`export.shapes`, which a run of before lacks."""
+        shapes: str | None = per_model(self.section(model, "export").get("shapes"), model)
+        return shapes
+
+    def sizes(self, model: str) -> list[tuple[int, int]]:
+        """(width, height), each once, of what images are brought to in cells of their own."""
+        asked = _sizes(self.section(model, "infer"))
+        return [size for size, entries in asked.items() if any(model in one.get("models", [model]) for one in entries)]
+
+    def _output_op(self, model: str) -> str | None:
+        """What the model's exported program ends in, where that is not argmax, as in any run of before."""
+        return output_ops.if_asked(self.section(model, "export").get("output_op", output_ops.ARGMAX))
 
     def _controls(self, model: str) -> bool:
         """Whether the model's accuracy is controlled as it is quantised."""
@@ -562,26 +604,41 @@ class CellTable:
     def _infer(self, model: str, row: TrainCell, quant: bool = False) -> Iterator[Cell]:
         """The inference matrix of a checkpoint; that of one that is quantised as it is, is not run."""
         infer, gates = self.section(model, "infer"), self.section(model, "gates")
+        soaked: set[tuple[str, str, str, bool]] = set()
         for batch_size in infer["batch_sizes"]:
-            asked = [(CPU, entry, threads) for entry in infer["cpu"] for threads in infer["cpu_threads"]]
-            asked += [(GPU, entry, 1) for entry in infer["gpu"]]
-            for device, entry, threads in asked:
+            asked = [_Way(CPU, entry, threads) for entry in infer["cpu"] for threads in infer["cpu_threads"]]
+            asked += [_Way(GPU, entry, 1) for entry in infer["gpu"]]
+            for way in _ways(asked, infer, model):
+                device, entry, threads, streams, size = way
                 request = Infer(
                     device=device,
                     engine=entry["engine"],
                     precision=entry["precision"],
                     threads=threads,
                     batch_size=batch_size,
+                    output_op=self._output_op(model),
                     **{key: infer[key] for key in ("warmup", "max_warmup", "min_samples", "min_seconds", "images")},
                     jobs_beside="none" if infer["exclusive"] else "any",
                     min_agreement=self._agreement(model, entry["precision"]),
                     max_miou_drop=per_model(gates["miou_drop"][entry["precision"]], model),
                     max_logits_l2=per_model(gates["logits"]["l2"][entry["precision"]], model),
                     max_logits_peak=per_model(gates["logits"]["peak"][entry["precision"]], model),
+                    roundings=(gates["logits"].get("roundings") or None) if entry["precision"] == "fp32" else None,
                     logger=self.settings["benchmark"]["logger"],
+                    streams=streams if streams > 1 else None,
+                    server_p99_ms=infer["server_p99_ms"] if streams > 1 and "server" in infer["scenarios"] else None,
+                    shapes=DYNAMIC if size or self._is_free(model) else None,
+                    size=size,
                 )
-                name = infer_name(device, request.engine, request.precision, threads, batch_size)
-                yield self._cell(model, row, stages.INFER, request, self._why_not(model, request, quant), name)
+                name = infer_name(device, request.engine, request.precision, threads, batch_size, streams, size)
+                why_not = self._why_not(model, request, quant)
+                # Whether memory grows is a matter of the engine: one cell tells of it, and one whose sizes change.
+                engine = (device, request.engine, request.precision, bool(size))
+                if infer.get("soak") and streams == 1 and not why_not and engine not in soaked:
+                    soaked.add(engine)
+                    most = gates["memory_mb_per_1000_batches"]
+                    request = replace(request, soak=infer["soak"], max_growth_mb=most)
+                yield self._cell(model, row, stages.INFER, request, why_not, name)
 
     def _scripts(self, model: str, row: TrainCell) -> Iterator[Cell]:
         """PaddleSeg's own scripts, on a checkpoint that was trained in fp32 on one device, and not as a graph."""
@@ -611,6 +668,7 @@ class CellTable:
             seed=self.section(model, "seed") if trains else None,
             transforms="export" if as_exported else "val",
             images=images,
+            output_op=self._output_op(model) if script.file in (own_scripts.EXPORT, own_scripts.INFER) else None,
             max_first_loss=gates["first_loss"],
             max_later_loss=gates["later_loss"],
             max_history_loss=gates["history_loss"],
@@ -632,13 +690,17 @@ class CellTable:
             return statuses.SKIPPED, reason
         if quant:
             return statuses.SKIPPED, "quantised models are not taken here yet: it is exports that are quantised here"
+        if asked.shapes and (rule := offers.free_shapes_left_out(asked.engine, asked.precision)):
+            return statuses.SKIPPED, rule
         computes_in = {"fp16": "float16", "bf16": "bfloat16"}.get(asked.precision, asked.precision)
         library = engines.by_name(asked.engine).gpu_library
         cores = self.hardware.cores
         if asked.device == GPU and (why_not := self.hardware.why_no_gpu(library, computes_in)):
             return statuses.UNVERIFIED, f"needs a GPU; {why_not}"
-        if asked.device == CPU and cores is not None and asked.threads > cores:
-            return statuses.UNVERIFIED, f"needs {asked.threads} CPU cores; a job may use {cores} here"
+        if asked.device == GPU and asked.streams:
+            return statuses.UNVERIFIED, STREAMS_OF_A_GPU
+        if asked.device == CPU and cores is not None and asked.cores > cores:
+            return statuses.UNVERIFIED, f"needs {asked.cores} CPU cores; a job may use {cores} here"
         if asked.precision == INT8 and asked.engine == engines.ONNXRUNTIME.name and self._controls(model):
             return statuses.SKIPPED, NOT_OF_NNCF
         if asked.device == CPU and asked.precision == "bf16" and self.hardware.bf16 is False:
@@ -684,11 +746,65 @@ class CellTable:
         return replace(cell, software=software)
 
 
-def infer_name(device: str, engine: str, precision: str, threads: int, batch_size: int) -> str:
+class _Way(NamedTuple):
+    """How an inference cell is run: by an entry of `infer.cpu` or `infer.gpu`, and how it is asked.
+
+    Attributes:
+        size: (width, height) that images are brought to; None: that of the export.
+    """
+
+    device: str
+    entry: Mapping[str, Any]
+    threads: int
+    streams: int = 1
+    size: tuple[int, int] | None = None
+
+
+def _ways(asked: list[_Way], infer: Mapping[str, Any], model: str) -> Iterator[_Way]:
+    """Each way with the numbers of streams that `infer.streams` asks for, and with the sizes of `infer.sizes`.
+
+    Cells of one number stand together, in the order of the numbers: what is run serially comes first. Then those of
+    each size, with one stream.
+    """
+    wanted = [entry if isinstance(entry, Mapping) else {"streams": entry} for entry in infer.get("streams", [1])]
+    for number in sorted({entry["streams"] for entry in wanted}):
+        own = [one for one in wanted if one["streams"] == number]
+        yield from (way._replace(streams=number) for way in asked if any(_is_for(one, way, model) for one in own))
+    for size, entries in _sizes(infer).items():
+        yield from (way._replace(size=size) for way in asked if any(_is_for(one, way, model) for one in entries))
+
+
+def _sizes(infer: Mapping[str, Any]) -> dict[tuple[int, int], list[Mapping[str, Any]]]:
+    """(width, height) -> the entries of `infer.sizes` that have it, in their order; a run of before has none."""
+    found: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for entry in infer.get("sizes", []):
+        one = entry if isinstance(entry, Mapping) else {"size": entry}
+        found.setdefault((one["size"][0], one["size"][1]), []).append(one)
+    return found
+
+
+def _is_for(entry: Mapping[str, Any], way: _Way, model: str) -> bool:
+    """Whether an entry of `infer.streams` or `infer.sizes` is for a cell, by those of its keys that say for which."""
+    own = {"models": model, "devices": way.device}
+    own |= {"engines": way.entry["engine"], "precisions": way.entry["precision"]}
+    return all(value in entry.get(key, [value]) for key, value in own.items())
+
+
+def infer_name(
+    device: str,
+    engine: str,
+    precision: str,
+    threads: int,
+    batch_size: int,
+    streams: int = 1,
+    size: tuple[int, int] | None = None,
+) -> str:
     """File name of an infer cell: TIPC's where TIPC has the cell, the same form extended elsewhere."""
     kind = engines.by_name(engine).tipc.get(device, engine)
     computing = f"_threads_{threads}" if device == CPU else ""
-    return f"python_infer_{device}_{kind}{computing}_precision_{precision}_batchsize_{batch_size}"
+    several = f"_streams_{streams}" if streams > 1 else ""
+    resized = f"_size_{sizes.written(size)}" if size else ""
+    return f"python_infer_{device}_{kind}{computing}_precision_{precision}_batchsize_{batch_size}{several}{resized}"
 
 
 def pattern(names: Iterator[str] | list[str]) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from segcert import remembered
 from segcert.errors import ConfigError
 
 SKEW_S = 60  # by which the clocks of two machines may well differ
+ANSWERS = remembered.Answers("imports", __file__)
 
 
 def modules(script: Path | str) -> list[str]:
@@ -32,17 +35,18 @@ def modules(script: Path | str) -> list[str]:
     return sorted(file.as_posix() for file in found)
 
 
-def versions(script: Path | str, *folders: str) -> list[str]:
-    """What the script is made of, by content: a line `<file> <first 12 digits of its sha256>` for each file.
+def versions(script: Path | str, *folders: str) -> dict[str, str]:
+    """What the script is made of, by content: file -> first 12 digits of its sha256.
 
     Args:
-        script: its path. Files are named relative to its folder, so that a project that was moved has the same lines.
+        script: its path. Files are named relative to its folder, so that a project that was moved has the same names.
         folders: relative to the script's folder, of files that it reads (templates). Their subfolders do not count.
     """
     root = Path(script).parent
     read = [file for folder in folders for file in (root / folder).iterdir() if file.is_file()]
     files = sorted({*map(Path, modules(script)), *read})
-    return [f"{file.relative_to(root).as_posix()} {_digest(file)}" for file in files]
+    ANSWERS.keep()
+    return {file.relative_to(root).as_posix(): _digest(file) for file in files}
 
 
 def require_past(files: Iterable[Path]) -> None:
@@ -67,19 +71,31 @@ def _digest(file: Path) -> str:
 
 @cache
 def _imported(file: Path, root: Path) -> list[Path]:
-    names: list[str] = []
-    for node in statements(ast.parse(file.read_text(encoding="utf-8"), str(file)).body):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    content = file.read_bytes()
     files = []
-    for name in names:
+    for name in ANSWERS.of(content, lambda: _names(content, file), _words):
         parts = name.split(".")
         for depth in range(1, len(parts) + 1):  # a module's packages are imported before it
             base = root.joinpath(*parts[:depth])
             files += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
     return files
+
+
+def _names(content: bytes, file: Path) -> list[str]:
+    """What its import statements name: modules, and what may be modules of these."""
+    names: list[str] = []
+    for node in statements(ast.parse(content, str(file)).body):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _words(said: Any) -> list[str]:
+    if isinstance(said, list) and all(isinstance(name, str) for name in said):
+        return said
+    raise TypeError(f"{said!r}: no list of names")
 
 
 def statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:

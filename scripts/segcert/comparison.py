@@ -15,17 +15,23 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from segcert import SCHEMA_VERSION, noise, statuses
+import yaml
+
+from segcert import SCHEMA_VERSION, noise, sections, statuses
+from segcert.causes import cause
 from segcert.concluded import Concluded
 from segcert.errors import ConfigError
 from segcert.noise import BY_NAME, METRICS, Metric
 from segcert.numbers import finite, is_number
+from segcert.paths import SHIPPED
 
 WORSE, BETTER, CHANGED, APPEARED = "worse", "better", "changed", "appeared"
 
 # Fields of `env` that make a machine: where they differ, times tell of it and not of the code.
 MACHINE = ("cpu", "cpu_cores", "gpu")
-OTHER_MACHINE = "not judged: other machine"
+NOT_JUDGED = "not judged: "  # how a figure's `judged` begins that was held to nothing
+OTHER_MACHINE = f"{NOT_JUDGED}other machine"
+NOTHING_COMPARED = "nothing was compared: no cell ran in both"
 WAITED = "explained by waiting for a core"
 CERTIFICATE = "certificate"  # stands for a stage, in what is compared
 
@@ -47,12 +53,21 @@ class Tolerances:
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Tolerances:
-        """Raises ConfigError for a metric that is not known or has no tolerance."""
+        """Raises ConfigError for a metric that is not known or has no tolerance, and for what is no such section."""
+        keys = {"lost", "judge_other_machines", "tolerance"}
+        if not (isinstance(section, Mapping) and keys <= section.keys() and isinstance(section["tolerance"], Mapping)):
+            raise ConfigError(f"compare: {section!r} is refused; allowed: the keys {', '.join(sorted(keys))}")
         tolerance = section["tolerance"]
         for name in (*tolerance, *BY_NAME):
             if name not in tolerance or name not in BY_NAME:
                 raise ConfigError(f"compare.tolerance.{name}: has to be there; the metrics are {', '.join(BY_NAME)}")
         return cls(section["lost"] == "regression", section["judge_other_machines"], tolerance)
+
+
+def shipped_section(mode: str) -> Mapping[str, Any]:
+    """The section `compare` of the shipped configuration in a mode."""
+    config = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    return sections.merge(config["compare"], config["modes"].get(mode, {}).get("compare", {}))
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,16 @@ class Figure:
 
 @dataclass
 class Comparison:
+    """Two runs compared.
+
+    Attributes:
+        environment: fields of `env` that differ; `inputs`: files that both read, with other content.
+        newly_red: cells that are red in the candidate and were not in the baseline, whatever they were there.
+        cells_compared: how many were exercised in both.
+        still_red: how many are red in both.
+        not_seen_again: how many passed in the baseline and were not exercised in the candidate.
+    """
+
     mode: str
     baseline: dict[str, Any]
     candidate: dict[str, Any]
@@ -109,11 +134,33 @@ class Comparison:
     inputs: list[str]
     changes: list[Change] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    newly_red: list[Change] = field(default_factory=list)
     cells_compared: int = 0
+    still_red: int = 0
+    not_seen_again: int = 0
 
     @property
     def regressed(self) -> bool:
         return any(change.kind == WORSE for change in self.changes)
+
+    @property
+    def figures_judged(self) -> int:
+        """How many figures were held to their tolerances; the others are listed alone."""
+        return sum(not figure.judged.startswith(NOT_JUDGED) for figure in self.figures)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What no regression says nothing of, and a reader must not take it to."""
+        red = len(self.newly_red) + self.still_red
+        told = [f"the candidate is red in {red} cell{'s' if red > 1 else ''}"] if red else []
+        told = told or (["the candidate is red"] if self.candidate["red"] else [])
+        lost = self.not_seen_again
+        return told + ([f"{lost} cell{'s' if lost > 1 else ''} that passed did not run again"] if lost else [])
+
+    @property
+    def no_regression(self) -> str:
+        """In words, that there is none, and with what beside it."""
+        return "; ".join(["no regression" if self.cells_compared else NOTHING_COMPARED, *self.remarks])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -130,6 +177,7 @@ class Comparison:
             "regressed": self.regressed,
             "counts": self.counts,
             "cells_compared": self.cells_compared,
+            "remarks": self.remarks,
             "baseline": self.baseline,
             "candidate": self.candidate,
             "environment": self.environment,
@@ -161,9 +209,10 @@ def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], tolerance
         _described(candidate),
         _environment(baseline, candidate),
         [*_inputs([(before[key], after[key]) for key in common]), *_paddleseg_files(baseline, candidate)],
-        cells_compared=len(common),
+        cells_compared=sum(before[key].status.exercised and after[key].status.exercised for key in common),
     )
     for key in dict.fromkeys((*before, *after)):
+        _count(found, key, before.get(key), after.get(key))
         if key not in after:
             found.changes.append(_gone(key, before[key], tolerances))
         elif key not in before:
@@ -174,6 +223,18 @@ def compare(baseline: Mapping[str, Any], candidate: Mapping[str, Any], tolerance
                 found.figures.append(figure)
                 found.changes += [change] if change else []
     return found
+
+
+def _count(found: Comparison, key: Key, before: Concluded | None, after: Concluded | None) -> None:
+    """Count a cell that is red, or that was not seen again."""
+    if after and after.status.red:
+        if before and before.status.red:
+            found.still_red += 1
+        else:
+            was = before["status"] if before else None
+            found.newly_red.append(Change(WORSE, *key, "status", was, after["status"], after["reason"] or ""))
+    if before and before.status is statuses.PASSED and not (after and after.status.exercised):
+        found.not_seen_again += 1
 
 
 # -- repeats ----------------------------------------------------------------------------------
@@ -214,7 +275,7 @@ def pool(runs: Sequence[Mapping[str, Any]], *, candidate: bool = False) -> Mappi
 def _pooled(repeats: list[Concluded], of: int, candidate: bool) -> Mapping[str, Any]:
     """The repeats of a cell, which is in some of so many runs, as one."""
     worst = max(repeats, key=lambda cell: cell.status.severity if candidate else cell.status.badness)
-    pooled = {**worst, **noise.of_repeats(repeats)}
+    pooled = {**worst, **noise.of_repeats(repeats), **_unlike(repeats)}
     times = sum(cell["status"] == worst["status"] for cell in repeats)
     absent = of - len(repeats)
     if candidate and absent and worst.status.severity < statuses.NOT_RUN.severity:
@@ -222,6 +283,16 @@ def _pooled(repeats: list[Concluded], of: int, candidate: bool) -> Mapping[str, 
     if times < of:
         pooled["reason"] = f"in {times} of {of} runs: {worst['reason'] or worst['status']}"
     return pooled
+
+
+def _unlike(repeats: Sequence[Concluded]) -> dict[str, Any]:
+    """What repeats of a cell differ in, so that they are no repeats: in words, the work, and whether the machine."""
+    first, *others = [cell for cell in repeats if cell.env] or repeats[:1]
+    work = next((why for cell in others if (why := incomparable(first, cell))), "")
+    return {
+        "unlike_work": work and f"{NOT_JUDGED}repeats differ: {work.removeprefix(NOT_JUDGED)}",
+        "unlike_machines": any(_other_machine(first, cell) for cell in others),
+    }
 
 
 Key = tuple[str, str, str, str]
@@ -261,7 +332,7 @@ def _statuses(key: Key, before: Concluded, after: Concluded, tolerances: Toleran
     reason = after["reason"] or (before["reason"] if old != new else None) or ""
     if old != new:
         yield Change(_status_kind(old, new, tolerances), *key, "status", old.name, new.name, reason)
-    elif new.badness > 0 and _without_numbers(before["reason"]) != _without_numbers(after["reason"]):
+    elif new.badness > 0 and _another_reason(before, after):
         yield Change(CHANGED, *key, "reason", before["reason"], after["reason"], f"still {new.name}")
     elif _both_passed(before, after):
         seen = _moves(before.effective, after.effective) + _recorded_once(before, after)
@@ -278,6 +349,15 @@ def _status_kind(old: statuses.Status, new: statuses.Status, tolerances: Toleran
         return BETTER
     # Not exercised before: what it is now is a new finding, not a worse one; and the other way round.
     return CHANGED
+
+
+def _another_reason(before: Concluded, after: Concluded) -> bool:
+    """Whether the reasons differ, also in what they come to: of conclusions that were kept that alone is there."""
+    if _without_numbers(before["reason"]) == _without_numbers(after["reason"]):
+        return False
+    known = before.status is statuses.KNOWN_FAILURE
+    first, second = (cause(cell["reason"] or "", cell["model"], known=known) for cell in (before, after))
+    return first != second
 
 
 def _without_numbers(text: str | None) -> str:
@@ -313,7 +393,7 @@ def _figures(
     """Every metric that both records have, where both cells passed."""
     if not _both_passed(before, after):
         return
-    why_not = _incomparable(before, after)
+    why_not = incomparable(before, after)
     for metric in METRICS:
         old, new = noise.figure_of(before, metric), noise.figure_of(after, metric)
         if not is_number(old) or not is_number(new):
@@ -325,31 +405,33 @@ def _figures(
         )
 
 
-def _incomparable(before: Concluded, after: Concluded) -> str:
+def incomparable(before: Concluded, after: Concluded) -> str:
     """In words, why the figures of the two cells are of different work; empty where they are not."""
+    if told := before.get("unlike_work") or after.get("unlike_work"):
+        return str(told)
     asked = _moves(before.requested, after.requested)
     if asked:
-        return "not judged: asked for differently: " + "; ".join(asked)
+        return f"{NOT_JUDGED}asked for differently: " + "; ".join(asked)
     shapes = [noise.value_of(cell, "metrics.input_shape") for cell in (before, after)]
-    return f"not judged: input shape {shapes[0]} -> {shapes[1]}" if shapes[0] != shapes[1] else ""
+    return f"{NOT_JUDGED}input shape {shapes[0]} -> {shapes[1]}" if shapes[0] != shapes[1] else ""
 
 
 def _judge(metric: Metric, before: Concluded, after: Concluded, tolerances: Tolerances) -> tuple[str, str]:
     """(worse | better | "", why)."""
     tolerance = tolerances.of_metric[metric.name]
     if tolerance is None:
-        return "", "not judged: compare.tolerance says so"
+        return "", f"{NOT_JUDGED}compare.tolerance says so"
     if metric.of_machine and not tolerances.judge_other_machines and _other_machine(before, after):
         return "", OTHER_MACHINE
     old, new = noise.figure_of(before, metric), noise.figure_of(after, metric)
-    if not _beyond(old, new, tolerance):
+    if not beyond(old, new, tolerance):
         return "", "within its tolerance"
     if metric.of_machine:
         explained = new * noise.had_more_of_a_core(metric, before, after) ** (-1 if metric.lower_is_better else 1)
-        if not _beyond(old, explained, tolerance) or (explained > old) != (new > old):
+        if not beyond(old, explained, tolerance) or (explained > old) != (new > old):
             return "", WAITED
     if not (noise.has_interval(before, metric) and noise.has_interval(after, metric)):
-        return "", "not judged: too few samples to know its noise"
+        return "", f"{NOT_JUDGED}too few samples to know its noise"
     (low, high), (new_low, new_high) = noise.interval_of(before, metric), noise.interval_of(after, metric)
     if new_low <= high and low <= new_high:
         return "", "within its noise"
@@ -357,7 +439,8 @@ def _judge(metric: Metric, before: Concluded, after: Concluded, tolerances: Tole
     return (WORSE if (new > old) == metric.lower_is_better else BETTER), note
 
 
-def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
+def beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
+    """Whether two values are further apart than a tolerance allows."""
     moved = abs(new - old)
     relative = tolerance.get("relative", 0) * min(abs(old), abs(new))
     return moved > tolerance.get("absolute", 0) and moved > relative
@@ -365,6 +448,8 @@ def _beyond(old: float, new: float, tolerance: Mapping[str, float]) -> bool:
 
 def _other_machine(before: Concluded, after: Concluded) -> bool:
     """Whether the two cells ran on machines that time differently; of GPUs, those count that the jobs really had."""
+    if before.get("unlike_machines") or after.get("unlike_machines"):
+        return True
     machines = [{key: cell.env.get(key) for key in MACHINE} for cell in (before, after)]
     had = [cell.gpu_models for cell in (before, after)]
     if all(had):
@@ -382,7 +467,7 @@ def _ratio(before: Any, after: Any) -> float | None:
 def _described(conclusions: Mapping[str, Any]) -> dict[str, Any]:
     ran = [cell for cell in map(Concluded, conclusions["cells"]) if cell.env]
     paddles = dict.fromkeys(f"{cell.env.get('paddle')} ({cell.env.get('paddle_commit')})" for cell in ran)
-    started = sorted(cell["started"] for cell in ran)
+    started = sorted(cell["started"] for cell in ran if cell.get("started"))
     shares = [cores.own for cell in ran if cell["stage"] == "infer" and (cores := noise.cores_of(cell))]
     return {
         "runs": conclusions.get("runs", 1),

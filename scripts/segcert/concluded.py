@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segcert import statuses
+from segcert import sizes, statuses
 
 # What a cell is called: see `Concluded.label`.
-Form = Literal["short", "full", "engine", "column"]
+Form = Literal["short", "full", "engine", "column", "plain"]
 STATIC = " as static graph"  # after the precision of a training that is one
 
 
@@ -110,7 +110,8 @@ class Concluded(Mapping[str, Any]):
         Args:
             form: full: what tells it from all others of its checkpoint: device, engine, precision, threads (T) and
                 batch size. short: the same without device and batch size. engine: with the device alone, where
-                threads and batch size are told apart by other means. column: for the head of a table's column.
+                threads and batch size are told apart by other means. column: for the head of a table's column. plain:
+                engine, precision and threads, whatever else is asked.
                 Of a cell that is no inference its name, in a column the stage and the checkpoint; of one of
                 PaddleSeg's own scripts its name.
         """
@@ -120,6 +121,11 @@ class Concluded(Mapping[str, Any]):
         if self["stage"] != "infer":
             return " ".join(filter(None, (self["stage"], self.get("train_cell")))) if form == "column" else self["cell"]
         what, device, batch = f"{asked.get('engine')} {self.precision}", asked.get("device"), asked.get("batch_size")
+        if form != "plain":
+            what += f" · {asked['streams']} streams" if "streams" in asked else ""
+            what += (
+                f" · {sizes.written(asked['size'])}" if "size" in asked else " · dynamic" if "shapes" in asked else ""
+            )
         if form == "engine":
             return f"GPU {what}" if device == "gpu" else what
         if form == "column":
@@ -127,7 +133,7 @@ class Concluded(Mapping[str, Any]):
             return f"{what}, {threads}, batch {batch}"
         if device != "gpu" and "threads" in asked:
             what += f" · {asked['threads']}T"
-        return what if form == "short" else f"{device} {what} · batch {batch}"
+        return what if form in ("short", "plain") else f"{device} {what} · batch {batch}"
 
     def _part(self, key: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.get(key) or {}

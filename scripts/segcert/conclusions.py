@@ -342,9 +342,9 @@ def _stale(
     for key, value in identity.items():
         if found[key] != value:
             return f"{key} {found[key]}, not {value}"
-    for key, value in cell.requested.items():
-        if found["requested"].get(key) != value:
-            return f"{key} was {found['requested'].get(key)}, now {value}"
+    for key in {**cell.requested, **found["requested"]}:
+        if found["requested"].get(key) != cell.requested.get(key):
+            return f"{key} was {found['requested'].get(key)}, now {cell.requested.get(key)}"
     for key, value in cell.software.items():
         if found["env"].get(key) != value:
             return f"{key} was {found['env'].get(key)}, now {value}"

@@ -18,15 +18,22 @@ from typing import Any
 
 import yaml
 
-from segcert import files, gpus, record
+from segcert import files, gpus, record, settings
 from segcert.run import Run
+from segcert.series import nested
 from segcert.stage.advice import with_advice
 
 MARK = "# of a run that failed, "
 MOST_NAMES = 5  # of models in one note, and of files in notes that say the same
-COMPARING = ("baseline", "candidate", "compare", "cell")  # keys that a run does not follow from
+# Keys that a run does not follow from.
+COMPARING = (
+    *("baseline", "candidate", "compare", "cell", "history"),
+    *("sides", "upgrade", "bisect", "good", "bad", "what"),
+)
+# Rules that start runs of their own, each with its own conclusions.
+SERIES = ("upgrade", "bisect")
 # Rules that exercise nothing, so that there is nothing to conclude.
-LOOKING = {"matrix", "compare", "repro", "write_run_config"}
+LOOKING = {"matrix", "compare", "keep", "history", "repro", "write_run_config", *SERIES}
 # The rules that are asked for by name here.
 ASKED_FOR = (*sorted(LOOKING), "conclude", "pack_evidence", "certificate")
 
@@ -97,6 +104,33 @@ def told_again(tried: Iterable[str], made: Collection[str]) -> str | None:
 def draft(run: Run) -> None:
     """Keep what the rule write_run_config publishes."""
     files.write_text(f"{run.folder}/.run_config.yaml", _as_yaml(run))
+
+
+def draft_series(
+    run: Run, config: Mapping[str, Any], overrides: Mapping[str, Any], cores: int | None, resources: Mapping[str, Any]
+) -> None:
+    """Where several runs are asked for: keep what the run hands on to them. It may hold credentials.
+
+    Args:
+        config, overrides: as `Run.plan` takes them.
+        cores: that the run was given; None: the machine's.
+        resources: that it was given, by the names that Snakemake keeps them by.
+    """
+    asked = run.series_settings
+    if not (asked["sides"] or asked["good"] or asked["bisect"]["among"]):
+        return
+    whole, own = settings.completed(config, overrides, run.root / "config/config.yaml")
+    checkout = str(run.paddleseg.folder) if run.paddleseg and not run.paddleseg.installed else None
+    plan = nested.Plan(
+        run.root.resolve(), whole, own, asked, run.python, checkout,
+        cores or os.cpu_count() or 1,
+        # what is a size is kept in MB, without that in its name; `_cores` and `_nodes` are no resources to name
+        {f"{name}_mb" if name in ("mem", "disk") else name: value for name, value in resources.items()
+         if value is not None and not name.startswith("_")},
+    )  # fmt: skip
+    place = Path(run.series_plan)
+    files.write_text(place, plan.as_json())
+    place.chmod(0o600)
 
 
 def _as_yaml(run: Run) -> str:
@@ -189,7 +223,7 @@ def certifies(rules: Collection[str]) -> bool:
 
 def only_compared(failed: Collection[str]) -> bool:
     """Whether nothing failed but jobs that look at what there is, which have no conclusions to write."""
-    return bool(failed) and all(rule in ("compare", "repro") for rule in failed)
+    return bool(failed) and all(rule in LOOKING - {"matrix", "write_run_config"} for rule in failed)
 
 
 def lost(records: Iterable[str | None], before: Mapping[str, Any]) -> list[str]:

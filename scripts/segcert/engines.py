@@ -45,6 +45,10 @@ ONEDNN = Kind(
     name="onednn", offers={CPU: ("fp32", "bf16")}, software=PADDLE,
     needs_onnx=False, gpu_library="", tipc={CPU: "usemkldnn_True"},
 )  # fmt: skip
+ONEDNN_CONVOLUTIONS = Kind(  # a way around what oneDNN computes wrongly: docs/findings/onednn-interpolate.md
+    name="onednn_convolutions", offers={CPU: ("fp32",)}, software=PADDLE,
+    needs_onnx=False, gpu_library="", tipc={},
+)  # fmt: skip
 TENSORRT = Kind(
     name="tensorrt", offers={GPU: ("fp32", "fp16")}, software=PADDLE,
     needs_onnx=False, gpu_library="paddle", tipc={GPU: "usetrt_True"},
@@ -59,7 +63,7 @@ OPENVINO = Kind(
 )  # fmt: skip
 
 # In the order in which they are listed.
-ALL = (NATIVE, ONEDNN, TENSORRT, ONNXRUNTIME, OPENVINO)
+ALL = (NATIVE, ONEDNN, ONEDNN_CONVOLUTIONS, TENSORRT, ONNXRUNTIME, OPENVINO)
 BY_NAME = {kind.name: kind for kind in ALL}
 
 

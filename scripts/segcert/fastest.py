@@ -1,8 +1,8 @@
 """Which engine to ship: of the inference cells of a checkpoint that passed, the fastest, and at which loss.
 
 Only cells are compared that ask for the same but for engine, precision and threads, and whose times can be compared:
-passed on evidence that is not weak, timed alone, and on machines that are alike. Medians whose 95 % intervals overlap
-are a tie.
+passed on evidence that is not weak, timed alone, and on machines that are alike. Those of several streams are no part
+of it: what counts of them is no time of a batch. Medians whose 95 % intervals overlap are a tie.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def choices(cells: Iterable[Concluded]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], list[Concluded]] = {}
     for cell in cells:
-        if cell["stage"] == "infer" and cell.status is not statuses.SKIPPED:
+        if cell["stage"] == "infer" and cell.status is not statuses.SKIPPED and "streams" not in cell.requested:
             groups.setdefault((cell["model"], cell["train_cell"], *sorted(_asked(cell).items())), []).append(cell)
     return [_of_group(group) for group in groups.values()]
 
@@ -51,8 +51,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _of_group(cells: Sequence[Concluded]) -> dict[str, Any]:
-    left_out = Counter(why for cell in cells if (why := _why_not(cell)))
-    comparable = [cell for cell in cells if not _why_not(cell)]
+    left_out = Counter(why for cell in cells if (why := why_not(cell)))
+    comparable = [cell for cell in cells if not why_not(cell)]
     # Of several machines that one counts which has timed the most, or of these the one that is first in the matrix.
     machines = Counter(cell.machine for cell in comparable).most_common(1)
     compared = [cell for cell in comparable if cell.machine == machines[0][0]]
@@ -73,8 +73,8 @@ def _of_group(cells: Sequence[Concluded]) -> dict[str, Any]:
     }
 
 
-def _why_not(cell: Concluded) -> str | None:
-    """Why a cell's time does not count; None where it does."""
+def why_not(cell: Concluded) -> str | None:
+    """Why a cell's time, or what several streams of it get through, does not count; None where it does."""
     if cell.status is not statuses.PASSED:
         return cell.status.name
     if cell.weak:
@@ -82,8 +82,10 @@ def _why_not(cell: Concluded) -> str | None:
     if not is_number(cell.p50):
         return NOT_TIMED
     load = cell.metrics.get("load")
-    alone = isinstance(load, Mapping) and (load.get("jobs_beside") == "none" or load.get("noticed") is False)
-    return None if alone else NOT_ALONE
+    seen = (cell.metrics.get("offline") or {}).get("load") if "streams" in cell.requested else load
+    planned_alone = isinstance(load, Mapping) and load.get("jobs_beside") == "none"
+    seen_alone = isinstance(seen, Mapping) and seen.get("noticed") is False
+    return None if planned_alone or seen_alone else NOT_ALONE
 
 
 def _best(cells: Sequence[Concluded]) -> dict[str, Any]:

@@ -313,19 +313,23 @@ GPU_LIBRARIES: dict[str, Callable[[str, Sequence[Mapping[str, Any]]], str | None
 def paddle_is(specifier: str, version: str | None = None) -> bool:
     """Whether a Paddle is one of the versions that a specifier names (`==3.2.*,!=3.2.1`).
 
-    An empty specifier names every version, and is the only one that an unknown version fits.
+    An empty specifier names every version, and is the only one that an unknown version fits. A candidate of a release
+    (3.3.0rc1) counts as the release: `>=3.3` would not name it.
 
     Args:
         version: None: that of this interpreter.
     """
     from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion
+    from packaging.version import InvalidVersion, Version
 
     if not specifier:
         return True
     try:
         own = paddle_build().get("full_version", "") if version is None else version
-        return SpecifierSet(specifier).contains(own, prereleases=True)
+        asked, found = SpecifierSet(specifier), Version(own)
+        left_out = any(one.operator == "!=" and not one.contains(found, prereleases=True) for one in asked)
+        as_release = found.is_prerelease and not left_out and asked.contains(found.base_version)
+        return asked.contains(found, prereleases=True) or as_release
     except InvalidVersion:
         return False
 

@@ -68,6 +68,7 @@ class Run:
         trains: whether it is trained; else weights that somebody released are taken.
         exports: whether it is evaluated and exported.
         input_size, export_size: [width, height] of training, and of evaluation as exported and export.
+        sizes: others that the exported model is run in (`infer.sizes`).
         transforms: what checkpoints are evaluated under: export | val.
         layout: of the data set, as far as it is known.
         entries: `backbone_weights` and `pretrained_weights` of the model, where they name weights.
@@ -84,6 +85,7 @@ class Run:
     exports: bool = True
     input_size: Sequence[int] | None = None
     export_size: Sequence[int] | None = None
+    sizes: Collection[Sequence[int]] = ()
     transforms: str = "export"
     layout: str | None = None
     entries: Mapping[str, str] = field(default_factory=dict)
@@ -574,6 +576,27 @@ def _of_transforms(content: Mapping[str, Any], run: Run) -> Iterator[str]:
         lists.append((items, key, transforms.EXPORT, run.export_size))
     for items, key, purpose, size in lists:
         yield from transforms.problems(items, key, purpose, size, run.own_transforms, run.strict)
+    if run.exports and run.sizes:
+        yield from _of_sizes(*export_transforms(content, run.export_size), run)
+
+
+def _of_sizes(key: str, items: Any, run: Run) -> Iterator[str]:
+    """Other sizes that the export's transforms cannot be given."""
+    if transforms.problems(items, key, transforms.EXPORT, run.export_size, run.own_transforms, run.strict):
+        return  # they are told of as they are
+    for size in run.sizes:
+        word = f"infer.sizes: {size[0]}x{size[1]}"
+        if run.export_size is None and not any(item["type"] == "Resize" for item in items):
+            kinds = ", ".join(item["type"] for item in items)
+            yield (
+                f"{word}: {key} has no Resize that could have another size ({kinds}): one before them would stretch "
+                "the images; give it one, or leave this model out of that size with `models`"
+            )
+            continue
+        yield from (
+            f"{word}: {problem}"
+            for problem in transforms.problems(items, key, transforms.EXPORT, size, run.own_transforms, run.strict)
+        )
 
 
 def _of_ending(content: Mapping[str, Any], run: Run) -> Iterator[str]:

@@ -15,6 +15,11 @@ OF_GRAPHS = {
     "T1": "training as a static graph on several devices is left out",
     "T2": "training as a static graph in mixed precision is left out",
 }
+# Of inference where height and width are free, whichever set is chosen.
+OF_SHAPES = {
+    "D1": "TensorRT is left out where height and width are free: it is built for sizes that it is told of before",
+    "D2": "int8 is left out where height and width are free: what is quantised has one size",
+}
 RULES = {
     "tipc": {
         "C1": "CPU: a quantised model without oneDNN is left out",
@@ -42,6 +47,12 @@ def training_left_out(topology: str, precision: str, graph: str) -> str | None:
     """The rule that leaves a training out, with its id and in words; None where it is run."""
     tried = {"T1": topology != "single", "T2": precision != "fp32"}
     return next((f"{rule}: {OF_GRAPHS[rule]}" for rule, holds in tried.items() if holds and graph == "to_static"), None)
+
+
+def free_shapes_left_out(engine: str, precision: str) -> str | None:
+    """The same of an inference where height and width are free."""
+    tried = {"D1": engine == "tensorrt", "D2": precision == "int8"}
+    return next((f"{rule}: {OF_SHAPES[rule]}" for rule, holds in tried.items() if holds), None)
 
 
 def left_out(rules: str, device: str, engine: str, precision: str, quant: bool = False) -> str | None:

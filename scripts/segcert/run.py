@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segcert import code, files, gpus, machine, modelconfig, modelkeys, own_scripts, processes, record, settings
+from segcert import code, files, gpus, machine, modelconfig, modelkeys, own_scripts, processes, record, settings, sides
 from segcert.cells import Cell, CellTable
 from segcert.checkout import beside, tree
 from segcert.checkout.tree import Tree
@@ -372,6 +373,12 @@ class Run:
             for word in (option, *([named] if isinstance(named, str) else named))
         ]
 
+    @property
+    def history(self) -> str:
+        """The folder in which runs are kept; a configuration of before has none."""
+        folder: str = self.settings.get("history", {}).get("folder", "history")
+        return folder
+
     def reproduced(self) -> str:
         """The record of the cell that is to be reproduced.
 
@@ -382,6 +389,77 @@ class Run:
         if cell is None:
             raise ConfigError("cell: null: name the record of a cell that failed: --config cell=results/.../x.json")
         return cell
+
+    # -- several runs that one starts ---------------------------------------------------------
+
+    @property
+    def series_plan(self) -> str:
+        """The file by which a run hands itself on to those that it starts."""
+        return f"{self.folder}/.series.json"
+
+    @property
+    def series_settings(self) -> dict[str, Any]:
+        """What of the settings says what these do, and how they are compared."""
+        keys = ("mode", "compare", "sides", "upgrade", "bisect", "good", "bad", "what")
+        return {**{key: self.settings[key] for key in keys}, "cell": self._searched}
+
+    def upgraded(self) -> list[str]:
+        """The options of a run of several sides.
+
+        Raises:
+            ConfigError: the configuration names none, or not well.
+        """
+        asked = sides.parse(self.settings["sides"], "sides")
+        if len(asked) < 2:
+            raise ConfigError(
+                f"sides: {json.dumps(self.settings['sides'])} is refused; allowed: two sides at least, today's first: "
+                "--config 'sides=[3.2.2, 3.3.1]'"
+            )
+        self._require_own_environments("upgrade")
+        name = self.settings["upgrade"]["name"] or _short("-".join([self.mode, *(side.name for side in asked)]))
+        return ["--plan", self.series_plan, "--folder", f"results/upgrade/{name}"]
+
+    def bisected(self) -> list[str]:
+        """The options of a search.
+
+        Raises:
+            ConfigError: the configuration does not name what is searched, or where.
+        """
+        asked = {key: self.settings[key] for key in ("cell", "good", "bad")}
+        among = self.settings["bisect"]["among"]
+        for key, value in asked.items():
+            if value is None and (key == "cell" or not among):
+                raise ConfigError(
+                    f"{key}: null: a search needs --config cell=results/.../x.json good=3.2.2 bad=3.3.1, or in place "
+                    "of these two bisect: {among: [...]}"
+                )
+        records = {path for cell in self.planned for path in (cell.record, *self.table.source_records(cell))}
+        if self._searched not in records:
+            raise ConfigError(
+                f"cell: {json.dumps(asked['cell'])} is refused; allowed: the record of a cell that is planned in mode "
+                f"{self.mode} on hardware {self.settings['hardware']}; `snakemake --cores 1 matrix` with your --config "
+                "lists them"
+            )
+        self._require_own_environments("bisect")
+        ends = [sides.as_name(asked[key] or key) for key in ("good", "bad")]
+        of = hashlib.sha256(json.dumps([self._searched, among]).encode()).hexdigest()[:6]
+        name = self.settings["bisect"]["name"] or _short("-".join([self.settings["what"], *ends, of]))
+        return ["--plan", self.series_plan, "--folder", f"results/bisect/{name}"]
+
+    @property
+    def _searched(self) -> str | None:
+        """The cell of a search by its record; that of its failure stands for it."""
+        cell: str | None = self.settings["cell"]
+        return cell and re.sub(r"\.failed\.json$", ".json", cell)
+
+    def _require_own_environments(self, rule: str) -> None:
+        if self.start.in_conda:
+            raise ConfigError(f"{rule}: does not go with --sdm conda: each side has an environment of its own")
+
+
+def _short(name: str) -> str:
+    """A name of a folder; of a long one the beginning, and what tells it from others."""
+    return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _paddleseg(resolved: Mapping[str, Any], python: str, start: Start) -> Tree | None:

@@ -32,7 +32,7 @@ from segcert.tipc import layer
 # What cells may be called in `match` of a known failure, by field; a model of the zoo may be in none of today's cells.
 MATCHED: dict[str, list[str]] = {"stage": list(stages.OF_CELLS), "topology": ["single", "multi", "released"]}
 for _request in (Train, Infer, RunScript):
-    for _field in ("device", "engine", "precision", "level", "dtype", "graph", "script"):
+    for _field in ("device", "engine", "precision", "level", "dtype", "graph", "script", "shapes"):
         MATCHED.setdefault(_field, [])
         MATCHED[_field] += [name for name in _request.choices().get(_field, ()) if name not in MATCHED[_field]]
 
@@ -189,6 +189,9 @@ def whole_schema() -> dict[str, Any]:
     for device in (engines.CPU, engines.GPU):
         entry = read["$defs"]["infer"]["properties"][device]["items"]["properties"]
         entry["engine"]["enum"] = engines.on(device)
+    for key in ("streams", "sizes"):
+        some = read["$defs"]["infer"]["properties"][key]["items"]["anyOf"][1]["properties"]
+        some["engines"]["items"]["enum"] = list(engines.BY_NAME)
     read["$defs"]["dataset"]["properties"]["layout"]["enum"] = list(layouts.BY_NAME)
     return read
 
@@ -349,7 +352,12 @@ def _references(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, M
     for number, entry in enumerate(settings["train"]["precisions"]):
         for position, name in enumerate(entry.get("models", ())):
             yield ["train", "precisions", number, "models", position], name, known, "model_zoo"
+    for key in ("streams", "sizes"):
+        for number, entry in enumerate(settings["infer"][key]):
+            for position, name in enumerate(entry.get("models", ()) if isinstance(entry, Mapping) else ()):
+                yield ["infer", key, number, "models", position], name, known, "model_zoo"
     by_model: dict[tuple[str, ...], Any] = {("input_size",): settings["input_size"]}
+    by_model["export", "shapes"] = settings["export"]["shapes"]
     for key in ("iters", "batch_size", "batch_norm_momentum"):
         by_model["train", key] = settings["train"][key]
     for gate in ("l2", "peak"):
@@ -370,6 +378,12 @@ def _check_references(settings: Mapping[str, Any], overrides: Mapping[str, Any],
     problems += [_message(source, overrides, key, value, allowed) for key, value, allowed in _unusable(settings)]
     problems += [
         problem for model in (None, *settings["models"]) for problem in _empty(settings, model, overrides, source)
+    ]
+    problems += [
+        problem for model in settings["models"] for problem in _of_one_size(settings, model, overrides, source)
+    ]
+    problems += [
+        problem for model in settings["models"] for problem in _longer_than_trained(settings, model, overrides, source)
     ]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
@@ -412,6 +426,32 @@ def _unusable(settings: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any, str
                         "a URL (the value is not shown; in a user or a password, write / as %2F, # as %23, @ as %40)"
                     )
                     yield [section, name, "url"], "...", allowed
+
+
+def _of_one_size(settings: Mapping[str, Any], model: str, overrides: Mapping[str, Any], source: str) -> Iterator[str]:
+    """Sizes that a model is to be run in, where its program is to have one."""
+    export, infer = (of_model(settings, model, key) for key in ("export", "infer"))
+    asked = [
+        one for one in infer["sizes"] if model in (one.get("models", [model]) if isinstance(one, Mapping) else [model])
+    ]
+    if asked and per_model(export["shapes"], model) == "fixed":
+        own = settings["model_zoo"][model].get("settings", {})
+        place = ["model_zoo", model, "settings"] if "shapes" in own.get("export", {}) else []
+        allowed = f"both or dynamic, because infer.sizes asks {model} for other sizes than that of its export"
+        yield _message(source, overrides, [*place, "export", "shapes"], "fixed", allowed)
+
+
+def _longer_than_trained(
+    settings: Mapping[str, Any], model: str, overrides: Mapping[str, Any], source: str
+) -> Iterator[str]:
+    """A long run of more iterations than a model is trained for."""
+    train = of_model(settings, model, "train")
+    iters = per_model(train["iters"], model)
+    if train["checkpoints"] == TRAINED and train["soak"] > iters:
+        own = settings["model_zoo"][model].get("settings", {})
+        place = ["model_zoo", model, "settings"] if "soak" in own.get("train", {}) else []
+        allowed = f"at most train.iters, which is {iters} of {model}; or 0"
+        yield _message(source, overrides, [*place, "train", "soak"], train["soak"], allowed)
 
 
 def _empty(settings: Mapping[str, Any], model: str | None, overrides: Mapping[str, Any], source: str) -> Iterator[str]:

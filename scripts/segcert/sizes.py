@@ -57,6 +57,21 @@ def shrunk(size: transforms.Size, short: int) -> transforms.Size:
     return width, height
 
 
+def written(size: Sequence[int]) -> str:
+    """A size [width, height] as a word, 512x256."""
+    return "x".join(map(str, size))
+
+
+def read(word: str) -> transforms.Size:
+    """(width, height) of such a word.
+
+    Raises:
+        ValueError: it is none.
+    """
+    width, height = map(int, word.split("x"))
+    return width, height
+
+
 def told(asked: Sequence[int] | int) -> str:
     """`input_size` in words."""
     if isinstance(asked, int):

@@ -17,6 +17,7 @@ from selenium.webdriver.support.ui import Select
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 import pages
+import ways
 from browsers import NARROW, WIDE, Tab, browser
 from conftest import finished_run
 from test_chain import CONFIG, INFERRED
@@ -88,7 +89,8 @@ def test_the_table_filters(opened, found):
     assert [row["status"] for row in opened.shown_rows()] == [cell["status"] for cell in expected]
     opened.one("#filter-text").send_keys("openvino")
     named = [cell for cell in expected if "openvino" in cell["cell"]]
-    assert len(opened.shown_rows()) == len(named) == 3  # fp32, bf16 and int8
+    # fp32, also in two streams and in another size, bf16, int8
+    assert len(opened.shown_rows()) == len(named) == 3 + bool(ways.STREAMED) + 1
     opened.one("#filter-text").send_keys(" of which there is none")
     assert "No cell matches" in opened.one("#cell-table tbody").text
     opened.js("document.querySelector('.counts a[data-status=unverified]').click()")
@@ -138,8 +140,14 @@ def test_an_entry_leads_to_its_record_command_and_log(opened, found):
 def test_plots_show_medians_with_intervals_and_losses(opened, found):
     opened.draw_everything()
     timed = [c for c in found["cells"] if (c.get("metrics") or {}).get("inference_ms")]
-    assert opened.js("document.querySelectorAll('#latency .plot .points path.point').length") == len(timed)
-    assert opened.js("document.querySelectorAll('#latency .plot path.xerror').length") == len(timed)
+    timed = [c for c in timed if "size" not in c["requested"]]  # other sizes have a table of their own
+    alone = [c for c in timed if "streams" not in c["requested"]]
+    several = {c["model"] for c in timed if "streams" in c["requested"]}
+    with_throughput = [c for c in timed if c["model"] in several]
+    for plot, cells in (("latency", alone), ("throughput", with_throughput)):
+        points = opened.js(f"document.querySelectorAll('.plot[id^={plot}-] .points path.point').length")
+        assert points == len(cells), plot
+    assert opened.js("document.querySelectorAll('.plot[id^=latency-] path.xerror').length") == len(alone)
     trained = [c for c in found["cells"] if c["stage"] == "train" and c["status"] == "passed"]
     assert opened.js("document.querySelectorAll('#precision .plot .scatterlayer path.js-line').length") == len(trained)
 
@@ -147,10 +155,13 @@ def test_plots_show_medians_with_intervals_and_losses(opened, found):
 def test_pictures_are_there_for_every_checkpoint(opened):
     strips = opened.all("#predictions .strip")
     assert len(strips) == len(CONFIG["models"])
+    counted = []
     for strip in strips:
         captions = [caption.text for caption in strip.find_elements(By.CSS_SELECTOR, "figcaption")]
         assert [c.strip() for c in captions[:3]] == ["photo", "truth", "checkpoint, fp32"]
-        assert len(captions) == 3 + INFERRED
+        counted.append(len(captions) - 3)
+    # Streams are of one model; label maps of another size are not laid beside these.
+    assert sorted(counted) == [*[INFERRED] * (len(strips) - 1), INFERRED + ways.STREAMED]
     opened.js("document.querySelectorAll('img').forEach(image => { image.loading = 'eager' })")
     opened.wait(lambda: opened.js("[...document.querySelectorAll('img')].every(image => image.complete)"))
     assert opened.js("[...document.querySelectorAll('img')].filter(image => !image.naturalWidth).length") == 0

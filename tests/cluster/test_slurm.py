@@ -136,7 +136,7 @@ def test_cancelled_late_and_fat_jobs_are_told_apart_and_a_rerun_does_only_what_i
         "train": 2,
         "evaluate": 4,  # lite's static graph too
         "export": 2,
-        "infer": 3 * len(ways.HERE),
+        "infer": 3 * len(ways.HERE) + ways.BESIDE,
     }
     cell = "python_infer_cpu_onnxruntime_threads_1_precision_fp32_batchsize_1"
     target = f"results/smoke/pp_humanseg_lite/single_fp32/infer/{cell}.json"

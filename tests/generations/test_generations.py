@@ -1,9 +1,11 @@
 """The same chain on two generations of Paddle: every engine proves itself on both, and they agree.
 
+The two are the sides of one `snakemake upgrade`, which makes no environment here but finds those that are there.
 Needs the environment that `make env-paddle-2.6` makes; `make test-generations` makes it first.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from conftest import ROOT, copy_project, snakemake
 
-from segcert import proof
+from segcert import proof, statuses
 
 OLD = ROOT / ".venv-paddle-2.6/bin/python"
 CONFIG = {
@@ -28,22 +30,45 @@ CONFIG = {
     "infer": {"images": 2, "min_samples": 4, "warmup": 1},
     "datasets": {"mini_supervisely_synthetic": {"images": {"train": 6, "val": 2, "test": 2}}},
     # Four samples of a tiny model say nothing of speed, and a fresh process nothing of memory.
-    "compare": {"tolerance": dict.fromkeys(("inference_ms", "build_s", "train_ips", "peak_rss_mb"))},
+    "compare": {"tolerance": dict.fromkeys(("inference_ms", "offline_ips", "build_s", "train_ips", "peak_rss_mb"))},
 }
-GENERATIONS = {"3.2": ("auto", "model.json"), "2.6": (str(OLD), "model.pdmodel")}
+GENERATIONS = {"3.2": "model.json", "2.6": "model.pdmodel"}
 
 
 @pytest.fixture(scope="session")
-def chains(tmp_path_factory):
-    """Generation -> a copy of the project after a whole run on it."""
+def upgraded(tmp_path_factory):
+    """The folder of an upgrade from the one generation to the other, after both ran."""
     assert OLD.exists(), f"{OLD} is not there: make env-paddle-2.6"
-    folders = {}
-    for generation, (python, _) in GENERATIONS.items():
-        folder = folders[generation] = copy_project(tmp_path_factory.mktemp(generation) / "project")
-        (folder / "mine.yaml").write_text(yaml.safe_dump({**CONFIG, "python": python}))
-        done = snakemake(folder, "--configfile", "mine.yaml")
-        assert done.returncode == 0, done.stdout + done.stderr
-    return folders
+    folder = copy_project(tmp_path_factory.mktemp("upgrade") / "project")
+    sides = [{"name": "2.6", "side": str(OLD)}, {"name": "3.2", "side": pinned_in("cpu.txt")}]
+    (folder / "mine.yaml").write_text(yaml.safe_dump({**CONFIG, "sides": sides, "upgrade": {"name": "generations"}}))
+    done = snakemake(folder, "upgrade", "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (folder / ".sides").exists() or not list((folder / ".sides").glob("paddle-*/bin")), "none is made"
+    return folder / "results/upgrade/generations"
+
+
+def pinned_in(lock):
+    """The version of Paddle that a lock pins."""
+    return re.search(r"^paddlepaddle==(\S+)", (ROOT / "envs" / lock).read_text(), re.M)[1]
+
+
+@pytest.fixture(scope="session")
+def chains(upgraded):
+    """Generation -> the folder of the whole run on it."""
+    return {generation: upgraded / generation / "1" for generation in GENERATIONS}
+
+
+def test_one_command_says_that_it_is_an_upgrade(upgraded):
+    found = json.loads((upgraded / "upgrade.json").read_text(encoding="utf-8"))
+    assert not found["failed"] and [side["verdict"] for side in found["sides"]] == ["first", "upgrade"]
+    assert found["sentences"][0].startswith("Upgrade from 2.6 to 3.2: of ")
+    assert [side["paddle"].rsplit(".", 1)[0] for side in found["sides"]] == list(reversed(GENERATIONS))
+    assert found["sides"][1]["made"].endswith(" has every pin of cpu.txt")
+    page = (upgraded / "upgrade.html").read_text(encoding="utf-8")
+    assert '<section class="verdict is-green"' in page and 'href="3.2/1/results/smoke/conclusions.html"' in page
+    assert (upgraded / "3.2/1/results/smoke/conclusions.html").is_file()
+    assert "# Upgrade, mode smoke: 3.2: upgrade" in (upgraded / "upgrade.md").read_text(encoding="utf-8")
 
 
 BRANCHING = """
@@ -85,7 +110,7 @@ def test_every_stage_ran_on_that_paddle(chains, generation):
     folder = chains[generation]
     assert conclusions(folder)["red"] is False
     # once more as a static graph, which is evaluated too
-    counts = {"train": 2, "eval": 2, "export": 1, "quantise": 1, "infer": len(ways.HERE)}
+    counts = {"train": 2, "eval": 2, "export": 1, "quantise": 1, "infer": len(ways.HERE) + ways.BESIDE}
     for name, count in counts.items():
         cells = stage(folder, name)
         assert len(cells) == count, name
@@ -99,7 +124,7 @@ def test_every_stage_ran_on_that_paddle(chains, generation):
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_the_export_is_of_that_generation(chains, generation):
     export = stage(chains[generation], "export")[0]
-    program = GENERATIONS[generation][1]
+    program = GENERATIONS[generation]
     folder = chains[generation] / "results/smoke/pp_humanseg_lite/single_fp32/export"
     assert export["effective"]["program"] == program
     assert export["effective"]["converted"] == ("traced" if generation == "3.2" else "from source")
@@ -122,7 +147,7 @@ def test_engines_prove_themselves_on_both(chains, generation):
     assert set(evidence["openvino", "fp32"]["convolutions"]) == {"f32"}
 
 
-def test_the_generations_agree(chains):
+def test_the_generations_agree(upgraded, chains):
     """From equal seeds: equal losses, equal label maps; and the comparison finds what does differ."""
     import numpy as np
 
@@ -130,13 +155,10 @@ def test_the_generations_agree(chains):
     from segcert.data import images
 
     old, new = (chains[generation] / "results/smoke" for generation in ("2.6", "3.2"))
-    done = snakemake(
-        chains["3.2"], "compare", "--configfile", "mine.yaml", "--config", f"baseline={old}/conclusions.json"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((new / "compare.json").read_text(encoding="utf-8"))
+    found = json.loads((upgraded / "upgrade.json").read_text(encoding="utf-8"))["sides"][1]["comparison"]
     concluded = conclusions(chains["3.2"])  # a certificate is compared as a cell is
-    assert found["cells_compared"] == len(concluded["cells"]) + len(concluded["certificates"])
+    told = [cell["status"] for cell in concluded["cells"]] + [item["verdict"] for item in concluded["certificates"]]
+    assert found["cells_compared"] == sum(statuses.by_name(name).exercised for name in told) > 4
     assert {row["field"] for row in found["environment"]} >= {"paddle", "paddle_commit", "paddle2onnx"}
     changed = "program: model.pdmodel -> model.json; converted: from source -> traced"
     assert changed in [change["note"] for change in found["changes"]]

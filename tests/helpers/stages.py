@@ -29,9 +29,9 @@ def evaluate(folder, dataset, *arguments, script_name="evaluate.py"):
     return script(script_name, folder, *fixed, "--record", "eval.json", "--log", "eval.log", *SIZE, *arguments)
 
 
-def export(folder, checkpoint="model.pdparams", to="export"):
+def export(folder, *arguments, checkpoint="model.pdparams", to="export"):
     fixed = ["--config", CONFIG, "--checkpoint", checkpoint, "--export", to]
-    return script("export.py", folder, *fixed, "--record", f"{to}.json", "--log", f"{to}.log", *SIZE)
+    return script("export.py", folder, *fixed, "--record", f"{to}.json", "--log", f"{to}.log", *SIZE, *arguments)
 
 
 def infer(folder, dataset, name, *arguments, script_name="infer.py", exported="export"):

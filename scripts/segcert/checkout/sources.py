@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segcert import code, remembered
 from segcert.checkout.pinned import PACKAGE
 from segcert.code import statements
 from segcert.errors import ConfigError
@@ -155,6 +157,10 @@ class Source:
     @property
     def divided(self) -> bool:
         return self.module.rpartition(".")[0] in DIVIDED and self.module not in DIVIDED
+
+
+SETS = ("defines", "literals", "only_in", "registers")  # of a Source's fields
+ANSWERS = remembered.Answers("paddleseg", __file__, code.__file__)
 
 
 def types(content: Any) -> set[str]:
@@ -465,12 +471,31 @@ def _sources(folder: Path) -> dict[str, Source]:
         if path.suffix == ".py":
             module = ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
             found[module] = _read(content_of(path), module, path.name == "__init__.py")
+    ANSWERS.keep()
     return found
 
 
 @cache
 def _read(content: bytes, module: str, is_package: bool) -> Source:
-    """What a file says of itself, in the encoding that it names, as Python reads it.
+    """What a file says of itself."""
+    question = json.dumps([module, is_package]).encode() + content
+    return ANSWERS.of(question, lambda: _plain(_parsed(content, module, is_package)), _of_plain)
+
+
+def _plain(source: Source) -> dict[str, Any]:
+    """It in values that JSON has."""
+    return {key: sorted(value) if isinstance(value, frozenset) else value for key, value in vars(source).items()}
+
+
+def _of_plain(said: Mapping[str, Any]) -> Source:
+    """The inverse of that, also of what went through JSON."""
+    sets = {key: frozenset(said[key]) for key in SETS}
+    imports = tuple((module, name) for module, name in said["imports"])
+    return Source(**{**said, **sets, "imports": imports, "origins": dict(said["origins"])})
+
+
+def _parsed(content: bytes, module: str, is_package: bool) -> Source:
+    """The same found out, in the encoding that the file names, as Python reads it.
 
     One that is no Python may lie there for no import of the package; what it is for, nobody knows.
     """

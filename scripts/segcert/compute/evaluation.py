@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import paddle
 from paddleseg.core.infer import aug_inference, inference
 
-from segcert import proof, published
+from segcert import proof, published, sizes
 from segcert.compute import components, feeding
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.dtypes import name as dtype_of
-from segcert.compute.logits import SUMMARY, Store
+from segcert.compute.logits import ROUNDING, SUMMARY, Store, rounding
 from segcert.compute.metrics import REFERENCE_SUMMARY, Confusion
 from segcert.compute.preprocess import Preprocess, require_size
 from segcert.data import layouts
@@ -24,6 +25,7 @@ from segcert.data.images import read_label, write_label
 from segcert.errors import StageError
 from segcert.files import write_json
 from segcert.requests.evaluate import Evaluate
+from segcert.stage import reasons
 from segcert.stage.progress import progress, say
 from segcert.stage.worker import Result
 
@@ -52,7 +54,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     components.require_repeatable(validation, config)
     confusion = Confusion(validation.num_classes, validation.ignore_index)
     bar = progress(count, f"evaluate {Path(config_path).stem}")
-    sizes = set()
+    seen = set()
     with paddle.no_grad():
         for index in range(count):
             try:
@@ -67,7 +69,7 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
             if as_exported:
                 size = (tensor.shape[3], tensor.shape[2])
                 require_size(validation.file_list[index][0], size, components.export_size(config))
-            sizes.add((tensor.shape[3], tensor.shape[2]))
+            seen.add((tensor.shape[3], tensor.shape[2]))
             prediction = _predicted(model, tensor, sample["trans_info"], asked)
             finite.require(validation.file_list[index][0])
             label = np.squeeze(sample["label"])
@@ -75,6 +77,9 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
             confusion.add(np.squeeze(prediction.numpy()), label, validation.file_list[index][1])
             bar.update()
         written = _write_reference(model, config, dataset, reference, request, confusion.empty(), finite)
+        for word in request.sizes or ():
+            of_size, failed = _write_of_size(word, model, config_path, dataset, reference, request, confusion, finite)
+            written.setdefault("reference_sizes", {})[word] = {"failed": failed} if failed else of_size
     bar.close()
     probe.remove()
     if not confusion.counted:
@@ -95,15 +100,15 @@ def evaluate(request: Evaluate, config_path: str, dataset: str, checkpoint: str,
     }
     if asked:
         effective["test_config"] = asked
-    if as_exported and len(sizes) == 1:
-        effective["input_size"] = list(next(iter(sizes)))
+    if as_exported and len(seen) == 1:
+        effective["input_size"] = list(next(iter(seen)))
     if not request.published:
         return Result(effective, {**metrics, **written})
     told = request.requested["published"]
     observed = {
         "dataset": Path(dataset).name,
         "split": "val",  # whose pairs these are: they were held to the manifest
-        "sizes": sorted(map(list, sizes)),
+        "sizes": sorted(map(list, seen)),
         "transforms": components.described(validation.transforms.transforms),
         "test_config": asked,
         "left_out": left_out,
@@ -168,6 +173,32 @@ def _precision(model: Any, probe: DtypeProbe) -> str:
     return "fp32" if dtypes == {"float32"} else "+".join(sorted(dtypes))
 
 
+def _write_of_size(
+    word: str,
+    model: Any,
+    config_path: str,
+    dataset: str,
+    reference: Path,
+    request: Evaluate,
+    confusion: Confusion,
+    finite: _Finite,
+) -> tuple[dict[str, Any], str | None]:
+    """The same of images brought to another size, in a folder below; or why the model does not compute them."""
+    folder = reference / word
+    try:
+        config = components.load_config(config_path, dataset, sizes.read(word))
+        return _write_reference(model, config, dataset, folder, request, confusion.empty(), finite), None
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        why = reasons.reason(error)
+        say(f"images of {word} are not computed: {why}")
+        write_json(folder / REFERENCE_SUMMARY, {"failed": why})
+        return {}, why
+
+
 def _write_reference(
     model: Any, config: Any, dataset: str, folder: Path, request: Evaluate, confusion: Confusion, finite: _Finite
 ) -> dict[str, Any]:
@@ -179,20 +210,22 @@ def _write_reference(
     pairs = listed[: request.reference_images]
     store = Store(folder, request.logits_images, request.logits_mb)
     for image, truth in pairs:
-        logits = model(paddle.to_tensor(preprocess.batch([Path(dataset) / image])))[0]
+        fed = preprocess.batch([Path(dataset) / image])
+        logits = model(paddle.to_tensor(fed))[0]
         finite.require(image)
         label = logits.argmax(axis=1)[0].numpy()
         write_label(folder / layouts.label_map(image), label)
-        store.offer(layouts.label_map(image), logits[0])
+        store.offer(layouts.label_map(image), logits[0], fed)
         if truth:
             own = read_label(Path(dataset) / truth, layouts.first_class(manifest))
             confusion.add_undone(label, preprocess.done[0], own, truth)
     miou = confusion.miou()
-    summary = {**confusion.labels(), "images": len(pairs), "miou": miou, SUMMARY: store.told()}
+    kept = store.told() | ({ROUNDING: rounding(model, store, folder)} if store.fed else {})
+    summary = {**confusion.labels(), "images": len(pairs), "miou": miou, SUMMARY: kept}
     write_json(folder / REFERENCE_SUMMARY, summary)
     return {
         "reference_images": len(pairs),
         "inference_images": len(listed),
         "reference_miou": miou,
-        "reference_logits": store.told(),
+        "reference_logits": kept,
     }

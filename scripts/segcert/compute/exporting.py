@@ -6,6 +6,7 @@ import contextlib
 import copy
 import inspect
 import io
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,14 @@ import paddle
 import yaml
 from paddleseg.deploy.export import WrappedModel
 
-from segcert import proof
+from segcert import output_ops, proof
 from segcert.compute import apart, components, proving
 from segcert.compute.engines import library
 from segcert.compute.logits import Logits
 from segcert.errors import StageError
 from segcert.numbers import finite
 from segcert.requests.export import Export
+from segcert.requests.request import DYNAMIC
 from segcert.stage import reasons
 from segcert.stage.progress import say
 from segcert.stage.worker import Result
@@ -35,9 +37,11 @@ FIXED = 1  # size of batches where it cannot be free, unless others are asked fo
 def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> Result:
     """Write model.json (or model.pdmodel), model.pdiparams and deploy.yaml; model.onnx where an engine runs it right.
 
-    The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32. Height and width are
-    fixed, because paddle2onnx cannot convert PP-LiteSeg otherwise. The batch is free, or where that cannot be, of the
-    first size that is asked for; programs for the others are in folders below, each with all that belongs to it.
+    The exported graph ends in argmax: N x 3 x H x W float32 -> N x H x W int32; or, where that is asked for, in softmax
+    or in logits: -> N x C x H x W float32. Height and width are fixed unless they are asked to be free, because
+    paddle2onnx cannot convert PP-LiteSeg then. The batch is free, or where that cannot be, of the first size that is
+    asked for. Other programs are in folders below, each with all that belongs to it: those for batches of other sizes,
+    and one whose height and width are free, where that is asked for beside.
 
     Raises:
         StageError: the model cannot be exported, or Paddle's own predictor cannot run it.
@@ -50,15 +54,18 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
     fed = proving.images(width, height, max(proving.BATCHES + sizes))
     begun = time.perf_counter()
     folder.mkdir()
-    made = _program(model, folder, fed, sizes[0])
+    free, output_op = request.shapes == DYNAMIC, request.output_op
+    made = _program(model, folder, fed, sizes[0], free, output_op)
     programs = {folder: made}
     for size in sizes[1:] if made.batch else ():
         below = library.of_batch(folder, size)
         below.mkdir()
-        programs[below] = _exported(model, below, fed, size)
+        programs[below] = _exported(model, below, fed, size, free, output_op)
+    beside, why_not = _beside(model, folder, fed, sizes[0], output_op) if request.beside else (None, None)
     exported = time.perf_counter()
-    for place, program in programs.items():
-        _write_deploy(place / "deploy.yaml", program.program, config, program.batch)
+    for place, program in [*programs.items(), *([(library.dynamic(folder), beside)] if beside else [])]:
+        is_free = program.other is not None
+        _write_deploy(place / "deploy.yaml", program.program, config, program.batch, is_free, output_op)
     batches = [program.batch for program in programs.values()]
     trial = proving.together([program.trial for program in programs.values()])
     effective: dict[str, Any] = {
@@ -68,6 +75,9 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "batch": "free" if made.batch is None else batches if len(batches) > 1 else made.batch,
         "program": made.program,
         "converted": "traced" if made.traced else "from source",
+        **({"shapes": made.shapes} if request.shapes else {}),
+        **({"dynamic": beside is not None} if request.beside else {}),
+        **({"output_op": output_ops.ended_in(trial.output)} if trial.output else {}),
     }
     metrics: dict[str, Any] = {
         "export_s": finite(exported - begun),
@@ -75,15 +85,30 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "parameters": int(sum(np.prod(p.shape) for p in model.parameters())),
         "native": trial.as_json(),
         "classes_compared": len(np.unique(made.expected)),
-        "exported_agreement": min(trial.agreement.values()),
+        "exported_agreement": min(trial.shares()),
+        **({"input_shape": trial.input_shape} if request.shapes else {}),
     }
     gates = [_gate(metrics["exported_agreement"])]
     if trial.logits is not None:
-        gates.append(_gate_of_logits(trial.logits))
+        gates.append(_gate_of_logits(trial.logits, output_op))
+    if trial.output:
+        metrics["output"] = trial.output
+    if trial.softmax is not None:
+        metrics["softmax_peak"] = finite(trial.softmax)
+        gates.append(_gate_of_softmax(trial.softmax))
     if not all(gate["holds"] for gate in gates):
         return Result(effective, metrics, gates)
     models = [_onnx(place, program, request.opset, fed) for place, program in programs.items()]
     onnx = models[0]
+    if beside is not None:
+        converted = _onnx(library.dynamic(folder), beside, request.opset, fed)
+        metrics["dynamic"] = {
+            "input_shape": beside.trial.input_shape,
+            "native": beside.trial.as_json(),
+            "onnx": converted.holds,
+            "onnx_engines": {engine: tried.as_json() for engine, tried in converted.trials.items()},
+        }
+        why_not = converted.remark and f"of the program with free height and width: {converted.remark}"
     effective |= {"onnx": onnx.holds, **({"opset": onnx.opset} if onnx.holds else {})}
     metrics |= {
         "onnx_s": finite(time.perf_counter() - exported),
@@ -95,8 +120,9 @@ def export(request: Export, config_path: str, checkpoint: str, folder: Path) -> 
         "multiply_adds": multiply_adds(model, height, width),  # last: it leaves buffers in the layers
     }
     why = made.remark and f"exported for batches of {' and '.join(map(str, batches))} only: {made.remark}"
-    weak = trial.weak and f"the proof of this export is weak, because the model gives one class on it: {trial.weak}"
-    remarks = dict.fromkeys(filter(None, [why, weak, *(model.remark for model in models)]))
+    but = "" if output_op else ", because the model gives one class on it"
+    weak = trial.weak and f"the proof of this export is weak{but}: {trial.weak}"
+    remarks = dict.fromkeys(filter(None, [why, weak, *(model.remark for model in models), why_not]))
     return Result(effective, metrics, gates, remark="; ".join(remarks) or None)
 
 
@@ -111,7 +137,9 @@ class Program:
         expected: label maps of the model in memory.
         trial: of the program, with Paddle's own predictor.
         remark: why its batch is not free.
-        right: logits of the model in memory, where label maps say little.
+        right: logits of the model in memory, where label maps say little, or are not what it gives.
+        other: images of another size and label maps of the model in memory, where height and width are to be free.
+        output_op: what it is to end in, in place of argmax.
     """
 
     program: str
@@ -121,6 +149,13 @@ class Program:
     trial: proving.Trial
     remark: str | None = None
     right: Logits | None = None
+    other: proving.Other | None = None
+    output_op: str | None = None
+
+    @property
+    def shapes(self) -> str:
+        """Whether height and width are seen to be free in what Paddle's own predictor has loaded."""
+        return DYNAMIC if self.trial.is_free() else "fixed"
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -128,13 +163,34 @@ class Program:
         return (self.batch,) if self.batch else proving.BATCHES
 
 
-def _program(model: Any, folder: Path, fed: proving.Images, size: int) -> Program:
+def _beside(
+    model: Any, folder: Path, fed: proving.Images, size: int, output_op: str | None = None
+) -> tuple[Program | None, str | None]:
+    """The program whose height and width are free, in its folder; or none, and why not."""
+    below = library.dynamic(folder)
+    below.mkdir()
+    try:
+        made = _program(model, below, fed, size, True, output_op)
+        why = made.trial.wrong() if made.shapes == DYNAMIC else f"its input is {made.trial.input_shape}"
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        why = reasons.reason(error)
+    if why is None:
+        return made, None
+    shutil.rmtree(below)
+    return None, f"no program with free height and width: {why}"
+
+
+def _program(
+    model: Any, folder: Path, fed: proving.Images, size: int, free: bool = False, output_op: str | None = None
+) -> Program:
     """The program, with a free batch if it can be, else for batches of `size`.
 
     A model may make a shape of the batch's size (ENet): it is then not converted, or wrong in batches of another size.
     """
     try:
-        made = _exported(model, folder, fed, None)
+        made = _exported(model, folder, fed, None, free, output_op)
         why = None if made.trial.holds(max(proving.BATCHES)) or not made.trial.holds(FIXED) else made.trial.wrong()
     except (MemoryError, OSError):
         raise
@@ -145,20 +201,40 @@ def _program(model: Any, folder: Path, fed: proving.Images, size: int) -> Progra
     say(f"a free batch cannot be exported, so it is fixed: {why}")
     for file in folder.iterdir():
         file.unlink()
-    return replace(_exported(model, folder, fed, size), remark=why)
+    return replace(_exported(model, folder, fed, size, free, output_op), remark=why)
 
 
-def _exported(model: Any, folder: Path, fed: proving.Images, batch: int | None) -> Program:
-    wrapped = WrappedModel(model, "argmax")
-    wrapped.eval()
+class Unended(paddle.nn.Layer):  # type: ignore[misc]
+    """A model as it is, in the form of PaddleSeg's wrapper."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Any) -> Any:
+        return self.model(x)
+
+
+def _wrapped(model: Any, output_op: str | None) -> Any:
+    made = Unended(model) if output_op == output_ops.NONE else WrappedModel(model, output_op or output_ops.ARGMAX)
+    made.eval()
+    return made
+
+
+def _exported(
+    model: Any, folder: Path, fed: proving.Images, batch: int | None, free: bool = False, output_op: str | None = None
+) -> Program:
+    """The program for batches of a size (None: of any), and of the images' height and width, or of any (`free`)."""
     height, width = fed.shape[2:]
-    traced = _save(wrapped, folder / "model", height, width, batch)
+    tall, wide = (None, None) if free else (height, width)
+    traced = _save(_wrapped(model, output_op), folder / "model", tall, wide, batch, output_op)
     program = "model.json" if (folder / "model.json").is_file() else "model.pdmodel"  # Paddle 2 writes the latter
     sizes = (batch,) if batch else proving.BATCHES
     expected = proving.labels(model, fed[: max(sizes)])  # now: what a model keeps of a batch is not to be exported
-    right = proving.logits(model, fed[: max(sizes)]) if proving.is_weak(expected) else None
-    trial = proving.paddles(folder, program, fed, expected, sizes, right)
-    return Program(program, batch, traced, expected, trial, right=right)
+    right = proving.logits(model, fed[: max(sizes)]) if output_op or proving.is_weak(expected) else None
+    other = proving.at_another_size(model, width, height, batch or FIXED) if free else None
+    trial = proving.paddles(folder, program, fed, expected, sizes, right, other, output_op)
+    return Program(program, batch, traced, expected, trial, right=right, other=other, output_op=output_op)
 
 
 def _gate(agreement: float) -> dict[str, Any]:
@@ -169,15 +245,31 @@ def _gate(agreement: float) -> dict[str, Any]:
     return proof.gate("exported_agreement", agreement, "at least", proving.AGREE, sentence)
 
 
-def _gate_of_logits(off: float) -> dict[str, Any]:
+def _gate_of_logits(off: float, output_op: str | None) -> dict[str, Any]:
+    what = "logits" if output_op else "one class everywhere would agree as well, so logits are compared: those"
     sentence = (
-        f"one class everywhere would agree as well, so logits are compared: those of the exported program are off the "
-        f"model's by {off:.3g} of how much these vary, at most {proving.LOGITS} is asked"
+        f"{what} of the exported program are off the model's by {off:.3g} of how much these vary, at most "
+        f"{proving.LOGITS} is asked"
     )
     return proof.gate("exported_logits", finite(off), "at most", proving.LOGITS, sentence)
 
 
-def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None = None) -> bool:
+def _gate_of_softmax(off: float) -> dict[str, Any]:
+    sentence = (
+        f"probabilities of the exported program are off the softmax of the model's logits by {off:.3g} of the range of "
+        f"these, at most {proving.PROBABILITIES} is asked"
+    )
+    return proof.gate(proof.SOFTMAX, finite(off), "at most", proving.PROBABILITIES, sentence)
+
+
+def _save(
+    wrapped: Any,
+    stem: Path,
+    height: int | None,
+    width: int | None,
+    batch: int | None = None,
+    output_op: str | None = None,
+) -> bool:
     """Save the graph; True where tracing sufficed, False where the source had to be converted.
 
     Converting every layer's Python source to graph code takes most of an export's time and changes
@@ -185,9 +277,11 @@ def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None =
     are equal byte for byte). Where it does, tracing raises on Paddle 3; Paddle 2 takes one branch in silence.
 
     Args:
+        height, width: of images; None: any.
         batch: the size of batches; None: any.
+        output_op: what the program is to end in, in place of argmax.
     """
-    spec = [paddle.static.InputSpec([batch or -1, 3, height, width], "float32", name="x")]
+    spec = [paddle.static.InputSpec([batch or -1, 3, height or -1, width or -1], "float32", name="x")]
     forward = wrapped.model.forward
 
     def unconverted(*inputs: Any) -> Any:
@@ -202,8 +296,7 @@ def _save(wrapped: Any, stem: Path, height: int, width: int, batch: int | None =
             return True
         except Exception as error:
             say(f"tracing failed, converting from source: {error}")
-    whole = WrappedModel(wrapped.model, "argmax")
-    whole.eval()
+    whole = _wrapped(wrapped.model, output_op)
     with _as_it_was(wrapped.model):
         paddle.jit.save(paddle.jit.to_static(whole, input_spec=spec, full_graph=True), str(stem))
     return False
@@ -238,16 +331,24 @@ def multiply_adds(model: Any, height: int, width: int) -> int:
         return int(paddle.flops(model, [1, 3, height, width]))
 
 
-def _write_deploy(path: Path, program: str, config: Any, batch: int | None = None) -> None:
+def _write_deploy(
+    path: Path,
+    program: str,
+    config: Any,
+    batch: int | None = None,
+    free: bool = False,
+    output_op: str | None = None,
+) -> None:
     """deploy.yaml as `paddleseg.deploy.infer.DeployConfig` reads it."""
+    width, height = (-1, -1) if free else components.export_size(config)
     deploy = {
         "Deploy": {
             "model": program,
             "params": "model.pdiparams",
             "transforms": config.dic["export"]["transforms"],
-            "input_shape": [batch or -1, 3, *reversed(components.export_size(config))],
-            "output_op": "argmax",
-            "output_dtype": "int32",
+            "input_shape": [batch or -1, 3, height, width],
+            "output_op": output_op or output_ops.ARGMAX,
+            "output_dtype": "float32" if output_op else "int32",
         }
     }
     path.write_text(yaml.safe_dump(deploy, sort_keys=False), encoding="utf-8")
@@ -282,7 +383,8 @@ def _onnx(folder: Path, made: Program, opset: int, fed: proving.Images) -> Onnx:
     except StageError as error:
         target.unlink(missing_ok=True)
         return Onnx(False, remark=f"no ONNX model: {CANNOT} {made.program} with opset {opset} or later: {error}")
-    trials = proving.by_onnx(folder, made.program, fed, made.expected, made.sizes, made.right)
+    asked = (made.expected, made.sizes, made.right, made.other, made.output_op)
+    trials = proving.by_onnx(folder, made.program, fed, *asked)
     wrong = "; ".join(f"{engine} {why}" for engine, trial in trials.items() if (why := trial.wrong()))
     if any(trial.holds(size) for trial in trials.values() for size in made.sizes):
         is_of = _opset(target)

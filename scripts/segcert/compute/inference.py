@@ -7,7 +7,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segcert import engines, gpus, machine, proof
-from segcert.compute import int8, logits, metrics, parity, stats
+from segcert import engines, gpus, machine, output_ops, proof, sizes, transforms
+from segcert.compute import int8, logits, metrics, outputs, parity, soak, stats, streams
 from segcert.compute.engines import library
 from segcert.compute.engines.base import Engine
 from segcert.compute.preprocess import Preprocess, deploy_config, input_size
@@ -25,6 +25,7 @@ from segcert.data.images import read_label, write_label
 from segcert.errors import StageError, Unverified
 from segcert.numbers import finite
 from segcert.requests.infer import Infer
+from segcert.requests.request import DYNAMIC
 from segcert.stage.load import OtherLoad
 from segcert.stage.reasons import short
 from segcert.stage.worker import Result
@@ -109,11 +110,9 @@ def infer(
         exported: the record of the export, where there is one.
         quantised: the same of its quantisation.
     """
-    if request.device == "cpu" and request.threads > machine.cores():
-        raise Unverified(f"needs {request.threads} CPU cores; this process may use {machine.cores()}")
-    export = Path(files.export)
-    if (own := library.of_batch(export, request.batch_size)).is_dir():
-        export = own
+    if request.device == "cpu" and request.cores > machine.cores():
+        raise Unverified(f"needs {request.cores} CPU cores; this process may use {machine.cores()}")
+    export = program_folder(request, Path(files.export))
     deploy = deploy_config(export)
     _require_exported(request, export, deploy, exported)
     dataset = Path(files.dataset)
@@ -121,25 +120,30 @@ def infer(
     pairs = layouts.inference_list(manifest)[: request.images]
     if not pairs:
         raise StageError(f"{dataset}: the inference list is empty")
-    preprocess = Preprocess(deploy["transforms"], input_size(deploy))
+    preprocess = preprocessing(request, deploy)
     begun = time.perf_counter()
     runner = _load(
         request, _run_from(request, files, export), deploy["model"], exported["env"].get("paddle") if exported else None
     )
     build_s = time.perf_counter() - begun
+    if request.shapes:
+        _require_free(runner, export, exported)
     batches = _batches(pairs, request.batch_size)
     first = preprocess.batch(dataset / image for image, _ in batches[0])
     begun = time.perf_counter()
-    runner.run(first)
+    given = runner.run(first)
     first_run_s = time.perf_counter() - begun
     effective, evidence = runner.observe(first)
-    effective |= {"batch_size": len(first)}
+    effective |= {"batch_size": len(first), **_shapes(request, runner, first)}
     # Without a record of what the model holds in int8, all of it is to be.
     held = quantised["metrics"]["int8_share"] if quantised else 1
     effective |= _precision(request, evidence, held)
-    reference = Path(files.reference)
+    reference = of_size(Path(files.reference), request.size)
     told = json.loads((reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
+    if why := told.get("failed"):
+        raise StageError(f"the checkpoint itself computes nothing at {sizes.written(request.size or ())}: {why}")
     named = logits.stored(reference, told)  # before the work: without them it comes to nothing
+    ended = _ended(request, runner, given, told["classes"])
     first_class = layouts.first_class(manifest)
     compared = _predict(
         runner, preprocess, dataset, first_class, batches, len(pairs), reference, told, files.predictions
@@ -150,11 +154,25 @@ def infer(
     samples = _time(request, runner, preprocess, dataset, batches, writer)
     load_seen = load.seen()
     summary = {phase: stats.summarize(values) for phase, values in samples.items()}
+    several = Result({})
+    if request.streams:
+        prepared = _prepared(preprocess, dataset, batches)
+        several = streams.measure(request, runner, prepared, summary["inference"]["p50"])
+    long = Result({})
+    if request.soak:
+        fed = [batch for _, batch in _prepared(preprocess, dataset, batches[: soak.BATCHES])]
+        if request.size:  # in turn with the size of the export: caches grow where sizes change
+            others = _prepared(Preprocess(deploy["transforms"]), dataset, batches[: soak.BATCHES])
+            fed = [batch for (_, other), own in zip(others, fed, strict=True) for batch in (own, other)]
+        long = soak.measure(runner.run, fed, request.soak, request.max_growth_mb or 0)
+    effective |= ended.effective | several.effective | long.effective
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total_s = sum(map(sum, samples.values())) / 1000
     text = _own_log(request, runner, summary, model, total_s, rss_mb) if writer is None else writer.report()
     files.log.write_text(text, encoding="utf-8")
     gpu_memory_mb = gpus.memory_mb(os.getpid()) if request.device == "gpu" else None
+    if runner.output_op == request.output_op == output_ops.SOFTMAX:
+        ended = _probabilities(request, runner, preprocess, dataset, batches, named, reference, ended)
     parities = _parity(runner, preprocess, dataset, batches, named, reference, files.predictions)
     parities["logits"]["effective"] |= _precision(request, parities["logits"]["evidence"], held)
     measured = {
@@ -166,15 +184,69 @@ def infer(
         "throughput_ips": finite(1000 * request.batch_size / summary["inference"]["p50"]),
         **compared,
         **parities,
+        **ended.metrics,
         **warmed,
+        **several.metrics,
+        **long.metrics,
         "load": {**load_seen, "jobs_beside": request.jobs_beside},
         "gpu_memory_mb": gpu_memory_mb,
         "evidence": evidence,
         "input_shape": list(first.shape),
     }
     rounded = {f"{phase}": [round(value, 4) for value in values] for phase, values in samples.items()}
-    gates = [*judge(request, compared), *parity.judge(request.max_logits_l2, request.max_logits_peak, parities)]
-    return Result(effective, measured, gates, {"samples_ms": rounded})
+    rounding = told[logits.SUMMARY].get(logits.ROUNDING) if request.roundings else None
+    parities["logits"] |= {"rounding": rounding} if rounding else {}
+    of_logits = parity.judge(request.max_logits_l2, request.max_logits_peak, parities, rounding, request.roundings)
+    gates = [*judge(request, compared), *of_logits]
+    return Result(
+        effective,
+        measured,
+        gates + ended.gates + several.gates + long.gates,
+        {"samples_ms": rounded, **several.extra, **long.extra},
+    )
+
+
+def program_folder(request: Infer, export: Path) -> Path:
+    """The folder of the program that is run, in that of an export."""
+    if request.shapes and (free := library.dynamic(export)).is_dir():
+        return free
+    own = library.of_batch(export, request.batch_size)
+    return own if own.is_dir() else export
+
+
+def preprocessing(request: Infer, deploy: Mapping[str, Any]) -> Preprocess:
+    """From an image file to the input, in the size that is asked for."""
+    items, taken = deploy["transforms"], input_size(deploy)
+    if request.size is None:
+        return Preprocess(items, taken)
+    return Preprocess(transforms.laid_out(items, transforms.EXPORT, request.size), taken or request.size)
+
+
+def of_size(reference: Path, size: Sequence[int] | None) -> Path:
+    """The folder of what the checkpoint gives in a size, in that of a reference; None: in the size of the export."""
+    return reference if size is None else reference / sizes.written(size)
+
+
+def _require_free(runner: Engine, export: Path, exported: Mapping[str, Any] | None) -> None:
+    """Raise StageError, with the export's own reason, where height and width of what is loaded are not free."""
+    shape = runner.input_shape()
+    if shape[2:] != [None, None]:
+        why = f": {exported['reason']}" if exported and exported["reason"] else ""
+        told = " x ".join("any" if side is None else str(side) for side in shape)
+        raise StageError(
+            f"{export / runner.program}: its input is fixed ({told}), and height and width are to be free; ask for "
+            f"`export.shapes: both` in the configuration{why}"
+        )
+
+
+def _shapes(request: Infer, runner: Engine, fed: NDArray[np.float32]) -> dict[str, Any]:
+    """What was observed of shapes, as far as they are asked for: of the loaded model, and of what it was fed."""
+    found: dict[str, Any] = {}
+    if request.shapes:
+        found["shapes"] = DYNAMIC if runner.input_shape()[2:] == [None, None] else "fixed"
+    if request.size:
+        found["size"] = [fed.shape[3], fed.shape[2]]
+    return found
 
 
 def _require_exported(
@@ -188,6 +260,21 @@ def _require_exported(
     if only > 0 and request.batch_size != only:
         told = f"{export}: is for batches of {only}, and {request.batch_size} is asked{why}"
         raise StageError(f"{told}; ask for it in `export.batch_sizes` of the configuration")
+
+
+def _ended(request: Infer, runner: Engine, given: NDArray[Any], classes: int) -> Result:
+    """What the program is seen to end in, where it is to end in something else than argmax: parts of a cell's result.
+
+    Raises:
+        StageError: it gives no label maps, and nothing else is asked for.
+    """
+    if request.output_op is None and given.ndim != 4:
+        return Result({})
+    output = outputs.seen(given, classes)
+    runner.output_op = output_ops.ended_in(output)
+    if request.output_op is None:
+        raise StageError(f"the program ends in {runner.output_op}, and argmax is asked for; see --output-op")
+    return Result({"output_op": runner.output_op}, {"output": output})
 
 
 def _precision(request: Infer, evidence: Mapping[str, Any], held: float) -> dict[str, str]:
@@ -209,7 +296,15 @@ def _run_from(request: Infer, files: Files, export: Path) -> Path:
 def _load(request: Infer, export: Path, program: str, exported_by: str | None) -> Engine:
     """The engine; StageError says so where it does not load the model that another Paddle has exported."""
     try:
-        return library.create(request.engine, export, program, request.device, request.precision, request.threads)
+        return library.create(
+            request.engine,
+            export,
+            program,
+            request.device,
+            request.precision,
+            request.threads,
+            request.streams or 1,
+        )
     except (StageError, Unverified):
         raise
     except Exception as error:
@@ -225,6 +320,15 @@ def _batches(pairs: layouts.Pairs, size: int) -> list[layouts.Pairs]:
     count = -(-len(pairs) // size)
     filled = list(itertools.islice(itertools.cycle(pairs), count * size))
     return [filled[index * size : (index + 1) * size] for index in range(count)]
+
+
+def _prepared(
+    preprocess: Preprocess, dataset: Path, batches: list[layouts.Pairs]
+) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Batches as they are fed, with the names of their images' label maps."""
+    for batch in batches:
+        names = [layouts.label_map(str(image)) for image, _ in batch]
+        yield names, preprocess.batch(dataset / image for image, _ in batch)
 
 
 def _predict(
@@ -256,7 +360,7 @@ def _predict(
     classes_seen: set[int] = set()
     shares = np.zeros(256)  # of each class in the reference's label maps, summed over these
     for batch in batches:
-        labels = runner.run(preprocess.batch(dataset / image for image, _ in batch))
+        labels = outputs.label_maps(runner.run(preprocess.batch(dataset / image for image, _ in batch)))
         if len(labels) != len(batch):
             raise StageError(f"the engine gave {len(labels)} label maps for {len(batch)} images")
         counting = listed - len(agreements)
@@ -322,6 +426,31 @@ def _parity(
     return numbers
 
 
+def _probabilities(
+    request: Infer,
+    runner: Engine,
+    preprocess: Preprocess,
+    dataset: Path,
+    batches: list[layouts.Pairs],
+    named: list[str],
+    reference: Path,
+    ended: Result,
+) -> Result:
+    """How far what the timed engine gives is from the softmax of the checkpoint's logits: the same result, with that.
+
+    Args:
+        named: images that the reference has logits of, by their label maps.
+    """
+    off: dict[str, float] = {}
+    for names, fed in _prepared(preprocess, dataset, batches):
+        if set(names) & (set(named) - off.keys()):
+            for name, given in zip(names, runner.run(fed), strict=True):
+                if name in named:
+                    off[name] = outputs.probabilities_off(given, logits.read(reference, name))
+    gate = parity.judge_softmax(off, request.max_logits_peak)
+    return Result(ended.effective, {**ended.metrics, proof.SOFTMAX: gate["value"]}, [gate])
+
+
 def _warm_up(request: Infer, runner: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
     """Run a batch at least `warmup` times, then until its times are steady, at most `max_warmup` times."""
     spans: list[float] = []
@@ -361,7 +490,7 @@ def _time(
         inferred = time.perf_counter()
         if writer:
             writer.times.stamp()
-        np.ascontiguousarray(labels, np.uint8)  # the label map as it would be handed on
+        np.ascontiguousarray(outputs.label_maps(labels), np.uint8)  # the label map as it would be handed on
         finished = time.perf_counter()
         if writer:
             writer.times.end(stamp=True)

@@ -32,12 +32,12 @@ from paddleseg.core.infer import inference
 from paddleseg.transforms import Compose
 from paddleseg.utils.metrics import mean_iou
 
-from segcert import gpus, modelconfig, own_scripts, proof
+from segcert import gpus, modelconfig, output_ops, own_scripts, proof
 from segcert.checkout import beside, pinned
-from segcert.compute import components, metrics, pretrained, training
+from segcert.compute import components, metrics, outputs, pretrained, training
 from segcert.compute.device import use as use_device
 from segcert.compute.engines import library, onednn_trace, paddle_inference
-from segcert.compute.preprocess import Preprocess, deploy_config
+from segcert.compute.preprocess import Preprocess, deploy_config, input_size
 from segcert.data import layouts
 from segcert.data.images import read_label, write_label
 from segcert.errors import StageError, Unverified
@@ -595,6 +595,7 @@ def _export(request: RunScript, files: Files) -> tuple[list[str], Judge]:
     config = _write_config(request, files, None, None)
     images = _inference_list(request, files)
     options = ["--config", CONFIG, "--model_path", str(files.checkpoint.absolute()), "--save_dir", OUTPUT]
+    options += ["--output_op", request.output_op] if request.output_op else []
 
     def judge(ran: Ran) -> Found:
         folder = files.made / OUTPUT
@@ -610,8 +611,11 @@ def _export(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         maps = files.made / MAPS
         maps.mkdir()
         for image in images:
-            write_label(maps / layouts.label_map(image.name), engine.run(preprocess.batch([image]))[0])
-        return _compared(request, images, maps, _reference(files, images), outcome, {"program": programs[0]})
+            given = engine.run(preprocess.batch([image]))
+            labels = outputs.label_maps(given) if request.output_op else given
+            write_label(maps / layouts.label_map(image.name), labels[0])
+        found = _compared(request, images, maps, _reference(files, images), outcome, {"program": programs[0]})
+        return _ended(files, found, given) if request.output_op else found
 
     return options, judge
 
@@ -650,6 +654,7 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
         OUTPUT,
         "--device",
         request.device,
+        *(["--with_argmax"] if request.output_op else []),
     ]
     if request.device == "cpu":
         options += ["--enable_mkldnn", str(request.engine == "onednn"), "--cpu_threads", str(request.threads)]
@@ -662,11 +667,28 @@ def _infer(request: RunScript, files: Files) -> tuple[list[str], Judge]:
             return Found(lacking, {}, {})
         effective, evidence, unseen = _engine(request, export, ran, len(images))
         found = _compared(request, images, maps, _reference(files, images), COMPLETE, effective)
+        if request.output_op:
+            found = _ended(files, found, _given(request, export, images[0]))
         if unseen and not proof.broken(found.gates):  # label maps that are wrong are red all the same
             raise Unverified(unseen, lasting=True)
         return Found(found.outcome, found.effective, {**found.metrics, "evidence": evidence}, found.gates)
 
     return options, judge
+
+
+def _given(request: RunScript, export: Path, image: Path) -> NDArray[Any]:
+    """What the exported program gives for an image."""
+    deploy = deploy_config(export)
+    engine = library.create("native", export, deploy["model"], "cpu", "fp32", request.threads)
+    return engine.run(Preprocess(deploy["transforms"], input_size(deploy)).batch([image]))
+
+
+def _ended(files: Files, found: Found, given: NDArray[Any]) -> Found:
+    """The same, with what the program is seen to end in by what it gave."""
+    told = json.loads((files.reference / metrics.REFERENCE_SUMMARY).read_text(encoding="utf-8"))
+    output = outputs.seen(given, told["classes"])
+    effective = {**found.effective, "output_op": output_ops.ended_in(output)}
+    return replace(found, effective=effective, metrics={**found.metrics, "output": output})
 
 
 def _engine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from segcert.errors import StageError
 from segcert.numbers import finite
 
 WORST_IMAGES = 3
+VAGUE = 0.01  # what is asked, from which on a fault of one channel in a hundred would not be seen
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,27 @@ def measured(found: Sequence[Parity]) -> dict[str, Any]:
     }
 
 
-def judge(max_l2: float, max_peak: float, numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """The gates on logits, from what `measured` returns: the limits of `logits_l2`, and of the other two."""
+def judge(
+    max_l2: float,
+    max_peak: float,
+    numbers: dict[str, Any],
+    rounding: Mapping[str, float | None] | None = None,
+    times: float | None = None,
+) -> list[dict[str, Any]]:
+    """The gates on logits, from what `measured` returns: the limits of `logits_l2`, and of the other two.
+
+    Args:
+        rounding: what rounding moves logits by (`l2`, `peak`), as `logits.rounding` returns it.
+        times: how many times that they may be off, where that is more than the limits; None: it does not count.
+    """
     told = numbers["logits"]
+    asked, moved = max_l2, {name: (times or 0) * (value or 0) for name, value in (rounding or {}).items()}
+    max_l2, max_peak = max(max_l2, moved.get("l2", 0)), max(max_peak, moved.get("peak", 0))
     flat = _passes(told["constant_l2"], max_l2) and _passes(told["constant_peak"], max_peak)
+    vague = max_l2 > max(asked, VAGUE)
     weak = "; an answer that is constant over each image would pass as well, so this says little" if flat else ""
+    if max_l2 > asked:
+        weak += f" ({times:g} times what rounding moves them by{', so this says little' if vague else ''})"
     of, worst = f"logits of {told['images']} images", told["worst_images"][0]["image"]
     return [
         proof.gate(
@@ -106,7 +123,7 @@ def judge(max_l2: float, max_peak: float, numbers: dict[str, Any]) -> list[dict[
             f"{of} are off the checkpoint's by {_shown(numbers['logits_l2'])} (relative L2), at most "
             f"{max_l2:g} is asked; worst image: {worst}{weak}",
         )
-        | {"weak": flat},
+        | {"weak": flat or vague},
         proof.gate(
             "logits_peak",
             numbers["logits_peak"],
@@ -125,6 +142,20 @@ def judge(max_l2: float, max_peak: float, numbers: dict[str, Any]) -> list[dict[
             "of one model",
         ),
     ]
+
+
+def judge_softmax(off: Mapping[str, float], most: float) -> dict[str, Any]:
+    """The gate on probabilities: how far those of images are off, by their label maps."""
+    worst = max(off, key=lambda name: _badness(off[name]))
+    value = finite(off[worst])
+    return proof.gate(
+        proof.SOFTMAX,
+        value,
+        "at most",
+        most,
+        f"probabilities of {len(off)} images are off the softmax of the checkpoint's logits by {_shown(value)} of the "
+        f"range of these, at most {most:g} is asked; worst image: {worst}",
+    )
 
 
 def _passes(value: float | None, threshold: float) -> bool:

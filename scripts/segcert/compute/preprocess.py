@@ -7,7 +7,7 @@ is left to PaddleSeg's own classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def deploy_config(folder: Path | str) -> dict[str, Any]:
         raise StageError(f"{path}: is not a deploy.yaml: {error!r}; export the model again") from error
 
 
-def input_size(deploy: dict[str, Any]) -> tuple[int, int] | None:
+def input_size(deploy: Mapping[str, Any]) -> tuple[int, int] | None:
     """(width, height) that an exported model takes, by the `Deploy` section; None where it takes any."""
     shape = deploy.get("input_shape") or (-1, -1)
     height, width = shape[-2:]

@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from segcert.compute import outputs
+from segcert.compute.engines import library
 from segcert.compute.preprocess import Preprocess, deploy_config, input_size
 from segcert.data import layouts
 from segcert.engines import INT8
@@ -90,7 +92,8 @@ def quantise(request: Quantise, files: Files, exported: Mapping[str, Any] | None
         Unverified: a package that it needs is not installed.
     """
     export, dataset = Path(files.export), Path(files.dataset)
-    models = sorted(export.rglob(MODEL))
+    free = library.dynamic(export)  # which is run in fp32 alone
+    models = sorted(path for path in export.rglob(MODEL) if not path.is_relative_to(free))
     if not models:
         why = f": {exported['reason']}" if exported and exported["reason"] else ""
         raise StageError(f"{export}: has no {MODEL} to quantise{why}")
@@ -227,7 +230,7 @@ def _controlled(request: Quantise, model: Path, target: Path, images: Sequence[N
         # As the model says: the engines' own ways of computing it are for the gates of inference cells.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return [session.run(None, dict(feed))[0] for feed in feeds]
+        return [outputs.label_maps(session.run(None, dict(feed))[0]) for feed in feeds]
 
     def agreement(made: onnx.ModelProto, items: Iterable[tuple[Mapping[str, Any], Any]]) -> tuple[float, list[float]]:
         feeds, expected = zip(*items, strict=True)

@@ -57,8 +57,8 @@ class Snapshots:
     barrier: Callable[[], Any] = lambda: None
 
     def due(self, iteration: int, last: int) -> bool:
-        """Whether to save after an iteration; the last one ends in a checkpoint anyway."""
-        return iteration % self.every == 0 and iteration != last
+        """Whether to save after an iteration: from `last` on none is, because the training ends in a checkpoint."""
+        return iteration % self.every == 0 and iteration < last
 
     def save(self, iteration: int, state: Mapping[str, Any]) -> None:
         """Save this rank's state; all ranks call it after the same iteration."""

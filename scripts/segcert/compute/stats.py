@@ -10,6 +10,7 @@ import numpy as np
 from segcert.numbers import finite
 
 MIN_SAMPLES_P99 = 100
+BOOTSTRAPS = 1000
 STEADY_WINDOW = 3  # batches whose median is compared with that of as many before them
 STEADY_CHANGE = 0.05
 
@@ -56,6 +57,17 @@ def median_ranks(count: int) -> tuple[int, int] | None:
         ways = ways * (count - rank + 1) // rank
         below += ways
     return (rank, count - rank + 1) if rank else None
+
+
+def percentile_interval(samples: Sequence[float], percent: float) -> list[float | None]:
+    """A 95 % interval of a percentile, by bootstrap with a fixed seed: that many samples are drawn anew, many times.
+
+    So it holds no more than the samples do: of a percentile near 100 it ends at their maximum.
+    """
+    known = np.asarray(samples, float)
+    drawn = np.random.default_rng(0).choice(known, (BOOTSTRAPS, len(known)))
+    low, high = np.percentile(np.percentile(drawn, percent, axis=1), [2.5, 97.5])
+    return [finite(float(low)), finite(float(high))]
 
 
 def is_steady(samples_ms: Sequence[float]) -> bool:

@@ -23,7 +23,7 @@ from paddle.utils import unique_name
 from paddleseg.core.train import loss_computation
 
 from segcert import proof
-from segcert.compute import components, feeding, graphs
+from segcert.compute import components, feeding, graphs, soak
 from segcert.compute.device import use as use_device
 from segcert.compute.dtypes import DtypeProbe
 from segcert.compute.forks import forkable
@@ -179,6 +179,8 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
     parallel = paddle.DataParallel(model) if ranks > 1 else model
     first = len(rows) + 1
     shape: list[int] = []
+    looked_at = request.soak or 0
+    looks = soak.Looks("iterations", looked_at, before=iters - looked_at, trims=True)
     bar = progress(iters if rank == 0 else 0, Path(files.config).stem)
     started = time.perf_counter()
     for iteration in range(first, iters + 1):
@@ -210,17 +212,21 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
             )
         if iteration % request.log_iters == 0 or iteration == iters:
             say(_line(rows[-request.log_iters :], iters))
-        if saved and saved.due(iteration, iters):
+        looks.after(iteration)
+        # None within a long run, which is of one process: a training that is killed there goes on from before it.
+        if saved and saved.due(iteration, iters - max(0, looked_at - 1)):
             saved.save(iteration, {"rows": rows, "state": state.content(), "resumed_at": resumed_at})
     bar.close()
     _require_finite_weights(model)
     wall = time.perf_counter() - started
     metrics = _metrics(rows, _Scaling.of(scaler).scale, wall, model, [0, *resumed_at])
-    metrics |= {"resumed_at": resumed_at, "notes": notes, "replaced_losses": replaced, **weights}
+    long = looks.judge(request.max_growth_mb or 0) if looked_at else Result({})
+    metrics |= {"resumed_at": resumed_at, "notes": notes, "replaced_losses": replaced, **weights, **long.metrics}
     if static:
         metrics["graph"] = {**ran.metrics(), "first_step_s": finite(rows[first - 1]["batch_cost_s"])}
     gates += [_rank_gate(model)] if ranks > 1 else []
     gates += [_skip_gate(rows)] if scaler.is_enable() else []
+    gates += long.gates
     if device == "gpu":
         metrics["peak_gpu_mb"] = round(paddle.device.cuda.max_memory_allocated() / 2**20, 1)
     if rank == 0:
@@ -237,8 +243,9 @@ def train(request: Train, files: Files, kept: Kept | None = None) -> Result:
         **probe.counts(),
         "batch_norms": _batch_norms(model, ranks),
         "batch_norm_momentum": _momentum(model),
+        **long.effective,
     }
-    return Result(effective, metrics, gates)
+    return Result(effective, metrics, gates, long.extra)
 
 
 class _State:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from segcert import engines, modelconfig, proof, record, stages, statuses
-from segcert.compute import logits
-from segcert.compute.engines import library, onnx
+from segcert import engines, modelconfig, output_ops, proof, record, stages, statuses
+from segcert.compute import inference, logits
+from segcert.compute.engines import library, onnx, paddle_softmax
 from segcert.compute.metrics import REFERENCE_SUMMARY
-from segcert.compute.preprocess import Preprocess, deploy_config, input_size
+from segcert.compute.preprocess import deploy_config
 from segcert.data import layouts
 from segcert.data.images import read_label
 from segcert.errors import StageError
@@ -176,10 +176,11 @@ def _of_inference(content: Mapping[str, Any], folder: Path) -> Held:
     request = Infer.of(told)
     if request.device != engines.CPU or request.engine not in PACKAGES:
         return Held(lacks=[f"a script: there is none yet of {request.engine} on a {request.device.upper()}"])
+    if request.streams:
+        return Held(lacks=["a script: there is none yet of several requests at once; the cell of one stream has one"])
     _require_as_it_was(content, *filter(None, [told.export, told.quantised, told.dataset, told.reference]))
-    export, dataset, reference = Path(told.export), Path(told.dataset), Path(told.reference)
-    if (own := library.of_batch(export, request.batch_size)).is_dir():
-        export = own
+    dataset, reference = Path(told.dataset), inference.of_size(Path(told.reference), request.size)
+    export = inference.program_folder(request, Path(told.export))
     deploy = deploy_config(export)
     model = Path(told.quantised) / export.relative_to(told.export) if request.precision == engines.INT8 else export
     reads_onnx = engines.by_name(request.engine).needs_onnx
@@ -196,26 +197,38 @@ def _of_inference(content: Mapping[str, Any], folder: Path) -> Held:
     told_of = json.loads((reference / REFERENCE_SUMMARY).read_text(encoding="utf-8"))
     have_logits = logits.stored(reference, told_of)
     image, label_map = _worst(content, layouts.inference_list(layouts.manifest(dataset)), have_logits)
-    preprocess = Preprocess(deploy["transforms"], input_size(deploy))
+    preprocess = inference.preprocessing(request, deploy)
     np.save(folder / "input.npy", preprocess.batch([dataset / image] * request.batch_size))
     held.files["input.npy"] = f"{image} of the data set as it is fed, {request.batch_size} of it"
     np.save(folder / "expected_labels.npy", read_label(reference / label_map))
     held.files["expected_labels.npy"] = "what the checkpoint gives of it, in fp32: classes"
     try:
         if label_map in have_logits:
+            ends_in = request.output_op or output_ops.ARGMAX
             if reads_onnx:
-                (folder / "logits.onnx").write_bytes(onnx.without_argmax(model / library.ONNX))
-                held.files["logits.onnx"] = f"{library.ONNX} without the argmax at its end"
+                (folder / "logits.onnx").write_bytes(onnx.of_logits(model / library.ONNX, ends_in))
+                held.files["logits.onnx"] = f"{library.ONNX} without the argmax or softmax at its end"
+            elif ends_in == output_ops.SOFTMAX:
+                without = f"logits{Path(names[0]).suffix}"
+                (folder / without).write_bytes(paddle_softmax.without(model / names[0]))
+                held.files[without] = f"{names[0]} without the softmax at its end"
             np.save(folder / "expected_logits.npy", logits.read(reference, label_map))
             held.files["expected_logits.npy"] = "and logits"
     except Exception as error:  # of a model that the onnx package cannot read, as the engine cannot
         held.lacks.append(f"logits: {short(error)}")
-    gates = {"pixel_agreement": request.min_agreement, "logits_l2": request.max_logits_l2}
+    # As they were held, which is more than was asked where rounding explains more.
+    held_to = {gate["name"]: gate["threshold"] for gate in content["metrics"].get("gates", [])}
+    gates = {
+        "pixel_agreement": request.min_agreement,
+        "logits_l2": held_to.get("logits_l2", request.max_logits_l2),
+        "logits_peak": held_to.get("logits_peak", request.max_logits_peak),
+    }
     held.asked = {
         **{name: getattr(request, name) for name in ("engine", "precision", "threads", "batch_size")},
         "program": names[0],
+        "output_op": request.output_op or output_ops.ARGMAX,
         "version": content["env"].get(held.software[0]),
-        "gates": {**gates, "logits_peak": request.max_logits_peak},
+        "gates": gates,
     }
     held.lacks.insert(0, "the rest of the data set: one image is enough where it shows the fault")
     return held
@@ -254,6 +267,7 @@ def _of_export(content: Mapping[str, Any], folder: Path) -> Held:
     held.asked = {
         "model": network,
         "input_size": components.export_size(config),
+        "output_op": request.output_op or output_ops.ARGMAX,
         "version": content["env"].get("paddle"),
     }
     return held

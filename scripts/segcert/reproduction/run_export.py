@@ -33,7 +33,7 @@ def main() -> int:
         model = SegBuilder(None).build_component(asked["model"])  # anew: a failed export may leave its graph in layers
         with np.load(folder / "weights.npz") as weights:
             model.set_state_dict({name: paddle.to_tensor(weights[name]) for name in weights})
-        wrapped = WrappedModel(model, "argmax")
+        wrapped = model if asked["output_op"] == "none" else WrappedModel(model, asked["output_op"])
         wrapped.eval()
         try:
             share = exported(wrapped, asked["input_size"], batch)
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def exported(model: Any, size: tuple[int, int], batch: int | None) -> float:
-    """Exports the model, runs the program; the share of pixels on which it agrees with the model."""
+    """Exports the model, runs the program; the share of pixels on which the classes are the model's."""
     import numpy as np
     import paddle
     from paddle import inference
@@ -71,6 +71,7 @@ def exported(model: Any, size: tuple[int, int], batch: int | None) -> float:
         handle.copy_from_cpu(image)
         predictor.run()
         given = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    given, right = (one.argmax(axis=1) if one.ndim == 4 else one for one in (given, right))
     return float(np.mean(given == right))
 
 

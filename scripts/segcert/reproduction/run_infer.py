@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGES = {"native": "paddlepaddle", "onednn": "paddlepaddle", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+PACKAGES = {
+    "native": "paddlepaddle",
+    "onednn": "paddlepaddle",
+    "onednn_convolutions": "paddlepaddle",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+}
+PLACEMENT = ("onednn_placement_pass", "mkldnn_placement_pass")  # which onednn_convolutions goes without
 
 
 def main() -> int:
@@ -45,6 +52,7 @@ def compared(
     gates: dict[str, float], given: NDArray[Any], labels: NDArray[Any], logits: Any, right: NDArray[np.float32] | None
 ) -> bool:
     """Tells how far what was given is from what is right; whether it is too far."""
+    given = given.argmax(axis=1) if given.ndim == 4 else given
     held = [("pixel_agreement", min(float(np.mean(one == labels)) for one in given), "at least")]
     if right is not None:
         off = [one.astype(np.float64) - right for one in logits]
@@ -100,31 +108,14 @@ def by_openvino(folder: Path, asked: dict[str, Any], image: NDArray[np.float32],
 
 def by_paddle(folder: Path, asked: dict[str, Any], image: NDArray[np.float32], right: Any) -> tuple[Any, Any]:
     """The same of Paddle Inference, which tells the outputs of its operators; logits are what its argmax is of."""
-    from paddle import inference
-
-    config = inference.Config(str(folder / asked["program"]), str(folder / "model.pdiparams"))
-    config.disable_glog_info()
-    config.disable_gpu()
-    config.set_cpu_math_library_num_threads(asked["threads"])
-    if asked["engine"] == "onednn":
-        config.enable_mkldnn()
-        if asked["precision"] == "bf16":
-            config.enable_mkldnn_bfloat16()
-    else:
-        config.disable_mkldnn()
-    predictor = inference.create_predictor(config)
-    handle = predictor.get_input_handle(predictor.get_input_names()[0])
-    output = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def labels() -> Any:
-        handle.reshape(image.shape)
-        handle.copy_from_cpu(image)
-        predictor.run()
-        return output.copy_to_cpu()
-
-    given = labels()
+    predictor, labels = predicting(folder, asked["program"], asked, image)
+    given, ends_in = labels(), asked.get("output_op", "argmax")
     if right is None:
         return given, None
+    if ends_in == "softmax":
+        return given, predicting(folder, f"logits{Path(asked['program']).suffix}", asked, image)[1]()
+    if ends_in == "none":
+        return given, given
     last: list[Any] = []
     found: list[NDArray[np.float32]] = []
 
@@ -142,6 +133,36 @@ def by_paddle(folder: Path, asked: dict[str, Any], image: NDArray[np.float32], r
         if np.array_equal(taken, logits.max(axis=1), equal_nan=True):
             return given, logits
     raise RuntimeError(f"none of {len(found)} tensors is what the label maps are the argmax of")
+
+
+def predicting(folder: Path, program: str, asked: dict[str, Any], image: NDArray[np.float32]) -> tuple[Any, Any]:
+    """A predictor of a program, and a function that runs the image through it."""
+    from paddle import inference
+
+    config = inference.Config(str(folder / program), str(folder / "model.pdiparams"))
+    config.disable_glog_info()
+    config.disable_gpu()
+    config.set_cpu_math_library_num_threads(asked["threads"])
+    if asked["engine"].startswith("onednn"):
+        config.enable_mkldnn()
+        if asked["precision"] == "bf16":
+            config.enable_mkldnn_bfloat16()
+        if asked["engine"] == "onednn_convolutions":
+            for name in PLACEMENT:
+                config.delete_pass(name)
+    else:
+        config.disable_mkldnn()
+    predictor = inference.create_predictor(config)
+    handle = predictor.get_input_handle(predictor.get_input_names()[0])
+    output = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def run() -> Any:
+        handle.reshape(image.shape)
+        handle.copy_from_cpu(image)
+        predictor.run()
+        return output.copy_to_cpu()
+
+    return predictor, run
 
 
 def float32(tensor: Any) -> NDArray[np.float32]:

@@ -35,6 +35,10 @@ class Evaluate(Request):
     published: Annotated[str | None, Option("accuracy that is published of the checkpoint, as JSON")] = None
     logits_images: Annotated[int, Option("keep the logits of so many images of the inference list at most")] = 8
     logits_mb: Annotated[float, Option("and in so many MiB at most, but those of one image")] = 640
+    sizes: Annotated[
+        tuple[str, ...] | None,
+        Option("sizes that label maps and logits are kept in besides, as 512x256", metavar="WxH"),
+    ] = None
 
     @property
     def requested(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 DEVICES = ("cpu", "gpu")
+DYNAMIC = "dynamic"  # of an exported program: its height and width are free; else they are fixed
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,18 @@ class Request:
         REQUESTED: the fields that a record holds as `requested`, in its order. Another value of one of them makes a
             record stale; so does another value of one that is not among them, because a record holds its command
             too. A constant of the class may be among them: it has no option.
+        IF_ASKED: those of them that a record holds only where they are asked for.
     """
 
     REQUESTED: ClassVar[tuple[str, ...]] = ()
+    IF_ASKED: ClassVar[tuple[str, ...]] = ()
     _known: ClassVar[list[_Field]]
 
     @property
     def requested(self) -> dict[str, Any]:
         """The same in the form of JSON."""
         values = {name: getattr(self, name) for name in self.REQUESTED}
+        values = {name: value for name, value in values.items() if value is not None or name not in self.IF_ASKED}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def options(self) -> list[str]:

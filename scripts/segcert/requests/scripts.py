@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from segcert import own_scripts
+from segcert import output_ops, own_scripts
 from segcert.requests.request import DEVICES, Option, Request, Size
 
 
@@ -28,8 +28,10 @@ class RunScript(Request):
         "input_size",
         "seed",
         "images",
+        "output_op",
         "outcome",
     )
+    IF_ASKED: ClassVar[tuple[str, ...]] = ("output_op",)
 
     precision: ClassVar[str] = "fp32"
     outcome: ClassVar[str] = "complete"
@@ -45,6 +47,10 @@ class RunScript(Request):
     seed: Annotated[int | None, Option("of a training")] = None
     transforms: Annotated[str, Option("whose transforms to evaluate under", choices=("export", "val"))] = "export"
     images: Annotated[int | None, Option("at most so many: validation images, or images of the inference list")] = None
+    output_op: Annotated[
+        str | None,
+        Option("what the program ends in that is exported or run, in place of argmax", choices=output_ops.ALL[1:]),
+    ] = None
     max_first_loss: Annotated[float, Option("gate: relative difference of the first loss, at most")] = 0
     max_later_loss: Annotated[float, Option("gate: the same of the losses after it")] = 0
     max_history_loss: Annotated[float, Option("gate: of the mean of the first losses to that of history.csv")] = 0

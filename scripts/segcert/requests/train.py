@@ -29,7 +29,9 @@ class Train(Request):
         "workers",
         "threads",
         "batch_norm_momentum",
+        "soak",
     )
+    IF_ASKED: ClassVar[tuple[str, ...]] = ("soak",)
 
     device: Annotated[str, Option(choices=DEVICES)] = "cpu"
     devices: Annotated[int, Option("ranks, one per device")] = 1
@@ -48,6 +50,8 @@ class Train(Request):
     batch_norm_momentum: Annotated[
         float | None, Option("share of the running statistics that a step keeps; the model's own where not given")
     ] = None
+    soak: Annotated[int | None, Option("look at the memory over so many of the last iterations")] = None
+    max_growth_mb: Annotated[float | None, Option("gate: MiB that 1000 of these take more, at most")] = None
 
     def __post_init__(self) -> None:
         if {bool(self.level), bool(self.dtype)} != {self.precision == "amp"}:

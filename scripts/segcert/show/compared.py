@@ -26,14 +26,14 @@ def summary(comparison: Comparison) -> str:
     """A few lines for a terminal: the verdict, and what got worse."""
     counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
     lines = [f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}"]
-    lines += [f"  worse: {_where(change)}: {_in_words(change)}" for change in comparison.of_kind(WORSE)]
-    lines.append("REGRESSED" if comparison.regressed else "no regression")
+    lines += [f"  worse: {_where(change)}: {in_words(change)}" for change in comparison.of_kind(WORSE)]
+    lines.append("REGRESSED" if comparison.regressed else comparison.no_regression)
     return "\n".join(line if len(line) < 300 else line[:297] + "..." for line in lines)
 
 
 def markdown(comparison: Comparison) -> str:
     """compare.md."""
-    verdict = "regressed" if comparison.regressed else "no regression"
+    verdict = "regressed" if comparison.regressed else comparison.no_regression
     parts = [f"# Comparison, mode {comparison.mode}: {verdict}"]
     counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
     parts.append(f"{comparison.cells_compared} cells and {len(comparison.figures)} figures compared: {counts}.")
@@ -96,7 +96,7 @@ def _changes_text(title: str, changes: list[Change]) -> list[str]:
     parts = [f"## {title}"]
     groups: dict[tuple[str, str], list[Change]] = {}
     for change in of_status:
-        groups.setdefault((_in_words(change), change.note), []).append(change)
+        groups.setdefault((in_words(change), change.note), []).append(change)
     lines = []
     for (words, note), group in groups.items():
         lines.append(f"- {words}: {len(group)} cell{'s'[: len(group) > 1]}{': ' + note if note else ''}")
@@ -149,7 +149,7 @@ def _where(change: Change) -> str:
     return " ".join(filter(None, (change.model, change.stage, change.train_cell, f"`{change.cell}`")))
 
 
-def _in_words(change: Change) -> str:
+def in_words(change: Change) -> str:
     if change.what in BY_NAME:
         ratio = f" (x {change.ratio:.3g})" if change.ratio else ""
         return f"{BY_NAME[change.what].label} {change.before:.4g} -> {change.after:.4g}{ratio}"

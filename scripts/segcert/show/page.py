@@ -29,11 +29,12 @@ from segcert.checkout import tree
 from segcert.concluded import Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_text
-from segcert.show import logs, overview, pictures, plots, shipping, templating
+from segcert.show import deployment, logs, overview, pictures, plots, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = ("conclusions.md", "conclusions.zh.md", "conclusions.csv", "conclusions.json", "junit.xml",
          "results_python.log", "run_config.yaml")  # fmt: skip
+SERVER = ("rate", "rate_range", "p99_ms", "p99_ci95", "bound_ms")  # what is shown of that scenario
 INTERFACE = ("title", "rows_info", "rows_none", "rows_filtered", "rows_length", "grid_info", "grid_none")
 
 # What the page may hold, so that it opens at once whatever the size of the matrix.
@@ -119,6 +120,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
     environment.filters.update(number=number, share=share, file_link=lambda path: link_to(path, folder))
     curves, drawn_loss = _loss_plots(conclusions, say)
     timed, drawn_latency = _latency_plots(conclusions, say)
+    throughput, drawn_throughput = _throughput_plots(conclusions, anchors, say)
     strips, strips_left_out = _strips(conclusions)
     rows = [_row(cell, anchors) for cell in conclusions.cells]
     return environment.get_template("page.html.j2").render(
@@ -151,6 +153,10 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         ),
         curves=curves,
         timed=timed,
+        throughput=throughput,
+        streams=_streams(conclusions, anchors),
+        sizes=_sizes(conclusions, anchors),
+        long_runs=[_long_run(cell, anchors) for cell in deployment.long_runs(conclusions)],
         strips=strips,
         strips_left_out=strips_left_out,
         rows=rows,
@@ -162,7 +168,7 @@ def render(conclusions: Conclusions, configuration: str, folder: Path) -> str:
         environments=_environments(conclusions),
         configuration=configuration if len(configuration) <= MOST_CONFIGURATION_BYTES else None,
         files=[name for name in FILES if (folder / name).is_file()],
-        plots=drawn_loss | drawn_latency,
+        plots=drawn_loss | drawn_latency | drawn_throughput,
         interface={key: say.pair(key) for key in INTERFACE},
     )  # fmt: skip
 
@@ -412,6 +418,75 @@ def _latency_plots(conclusions: Conclusions, say: Words) -> tuple[list[dict[str,
             )
             drawn[name] = plots.latency(points)
     return places, drawn
+
+
+def _throughput_plots(
+    conclusions: Conclusions, anchors: Mapping[str, str], say: Words
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    places: list[dict[str, Any]] = []
+    drawn: dict[str, Any] = {}
+    for model, train_cell, cells in _by_checkpoint(conclusions):
+        points = deployment.throughput(cells)
+        if points:
+            name = f"throughput-{len(places)}"
+            label = say.pair("throughput_of", model=model)
+            rows = [{"point": point, "anchor": anchors[point.cell["record"]]} for point in points]
+            places.append({"id": name, "model": model, "train_cell": train_cell, "rows": rows, "label": label})
+            drawn[name] = plots.throughput(points)
+    return places, drawn
+
+
+def _sizes(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A table for each checkpoint that was run in several sizes: columns are sizes, rows engines."""
+    tables: dict[tuple[str, str], list[deployment.Sized]] = {}
+    for sized in deployment.by_size(conclusions):
+        tables.setdefault((sized.model, sized.train_cell), []).append(sized)
+    found = []
+    for (model, train_cell), rows in tables.items():
+        columns = list(dict.fromkeys(size for sized in rows for size in sized.cells))
+        shown = [
+            (
+                sized.title,
+                [
+                    (cell, anchors[cell["record"]]) if (cell := sized.cells.get(size)) is not None else None
+                    for size in columns
+                ],
+            )
+            for sized in rows
+        ]
+        found.append({"model": model, "train_cell": train_cell, "columns": columns, "rows": shown})
+    return found
+
+
+def _long_run(cell: Concluded, anchors: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "model": cell["model"],
+        "train_cell": cell["train_cell"],
+        "title": cell.label("short"),
+        "status": cell.status,
+        "anchor": anchors[cell["record"]],
+        "growth": cell.metrics["growth_mb_per_1000"],
+        **cell.metrics["soak"],
+    }
+
+
+def _streams(conclusions: Conclusions, anchors: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Cells of several streams that ran to their end, with both scenarios."""
+    return [
+        {
+            "model": cell["model"],
+            "train_cell": cell["train_cell"],
+            "title": cell.label("short"),
+            "status": cell.status,
+            "anchor": anchors[cell["record"]],
+            "at_once": cell.effective.get("streams"),
+            "offline": cell.metrics["offline"],
+            "server": {**dict.fromkeys(SERVER), **(cell.metrics.get("server") or {})},
+            "same": cell.metrics.get("stream_labels"),
+        }
+        for cell in conclusions.select(stage="infer")
+        if "offline" in cell.metrics
+    ]
 
 
 def _by_checkpoint(conclusions: Conclusions) -> list[tuple[str, str, list[Concluded]]]:

@@ -64,12 +64,15 @@ class Strip:
 def strip(cells: list[Concluded]) -> Strip | None:
     """The pictures of one checkpoint: on the image on which an engine agrees least with the checkpoint.
 
+    All in the size of its export: label maps of another size have nothing beside them that they could be held to.
+
     Args:
         cells: the inference cells of one model and train cell.
     Returns:
         None where nothing was predicted, or where the data set is no longer there.
     """
     ran = [cell for cell in cells if cell.status.exercised and cell.metrics.get("images")]
+    ran = [cell for cell in ran if "size" not in cell.requested]
     folders = {id(cell): _predictions(cell) for cell in ran}
     ran = [cell for cell in ran if any(folders[id(cell)].glob("*.png"))]
     if not ran:

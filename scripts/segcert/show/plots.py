@@ -11,10 +11,12 @@ from typing import Any
 
 from segcert import history
 from segcert.concluded import Concluded
+from segcert.show.deployment import Point
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, each with a symbol of its own.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "x")
+DASHES = ("solid", "dash", "dot")
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "PingFang SC", "Microsoft YaHei", sans-serif'
 
 
@@ -52,11 +54,11 @@ def _axis(title: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]
 
 
 def latency_points(cells: Iterable[Concluded]) -> list[dict[str, Any]]:
-    """Of inference cells that were timed: engine, threads, median and its interval, all in milliseconds."""
+    """Of timed inference cells of one stream in the export's size: engine, threads, median and its interval, in ms."""
     points = []
     for cell in cells:
         timing, requested = cell.timing, cell.requested
-        if cell.status.exercised and cell.p50 is not None:
+        if cell.status.exercised and cell.p50 is not None and not {"streams", "size"} & {*requested}:
             points.append(
                 {
                     "cell": cell,
@@ -148,6 +150,54 @@ def _latency_hover(point: Mapping[str, Any]) -> dict[str, str]:
         f"<br>{point['count']} samples",
         "zh": f"{point['engine']}：{status.symbol} {status.zh}<br>中位数 {median} 毫秒，95% 置信区间 {interval}"
         f"<br>{point['count']} 个样本",
+    }
+
+
+def throughput(points: list[Point]) -> dict[str, Any]:
+    """Images a second by CPU cores, a line for each engine, precision and size of batches; a star is what to ship.
+
+    Args:
+        points: of one model and checkpoint, as `deployment.throughput` returns them.
+    """
+    traces = []
+    for index, name in enumerate(dict.fromkeys(point.line for point in points)):
+        drawn = sorted((p for p in points if p.line == name), key=lambda point: (point.cores or 0, point.ips))
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": [point.cores or "GPU" for point in drawn],
+                "y": [point.ips for point in drawn],
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [_distance(p.interval[1], p.ips) if p.interval else 0 for p in drawn],
+                    "arrayminus": [_distance(p.ips, p.interval[0]) if p.interval else 0 for p in drawn],
+                },
+                "line": {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index // len(COLOURS) % len(DASHES)]},
+                "marker": {
+                    "size": [16 if point.ship else 8 for point in drawn],
+                    "symbol": ["star" if point.ship else SYMBOLS[index % len(SYMBOLS)] for point in drawn],
+                },
+                "text": [f"{p.cell.status.symbol} {p.cell.label('short')}<br>{p.ips:.4g}" for p in drawn],
+                "hovertemplate": "%{text}<extra></extra>",
+            }
+        )
+    return {
+        "data": traces,
+        "layout": _layout(
+            360 + 12 * len(traces),
+            showlegend=True,
+            # A category that a later line alone has would stand behind all others.
+            xaxis=_axis(
+                {"en": "CPU cores", "zh": "CPU 核数"},
+                type="category",
+                categoryorder="array",
+                categoryarray=[*sorted({p.cores for p in points if p.cores}), "GPU"],
+            ),
+            yaxis=_axis({"en": "images/s", "zh": "图/秒"}, rangemode="tozero"),
+        ),
     }
 
 

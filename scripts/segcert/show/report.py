@@ -16,7 +16,7 @@ from segcert.checkout import tree
 from segcert.concluded import STATIC, Concluded
 from segcert.conclusions import Conclusions
 from segcert.files import write_json, write_text
-from segcert.show import junit, logs, overview, shipping, templating
+from segcert.show import deployment, junit, logs, overview, shipping, templating
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of `env`, for the head of a document; machines that differ in nothing else are one.
@@ -92,11 +92,11 @@ def _counts_text(cells: list[Concluded]) -> str:
 
 
 def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
-    """A row per inference cell that ran to its end."""
+    """A row per inference cell of one stream that ran to its end."""
     rows = []
     for cell in conclusions.select(stage="infer"):
         timing, metrics = cell.timing, cell.metrics
-        if timing:
+        if timing and not {"streams", "size"} & {*cell.requested}:
             load = metrics.get("load") or {}
             rows.append(
                 {
@@ -117,6 +117,95 @@ def latency_frame(conclusions: Conclusions) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def streams_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per inference cell of several streams that ran to its end."""
+    rows = []
+    for cell in conclusions.select(stage="infer"):
+        offline, server = cell.metrics.get("offline"), cell.metrics.get("server") or {}
+        if offline:
+            rows.append(
+                {
+                    "model": cell["model"],
+                    "checkpoint": cell["train_cell"],
+                    **_request_columns(cell),
+                    "streams": cell.requested["streams"],
+                    "at once": cell.effective.get("streams"),
+                    "status": cell["status"],
+                    "images/s": offline["ips"],
+                    "95 %": _range(offline["ips_ci95"]),
+                    "requests/s": server.get("rate"),
+                    "searched to": _range(server.get("rate_range")),
+                    "p99 ms": server.get("p99_ms"),
+                    "p99 95 %": _range(server.get("p99_ci95")),
+                    "bound ms": server.get("bound_ms"),
+                    "same labels": cell.metrics.get("stream_labels"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sizes_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """Median latency (ms) by size of images: a row per engine that ran in several, a column per size."""
+    rows = []
+    for sized in deployment.by_size(conclusions):
+        row = {"model": sized.model, "checkpoint": sized.train_cell, "cell": sized.title}
+        for size, cell in sized.cells.items():
+            timed = cell.status.exercised and cell.p50 is not None
+            row[size or "export's size"] = f"{cell.status.symbol} {cell.p50:.4g}" if timed else cell.status.symbol
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def throughput_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per way to run a checkpoint, where threads, streams or batches differ."""
+    checkpoints = dict.fromkeys((cell["model"], cell["train_cell"]) for cell in conclusions.select(stage="infer"))
+    rows = [
+        {
+            "model": model,
+            "checkpoint": train_cell,
+            **_request_columns(point.cell),
+            "streams": point.cell.requested.get("streams", 1),
+            "batch": point.cell.requested.get("batch_size"),
+            "cores": point.cores,
+            "status": point.cell["status"],
+            "images/s": point.ips,
+            "95 %": _range(list(point.interval)) if point.interval else None,
+            "ship": "ship" if point.ship else None,
+        }
+        for model, train_cell in checkpoints
+        for point in deployment.throughput(conclusions.select(stage="infer", model=model, train_cell=train_cell))
+    ]
+    return pd.DataFrame(rows)
+
+
+def long_runs_frame(conclusions: Conclusions) -> pd.DataFrame:
+    """A row per cell whose memory was looked at over a long run."""
+    return pd.DataFrame(
+        [
+            {
+                "model": cell["model"],
+                "checkpoint": cell["train_cell"],
+                "cell": cell.label("short"),
+                "status": cell["status"],
+                "length": _length(cell.metrics["soak"]),
+                "from MiB": cell.metrics["soak"]["from_mb"],
+                "to MiB": cell.metrics["soak"]["to_mb"],
+                "MiB per 1000": cell.metrics["growth_mb_per_1000"],
+                "95 %": _range(cell.metrics["soak"]["growth_ci95"]),
+            }
+            for cell in deployment.long_runs(conclusions)
+        ]
+    )
+
+
+def _length(soak: Mapping[str, Any]) -> str:
+    return f"{soak['iterations']} iterations" if "iterations" in soak else f"{soak['batches']} batches"
+
+
+def _range(bounds: list[float] | None) -> str | None:
+    return f"{bounds[0]:.4g} – {bounds[1]:.4g}" if bounds else None
 
 
 def accuracy_frame(conclusions: Conclusions) -> pd.DataFrame:
@@ -224,6 +313,11 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
                 "inference_p50_ms": cell.p50,
                 "inference_p95_ms": cell.timing.get("p95"),
                 "throughput_ips": metrics.get("throughput_ips"),
+                "streams": cell.requested.get("streams"),
+                "shapes": cell.requested.get("shapes"),
+                "size": deployment.size_of(cell),
+                "growth_mb_per_1000": metrics.get("growth_mb_per_1000"),
+                "server_rate": (metrics.get("server") or {}).get("rate"),
                 "build_s": metrics.get("build_s"),
                 "worker_rss_mb": metrics.get("worker_rss_mb"),
                 "pixel_agreement": metrics.get("pixel_agreement"),
@@ -236,7 +330,7 @@ def cells_frame(conclusions: Conclusions) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    return frame.astype({"threads": "Int64", "batch_size": "Int64"}) if rows else frame
+    return frame.astype(dict.fromkeys(("threads", "batch_size", "streams"), "Int64")) if rows else frame
 
 
 def _request_columns(cell: Concluded) -> dict[str, Any]:
@@ -292,7 +386,13 @@ def _certificates_of(conclusions: Conclusions, kind: str) -> dict[str, Any]:
 def markdown(conclusions: Conclusions) -> str:
     """The tables in Markdown; of many models the grid first, and of the long ones what broke or was blocked."""
     many = grid.is_wanted(conclusions)
-    scripts = scripts_frame(conclusions)
+    if_any = {
+        "scripts": scripts_frame,
+        "streams": streams_frame,
+        "throughput": throughput_frame,
+        "sizes": sizes_frame,
+        "long_runs": long_runs_frame,
+    }
     frames = {
         "train": train_frame(conclusions),
         "infer": infer_frame(conclusions),
@@ -307,7 +407,7 @@ def markdown(conclusions: Conclusions) -> str:
         conclusions=conclusions,
         overview={**view, **{name: _table(view[name]) for name in ("grid", "rates")}} if many else None,
         left_out={name: len(frame) - len(shown[name]) for name, frame in frames.items()},
-        scripts=_table(scripts) if len(scripts) else None,
+        **{name: _table(frame) if len(frame := made(conclusions)) else None for name, made in if_any.items()},
         environments=concluded.environments(conclusions, HEAD),
         statuses=statuses.ALL,
         **{name: _table(frame) for name, frame in shown.items()},

@@ -5,6 +5,7 @@ Snakemake shows a block of a job's paths, which a person cannot read when there 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,9 @@ CHATTER = ("Select jobs to execute...",)
 FOLLOWS = "Input files updated by another job"
 UNNAMED = ("Missing output files", FOLLOWS)
 CHANGED = "Params have changed since last execution"
+# A rule's code as segcert.code.versions gives it, as Snakemake shows it: files, with the first digits of a sha256.
+FILE = r"'([^']+)': '([0-9a-f]{12})'"
+CODE = rf"\{{{FILE}(?:, {FILE})*\}}"
 
 
 class Lines:
@@ -95,8 +99,15 @@ def _short_part(part: str) -> str:
     if name == CHANGED:
         # "... across all output: before: <parameters> now: <parameters>"
         before, _, now = rest.partition("before: ")[2].partition(" now: ")
-        return f"{name}: {_contrast(before, now.strip())}"
+        return f"{name}: {_contrast(_edited(before, now), _edited(now, before).strip())}"
     return name + colon + ", ".join(short_list(rest.split(", ")))
+
+
+def _edited(text: str, other: str) -> str:
+    """The text, of the code in it only what is not so in the other."""
+    same = set(re.findall(FILE, other))
+    news = [f"'{file} {digits}'" for file, digits in re.findall(FILE, text) if (file, digits) not in same]
+    return re.sub(CODE, lambda _: ", ".join(news) or "<nothing exclusive>", text)
 
 
 def _contrast(before: str, now: str) -> str:

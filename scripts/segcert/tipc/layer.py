@@ -313,6 +313,8 @@ def _exported(
     if reason is None and trainer.command and trainer.export:
         own, other = (command.option("--config") for command in (trainer.command, trainer.export))
         reason = f"its --config {other} is not the trainer's, {own}" if other not in (None, own) else None
+    if reason is None and trainer.export:
+        reason = support.differing_output(trainer.export, model.meaning.trainers)
     if reason is None:
         _shape(model, trainer.export, size)
         return {(precision["precision"], precision.get("graph", "dynamic"))}
@@ -415,7 +417,7 @@ def _evaluation(model: Model, training: Command | None) -> None:
 
 
 def _shape(model: Model, command: Command | None, asked: list[int] | int | None) -> None:
-    """The settings `export`, from the shape of an export's command.
+    """The settings `export`, from the shape of an export's command, and from what it says that the program ends in.
 
     Args:
         asked: `input_size` of the run, which goes over the size in the file.
@@ -424,8 +426,9 @@ def _shape(model: Model, command: Command | None, asked: list[int] | int | None)
     if size and asked and asked != size:
         told = f"{sizes.told(asked)} (`input_size`) is taken"
         model.note("norm_export", f"--input_shape: {size[0]} x {size[1]} is not exported: {told}")
-    own = {"input_size": size} if size and not asked else {}
+    own: dict[str, Any] = {"input_size": size} if size and not asked else {}
     own |= {"batch_sizes": [batch]} if batch else {}
+    own |= {"output_op": ends_in} if command and (ends_in := command.option(support.OUTPUT_OP)) else {}
     if own:
         model.settings["export"] = own
 

@@ -232,6 +232,8 @@ def data(
     part = _part(own, layout, root, effective)
     chosen = effective["datasets"].get(effective["data"].get(part, ""), {})
     if chosen.get("source") == "synthetic":
+        if isinstance(layout.pairs, layouts.Lists) and (other := _of_another_split(train, val, root, layout.pairs)):
+            return f"{other} {where}"
         model.entry["data"] = part
         model.note("norm_trainer", f"{root} of {file}: mode {effective['mode']} works on generated data")
         return None
@@ -263,6 +265,17 @@ def _part(own: str | None, layout: layouts.Layout, root: str, effective: Mapping
         dataset = effective["datasets"].get(effective["data"].get(part, "")) if part else None
         if dataset and dataset["layout"] == layout.name:
             return part
+    return None
+
+
+def _of_another_split(train: Mapping[str, Any], val: Mapping[str, Any], root: str, form: layouts.Lists) -> str | None:
+    """Why generated data cannot stand for a configuration's own: what it calls one split's list is another's there."""
+    usual = {form.name.format(split=split): split for split in LISTS}
+    for split, section in (("train", train), ("val", val)):
+        name = section.get(LISTS[split])
+        is_of = usual.get(modelkeys.list_in(name, root).as_posix()) if isinstance(name, str) else None
+        if is_of not in (None, split):
+            return f"{LISTS[split]} {name}: is the list of {is_of} in generated data; name data of your own"
     return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from segcert import stages
+from collections.abc import Sequence
+
+from segcert import output_ops, stages
 from segcert.tipc.params import Command, Devices, Released, Trainer
 
 # Options of each of PaddleSeg's tools: those that the settings take, and those that change nothing here.
@@ -31,7 +33,8 @@ WITHOUT_EFFECT = {
         "--batch_size", "--use_trt", "--precision", "--config", "--image_path",
     },
 }  # fmt: skip
-DEFAULTS = {"--data_format": "NCHW", "--output_op": "argmax"}  # what is done here anyway
+DEFAULTS = {"--data_format": "NCHW"}  # what is done here anyway
+OUTPUT_OP = "--output_op"  # of an export: taken with the values that there are
 SLOTS = {
     "pact": "quantisation-aware training (pact)",
     "fpgm": "pruning (fpgm)",
@@ -85,6 +88,8 @@ def unsupported_command(stage: str, command: Command) -> str | None:
         value = " ".join(words)
         if stage == stages.TRAIN.name and STATIC.get(option) == words:
             continue
+        if stage == stages.EXPORT.name and option == OUTPUT_OP and value in output_ops.ALL:
+            continue
         if option in TAKEN[stage] | WITHOUT_EFFECT[stage] or DEFAULTS.get(option) == value:
             continue
         return f"{option or 'an argument'} {value}".strip() + f" of {script} is not done here yet"
@@ -98,6 +103,15 @@ def unsupported_release(released: Released) -> str | None:
     if released.export is None:
         return "infer_export is null: an inference model that exists already is not taken here yet"
     return unsupported_command("export", released.export)
+
+
+def differing_output(export: Command, trainers: Sequence[Trainer]) -> str | None:
+    """Why a trainer's export is not done here beside that of the first: a model's programs end in one thing."""
+    done = [one.export for one in trainers if one.export and unsupported_command("export", one.export) is None]
+    own, other = (command.option(OUTPUT_OP) or output_ops.ARGMAX for command in (export, done[0]))
+    if own == other:
+        return None
+    return f"its {OUTPUT_OP} {own} is not that of line {done[0].line}, {other}: a model has one here"
 
 
 def differing_option(command: Command, first: Command) -> str | None:

@@ -1,6 +1,7 @@
 """What every inference engine has: how it is built, run, and seen to be what it was asked to be.
 
-Every engine takes N x 3 x H x W float32 and gives N x H x W label maps. `observe` runs one batch and
+Every engine takes N x 3 x H x W float32 and gives N x H x W label maps; of a program that ends in softmax or in logits
+it gives N x C x H x W float32, and these make label maps (`segcert.compute.outputs`). `observe` runs one batch and
 returns what really computed it, read from the engine itself: oneDNN's own trace of the primitives
 that it executed, OpenVINO's compiled graph, ONNX Runtime's providers. A setting that was merely
 passed on proves nothing: engines fall back in silence. `logits` gives what the label maps are the argmax of.
@@ -9,12 +10,17 @@ passed on proves nothing: engines fall back in silence. `logits` gives what the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segcert import output_ops
+from segcert.errors import StageError
+
+Run = Callable[[NDArray[np.float32]], NDArray[Any]]  # a batch in, label maps or what makes them out
 
 
 class Engine(ABC):
@@ -25,17 +31,22 @@ class Engine(ABC):
         program: the file in it that the engine reads.
         device: cpu | gpu.
         precision: fp32 | fp16 | bf16 | int8.
-        threads: CPU threads to compute with.
+        threads: CPU threads to compute with; of several streams each has so many.
+        several: how many requests it is to compute at once, each in a stream of its own.
 
     Attributes:
         name: the engine's in the configuration.
+        output_op: what the program was seen to end in, by which `logits` are had of it.
+        computes_in_callers: whether a request is computed, at least in part, by the thread that asks for it.
     """
 
     name: ClassVar[str]
+    output_op: str = output_ops.ARGMAX
+    computes_in_callers: ClassVar[bool] = True
 
-    def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int) -> None:
+    def __init__(self, folder: Path, program: str, device: str, precision: str, threads: int, several: int = 1) -> None:
         self.folder, self.program = folder, program
-        self.device, self.precision, self.threads = device, precision, threads
+        self.device, self.precision, self.threads, self.several = device, precision, threads, several
         self.build()
 
     @abstractmethod
@@ -47,8 +58,18 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
-        """Label maps of a batch."""
+    def run(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        """What the program gives for a batch: its label maps, or what makes them."""
+
+    def streams(self) -> list[Run]:
+        """As many functions like `run` as it is to compute requests at once, each for a thread of its own.
+
+        What each returns is the caller's: no later request changes it.
+
+        Raises:
+            StageError: it knows no way.
+        """
+        raise StageError(f"engine {self.name}: does not say how it computes several requests at once")
 
     @abstractmethod
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,6 +81,14 @@ class Engine(ABC):
         Raises:
             StageError: they cannot be had.
         """
+
+    def input_shape(self) -> list[int | None]:
+        """Shape of the input, N x 3 x H x W, as the loaded model has it: None where any number goes.
+
+        Raises:
+            StageError: it knows no way to tell.
+        """
+        raise StageError(f"engine {self.name}: does not say what shapes it takes")
 
     @abstractmethod
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -76,6 +105,11 @@ class Engine(ABC):
             "cpu_math_library_num_threads": self.threads,
             "engine": self.name,
         }
+
+
+def free(shape: Iterable[Any]) -> list[int | None]:
+    """A shape with None where it has no number, as each library has another sign for that."""
+    return [side if isinstance(side, int) and side > 0 else None for side in shape]
 
 
 def precision_of(counted: Mapping[str, int], names: Mapping[str, str]) -> str:

@@ -20,6 +20,11 @@ def of_batch(export: Path, size: int) -> Path:
     return export / f"batch_{size}"
 
 
+def dynamic(export: Path) -> Path:
+    """The folder of the program whose height and width are free, in an export that has one beside that of one size."""
+    return export / "dynamic"
+
+
 def of(engine: str) -> type[Engine]:
     """The class of an engine, by its name in the configuration.
 
@@ -34,6 +39,10 @@ def of(engine: str) -> type[Engine]:
         from segcert.compute.engines.onednn import OneDnn
 
         return OneDnn
+    if engine == "onednn_convolutions":
+        from segcert.compute.engines.onednn_convolutions import OneDnnConvolutions
+
+        return OneDnnConvolutions
     if engine == "tensorrt":
         from segcert.compute.engines.tensorrt import TensorRt
 
@@ -50,12 +59,14 @@ def of(engine: str) -> type[Engine]:
     raise StageError(f"engine {name}: it stands in scripts/segcert/engines.py, and library.py imports no file for it")
 
 
-def create(engine: str, folder: Path, program: str, device: str, precision: str, threads: int) -> Engine:
+def create(
+    engine: str, folder: Path, program: str, device: str, precision: str, threads: int, several: int = 1
+) -> Engine:
     """An engine on an exported model.
 
     Args:
         engine: its name in the configuration.
-        folder, device, precision, threads: as `Engine` has them.
+        folder, device, precision, threads, several: as `Engine` has them.
         program: the export's program in Paddle's form (model.json or model.pdmodel).
 
     Raises:
@@ -66,4 +77,4 @@ def create(engine: str, folder: Path, program: str, device: str, precision: str,
     offered = kind.offers.get(device, ())
     if precision not in offered:
         raise StageError(f"engine {engine}: offers {', '.join(offered) or 'nothing'} on {device}, not {precision}")
-    return of(engine)(folder, ONNX if kind.needs_onnx else program, device, precision, threads)
+    return of(engine)(folder, ONNX if kind.needs_onnx else program, device, precision, threads, several)

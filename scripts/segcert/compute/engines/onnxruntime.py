@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from segcert.compute.engines.base import Run, free
 from segcert.compute.engines.onnx import OnnxEngine
 from segcert.errors import StageError, Unverified
 
@@ -48,7 +49,7 @@ class OnnxRuntime(OnnxEngine):
 
     def _session(self, options: Any, provider: str) -> Any:
         options.log_severity_level = 3  # errors; it warns of every initializer that it drops
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = _shared(self.threads, self.several)
         options.inter_op_num_threads = 1
         chosen: list[Any] = [provider]
         if self.device == "gpu":
@@ -60,9 +61,15 @@ class OnnxRuntime(OnnxEngine):
     def release(self) -> None:
         del self.session
 
+    def streams(self) -> list[Run]:
+        return [self.run] * self.several  # a session may be called by several threads at once
+
     def given(self, batch: NDArray[np.float32]) -> NDArray[Any]:
         given: NDArray[Any] = self.session.run(None, {self._name: batch})[0]
         return given
+
+    def input_shape(self) -> list[int | None]:
+        return free(self.session.get_inputs()[0].shape)
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         nodes = self._executed_nodes(batch)
@@ -74,7 +81,7 @@ class OnnxRuntime(OnnxEngine):
             "device": next((device for device, name in PROVIDERS.items() if name == provider), provider),
             "engine": "onnxruntime",
             "precision": TYPES.get(dtype, dtype),
-            "threads": self.session.get_session_options().intra_op_num_threads,
+            "threads": _of_each(self.session.get_session_options().intra_op_num_threads, self.several),
         }
         seen = Counter(node["provider"] for node in nodes)
         shown = {f"{provider} {dtype}": count for (provider, dtype), count in convolutions.items()}
@@ -98,6 +105,15 @@ class OnnxRuntime(OnnxEngine):
             session = self._session(options, PROVIDERS[self.device])
             session.run(None, {self._name: batch})
             return _nodes(session)
+
+
+def _shared(threads: int, streams: int) -> int:
+    """The threads of a session whose callers have so many each: its pool is that less the one that calls it."""
+    return streams * (threads - 1) + 1
+
+
+def _of_each(shared: int, streams: int) -> int:
+    return (shared - 1) // streams + 1
 
 
 def _profile_to(options: Any, folder: str) -> None:

@@ -7,6 +7,7 @@ predictor ran.
 from __future__ import annotations
 
 import json
+import tempfile
 from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from paddle import inference
 
+from segcert import output_ops
 from segcert.compute import device
-from segcert.compute.engines import onednn_trace
-from segcert.compute.engines.base import Engine
+from segcert.compute.engines import onednn_trace, paddle_softmax
+from segcert.compute.engines.base import Engine, Run, free
 from segcert.errors import StageError, Unverified
 
 # Operators that are products of matrices.
@@ -42,10 +44,13 @@ PRODUCTS = {
 class PaddleInference(Engine):
     """A predictor of Paddle's, which is not yet told whose kernels it is to take."""
 
+    _of_logits: Path | None = None  # the program that is loaded in place of one that ends in softmax
+
     def build(self) -> None:
         if self.device == "gpu":
             device.require_gpu(dtype={"fp16": "float16"}.get(self.precision))
-        config = inference.Config(str(self.folder / self.program), str(self.folder / "model.pdiparams"))
+        program = self._of_logits or self.folder / self.program
+        config = inference.Config(str(program), str(self.folder / "model.pdiparams"))
         config.disable_glog_info()
         if self.device == "cpu":
             config.disable_gpu()
@@ -53,22 +58,25 @@ class PaddleInference(Engine):
         self.configure(config)
         self.config = config
         self.predictor = inference.create_predictor(config)
-        self._input = self.predictor.get_input_handle(self.predictor.get_input_names()[0])
-        self._output = self.predictor.get_output_handle(self.predictor.get_output_names()[0])
+        self._run = _runner(self.predictor)
         self._operands: ArgmaxOperands | None = None
 
     @abstractmethod
     def configure(self, config: Any) -> None:
         """Say whose kernels a predictor is to take."""
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.integer[Any]]:
-        self._input.reshape(batch.shape)
-        self._input.copy_from_cpu(batch)
-        self.predictor.run()
-        labels: NDArray[np.integer[Any]] = self._output.copy_to_cpu()  # waits for the device
-        return labels
+    def run(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        return self._run(batch)
+
+    def streams(self) -> list[Run]:
+        # A predictor may be called by one thread alone. Its clones share the weights.
+        return [self._run, *(_runner(self.predictor.clone()) for _ in range(1, self.several))]
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.output_op == output_ops.SOFTMAX and self._of_logits is None:
+            self._leave_out_softmax()
+        if self.output_op in (output_ops.SOFTMAX, output_ops.NONE):
+            return self.run(batch).astype(np.float32, copy=False)
         # Of this predictor and no other: one more takes seconds to build, and it would have to be shown to be the same.
         if self._operands is None:
             self._operands = ArgmaxOperands(self.run(batch).shape[1:], len(self.predictor.get_output_names()))
@@ -76,6 +84,21 @@ class PaddleInference(Engine):
         self._operands.found.clear()
         labels = self.run(batch)
         return self._operands.of(labels)
+
+    def _leave_out_softmax(self) -> None:
+        """From now on run the program without the softmax at its end.
+
+        What goes into that cannot be seen as the outputs of other operators are: oneDNN hands it to its own softmax in
+        a layout that no tensor can be read in.
+        """
+        del self.predictor, self._run  # so that two models never take memory at a time
+        with tempfile.TemporaryDirectory() as place:
+            self._of_logits = Path(place) / self.program
+            self._of_logits.write_bytes(paddle_softmax.without(self.folder / self.program))
+            self.build()
+
+    def input_shape(self) -> list[int | None]:
+        return free(input_shape(self.folder / self.program))  # the predictor does not tell
 
     def observe(self, batch: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.device == "gpu":
@@ -101,6 +124,21 @@ class PaddleInference(Engine):
             "enable_mkldnn": config.mkldnn_enabled(),
             "cpu_math_library_num_threads": config.cpu_math_library_num_threads(),
         }
+
+
+def _runner(predictor: Any) -> Run:
+    """A function that runs a batch through a predictor."""
+    fed = predictor.get_input_handle(predictor.get_input_names()[0])
+    given = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+        fed.reshape(batch.shape)
+        fed.copy_from_cpu(batch)
+        predictor.run()
+        output: NDArray[Any] = given.copy_to_cpu()  # waits for the device
+        return output
+
+    return run
 
 
 class ArgmaxOperands:
@@ -176,6 +214,35 @@ def program_work(program: Path) -> dict[str, Any]:
         "convolutions": sum("conv" in operator for operator in operators),
         "products": sum(operator in PRODUCTS for operator in operators),
     }
+
+
+def input_shape(program: Path) -> list[int]:
+    """N x 3 x H x W of an exported program's input, from its file: -1 where any number goes.
+
+    Raises:
+        StageError: it has not one input.
+    """
+    found = list(_input_shapes(program))
+    if len(found) != 1:
+        raise StageError(f"{program}: has {len(found)} inputs that are read from its file, and one is known here")
+    return found[0]
+
+
+def _input_shapes(program: Path) -> Iterator[list[int]]:
+    if program.suffix == ".json":
+        (region,) = json.loads(program.read_text(encoding="utf-8"))["program"]["regions"]
+        for operator in region["blocks"][0]["ops"]:
+            if operator["#"].rpartition(".")[2] == "data":
+                yield operator["O"][0]["TT"]["D"][1]
+        return
+    from paddle.base import core
+
+    described = core.ProgramDesc(program.read_bytes())  # held: a block does not keep its program
+    block = described.block(0)
+    for operator in (block.op(index) for index in range(block.op_size())):
+        if operator.type() == "feed":
+            (name,) = operator.output("Out")
+            yield block.find_var(name.encode()).shape()
 
 
 def _operators(program: Path) -> list[str]:

@@ -13,6 +13,7 @@ options = argparse.ArgumentParser()
 for name in ("--config", "--image_path", "--save_dir", "--device", "--enable_mkldnn"):
     options.add_argument(name)
 options.add_argument("--cpu_threads", type=int)
+options.add_argument("--with_argmax", action="store_true")
 args = options.parse_args()
 deploy = DeployConfig(args.config)
 config = Config(deploy.model, deploy.params)
@@ -27,5 +28,6 @@ for image in get_image_list(args.image_path)[0]:
     given.reshape(batch.shape)
     given.copy_from_cpu(batch)
     predictor.run()
-    label = made.copy_to_cpu()[0]
+    results = made.copy_to_cpu()
+    label = (np.argmax(results, axis=1) if args.with_argmax else results)[0]
     get_pseudo_color_map(label).save(f"{args.save_dir}/{Path(image).stem}.png")
