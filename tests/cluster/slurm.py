@@ -6,6 +6,7 @@ Debian's packages slurm-wlm and munge. Isolation of GPUs is by CUDA_VISIBLE_DEVI
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -52,6 +53,33 @@ GRES = "AutoDetect=off\nNodeName={host} Name=gpu File={folder}/dev/nvidia[0-3]\n
 ETC = Path("/etc/slurm")
 
 
+def clear(place: Path):
+    """Take away what a run of these tests that was killed left at `place`, with its daemons.
+
+    A link to a file of this cluster, or to one that is gone, was made here. Raises RuntimeError for anything else.
+    """
+    if place.is_symlink():
+        folder = Path(os.readlink(place)).parent.parent
+        conf = folder / "etc" / "slurm.conf"
+        if not place.exists() or (conf.exists() and conf.read_text().startswith(CONF.partition("\n")[0])):
+            for pid_file in folder.glob("run/*.pid"):
+                _end(pid_file)
+            place.unlink()
+            return
+    if place.exists():
+        raise RuntimeError(f"{place} exists: this machine has a Slurm of its own, which is left alone")
+
+
+def _end(pid_file: Path):
+    """End the daemon that a pid file names, if the process is still that daemon."""
+    process = Path("/proc") / pid_file.read_text().strip()
+    with contextlib.suppress(OSError):
+        if (process / "comm").read_text().strip() == pid_file.stem:
+            os.kill(int(process.name), signal.SIGKILL)
+            while process.exists():
+                time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def cluster(folder: Path):
     """Start munged, slurmctld and slurmd; stop them and take the configuration away afterwards."""
@@ -64,9 +92,9 @@ def cluster(folder: Path):
     ETC.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / "etc" / name).write_text(text.format(host=host, folder=folder))
+        clear(ETC / name)
+    for name in files:
         # Jobs look in the default place: the plugin drops SLURM_CONF from their environment.
-        if (ETC / name).is_symlink() or (ETC / name).exists():
-            raise RuntimeError(f"{ETC / name} exists: this machine has a Slurm of its own, which is left alone")
         (ETC / name).symlink_to(folder / "etc" / name)
     daemons = []
     try:
