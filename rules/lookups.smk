@@ -72,6 +72,7 @@ def if_quantised(path):
     return signed(made_from)
 
 
+@signed
 def quantised_options(wildcards, input):
     """What an inference is told of the quantised model; nothing where it runs the export's."""
     return ["--quantised", input.quantised, "--upstream", input.calibrated] if input.quantised else []
