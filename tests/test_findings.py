@@ -45,3 +45,67 @@ def test_every_known_failure_is_told_of():
         assert f"`{known['id']}`" in PAGES["README.md"], known["id"]
         if name := re.search(r"docs/findings/(\S+\.md)$", known["link"]):
             assert name[1] in PAGES
+
+
+MODEL = """
+import sys
+import paddle
+
+class Model(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.first = paddle.nn.Conv2D(3, 4, 3, padding=1, stride=2)
+
+    def forward(self, image):
+        found = self.first(image)
+        {resized}
+        return paddle.argmax(found, axis=1, dtype="int32")
+
+model = Model()
+model.eval()
+spec = [paddle.static.InputSpec([None, 3, {size}], "float32", name="image")]
+paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), sys.argv[1] + "/model")
+"""
+
+
+@pytest.mark.parametrize(
+    ("resized", "size", "code", "said"),
+    [
+        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear', align_corners=True)", "32, 64", 1,
+         "so interpolate is the cause"),
+        ("found = paddle.nn.functional.interpolate(found, [21, 45], mode='nearest')", "32, 64", 1,
+         "so interpolate is the cause"),
+        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear')", "32, 64", 0, "oneDNN is right"),
+        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear')", "-1, -1", 2, "is not fixed"),
+    ],
+    ids=["align_corners", "nearest", "right", "free"],
+)  # fmt: skip
+def test_interpolate_is_told_to_be_the_cause_in_a_model_or_not(tmp_path, resized, size, code, said):
+    script = tmp_path / "export.py"  # a file, because Paddle reads the source of what it makes a program of
+    script.write_text(MODEL.format(resized=resized, size=size), encoding="utf-8")
+    subprocess.run([sys.executable, "-I", script, tmp_path], check=True, capture_output=True, timeout=120)
+    command = [sys.executable, "-I", FOLDER / "onednn-interpolate.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert said in done.stdout, done.stdout + done.stderr
+    assert done.returncode == code
+
+
+def test_what_interpolate_does_not_explain_is_something_else(tmp_path):
+    """No model is known in which another operator of oneDNN is wrong in fp32: its answers are made up here."""
+    script = tmp_path / "export.py"
+    resized = "found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear', align_corners=True)"
+    script.write_text(MODEL.format(resized=resized, size="32, 64"), encoding="utf-8")
+    subprocess.run([sys.executable, "-I", script, tmp_path], check=True, capture_output=True, timeout=120)
+    made_up = """
+import runpy, sys
+import numpy
+
+program = runpy.run_path(sys.argv[1])
+of_model = program["of_model"]
+of_model.__globals__["predicted"] = lambda stem, image, onednn: numpy.ones(4) + onednn
+sys.exit(of_model(program["Path"](sys.argv[2])))
+"""
+    command = [sys.executable, "-I", "-c", made_up, FOLDER / "onednn-interpolate.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "so something else is a cause as well" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 3
