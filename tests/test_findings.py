@@ -1,5 +1,6 @@
 """Faults of others that this project found or works around: each script shows that its fault is still there."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_every_known_failure_is_told_of():
 MODEL = """
 import sys
 import paddle
+import paddle2onnx
 
 class Model(paddle.nn.Layer):
     def __init__(self):
@@ -58,54 +60,70 @@ class Model(paddle.nn.Layer):
 
     def forward(self, image):
         found = self.first(image)
-        {resized}
+        {then}
         return paddle.argmax(found, axis=1, dtype="int32")
 
 model = Model()
 model.eval()
+stem = sys.argv[1] + "/model"
 spec = [paddle.static.InputSpec([None, 3, {size}], "float32", name="image")]
-paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), sys.argv[1] + "/model")
+paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), stem)
+paddle2onnx.export(stem + ".json", stem + ".pdiparams", stem + ".onnx", opset_version=13, optimize_tool="none")
 """
+RESIZED = "found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear', align_corners={})"
+POOLED = (
+    "found = paddle.nn.functional.interpolate(paddle.nn.functional.adaptive_avg_pool2d(found, {}), [32, 64], "
+    "mode='bilinear')"
+)
+IN_A_MODEL = [
+    ("onednn-interpolate", RESIZED.format(True), "32, 64", 1, "so interpolate is the cause"),
+    ("onednn-interpolate", "found = paddle.nn.functional.interpolate(found, [21, 45], mode='nearest')", "32, 64", 1,
+     "so interpolate is the cause"),
+    ("onednn-interpolate", RESIZED.format(False), "32, 64", 0, "oneDNN is right"),
+    ("onednn-interpolate", RESIZED.format(False), "-1, -1", 2, "is not fixed"),
+    ("paddle2onnx-adaptive-pool", POOLED.format(3), "32, 64", 1, "so the pooling is the cause"),
+    ("paddle2onnx-adaptive-pool", POOLED.format(4), "32, 64", 0, "the ONNX model is right"),
+    ("paddle2onnx-adaptive-pool", RESIZED.format(False), "-1, -1", 2, "is not fixed"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("resized", "size", "code", "said"),
-    [
-        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear', align_corners=True)", "32, 64", 1,
-         "so interpolate is the cause"),
-        ("found = paddle.nn.functional.interpolate(found, [21, 45], mode='nearest')", "32, 64", 1,
-         "so interpolate is the cause"),
-        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear')", "32, 64", 0, "oneDNN is right"),
-        ("found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear')", "-1, -1", 2, "is not fixed"),
-    ],
-    ids=["align_corners", "nearest", "right", "free"],
-)  # fmt: skip
-def test_interpolate_is_told_to_be_the_cause_in_a_model_or_not(tmp_path, resized, size, code, said):
-    script = tmp_path / "export.py"  # a file, because Paddle reads the source of what it makes a program of
-    script.write_text(MODEL.format(resized=resized, size=size), encoding="utf-8")
-    subprocess.run([sys.executable, "-I", script, tmp_path], check=True, capture_output=True, timeout=120)
-    command = [sys.executable, "-I", FOLDER / "onednn-interpolate.py", tmp_path]
+def export(folder, then, size="32, 64"):
+    script = folder / "export.py"  # a file, because Paddle reads the source of what it makes a program of
+    script.write_text(MODEL.format(then=then, size=size), encoding="utf-8")
+    subprocess.run([sys.executable, "-I", script, folder], check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize(("name", "then", "size", "code", "said"), IN_A_MODEL, ids=itertools.count())
+def test_it_is_told_to_be_the_cause_in_a_model_or_not(tmp_path, name, then, size, code, said):
+    export(tmp_path, then, size)
+    command = [sys.executable, "-I", FOLDER / f"{name}.py", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert said in done.stdout, done.stdout + done.stderr
     assert done.returncode == code
 
 
-def test_what_interpolate_does_not_explain_is_something_else(tmp_path):
-    """No model is known in which another operator of oneDNN is wrong in fp32: its answers are made up here."""
-    script = tmp_path / "export.py"
-    resized = "found = paddle.nn.functional.interpolate(found, [32, 64], mode='bilinear', align_corners=True)"
-    script.write_text(MODEL.format(resized=resized, size="32, 64"), encoding="utf-8")
-    subprocess.run([sys.executable, "-I", script, tmp_path], check=True, capture_output=True, timeout=120)
-    made_up = """
+@pytest.mark.parametrize(
+    ("name", "then", "answers"),
+    [
+        ("onednn-interpolate", RESIZED.format(True),
+         'at["predicted"] = lambda stem, image, onednn: numpy.ones(4) + onednn'),
+        ("paddle2onnx-adaptive-pool", POOLED.format(3),
+         'at["by_paddle"], at["by_onnxruntime"] = lambda *_: numpy.ones(4), lambda *_: numpy.zeros(4)'),
+    ],
+    ids=["interpolate", "pool"],
+)  # fmt: skip
+def test_what_it_does_not_explain_is_something_else(tmp_path, name, then, answers):
+    """No model is known that is wrong in another way: answers of both sides are made up here."""
+    export(tmp_path, then)
+    made_up = f"""
 import runpy, sys
 import numpy
 
-program = runpy.run_path(sys.argv[1])
-of_model = program["of_model"]
-of_model.__globals__["predicted"] = lambda stem, image, onednn: numpy.ones(4) + onednn
-sys.exit(of_model(program["Path"](sys.argv[2])))
+at = (program := runpy.run_path(sys.argv[1]))["of_model"].__globals__
+{answers}
+sys.exit(program["of_model"](program["Path"](sys.argv[2])))
 """
-    command = [sys.executable, "-I", "-c", made_up, FOLDER / "onednn-interpolate.py", tmp_path]
+    command = [sys.executable, "-I", "-c", made_up, FOLDER / f"{name}.py", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert "so something else is a cause as well" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 3
