@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import sys
 import types
 import typing
@@ -87,6 +88,8 @@ def test_a_request_comes_back_from_the_command_line_as_it_was(kind):
         words = request.options()
         assert all(isinstance(word, str) and word for word in words), "Snakemake leaves empty words out of a command"
         assert parsed(kind, words) == request
+        told, planned = (json.dumps(one.requested) for one in (parsed(kind, words), request))
+        assert told == planned, "the record and the conclusions say it in the same JSON"
 
     check()
 

@@ -66,8 +66,10 @@ class Request:
 
     @property
     def requested(self) -> dict[str, Any]:
-        """The same in the form of JSON."""
+        """The same in the form of JSON, as a command line brings it back: 100.0, where a configuration has 100."""
+        numbers = {field.name for field in self._fields() if field.said["type"] is float}
         values = {name: getattr(self, name) for name in self.REQUESTED}
+        values |= {name: float(value) for name, value in values.items() if name in numbers and value is not None}
         values = {name: value for name, value in values.items() if value is not None or name not in self.IF_ASKED}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
