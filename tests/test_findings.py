@@ -95,6 +95,7 @@ RARELY = [
     ("onednn-interpolate", RESIZED.format(False), "-1, -1", 2, "is not fixed"),
     ("paddle2onnx-adaptive-pool", RESIZED.format(False), "-1, -1", 2, "is not fixed"),
 ]  # fmt: skip
+CASES = [*IN_A_MODEL, *(pytest.param(*case, marks=pytest.mark.long) for case in RARELY)]
 
 
 def export(folder, name, then, size="32, 64"):
@@ -103,11 +104,7 @@ def export(folder, name, then, size="32, 64"):
     subprocess.run([sys.executable, "-I", script, folder], check=True, capture_output=True, timeout=120)
 
 
-@pytest.mark.parametrize(
-    ("name", "then", "size", "code", "said"),
-    [*IN_A_MODEL, *(pytest.param(*case, marks=pytest.mark.long) for case in RARELY)],
-    ids=itertools.count(),
-)
+@pytest.mark.parametrize(("name", "then", "size", "code", "said"), CASES, ids=itertools.count())
 def test_it_is_told_to_be_the_cause_in_a_model_or_not(tmp_path, name, then, size, code, said):
     export(tmp_path, name, then, size)
     command = [sys.executable, "-I", FOLDER / f"{name}.py", tmp_path]
