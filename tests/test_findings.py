@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from segcert import machine
+
 FOLDER = ROOT / "docs/findings"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
@@ -21,6 +23,8 @@ def test_the_fault_is_still_there(script, tmp_path):
     command = [sys.executable, "-I", str(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     said = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    if done.returncode == 2 and "this CPU has no bfloat16" in said and not machine.cpu_has_bf16():
+        pytest.skip("this CPU has no bfloat16, which the fault is in")
     ids = [known["id"] for known in KNOWN if known["link"].endswith(f"docs/findings/{script.stem}.md")]
     assert done.returncode != 0, (
         f"the fault of {script.name} is mended in what is installed: say so in {script.stem}.md, and take "

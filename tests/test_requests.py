@@ -77,6 +77,8 @@ def made(draw: st.DrawFn, kind: type[Request]) -> Request:
         drawn |= {"level": drawn["level"] or "O1", "dtype": drawn["dtype"] or "float16"}
     elif kind is Train:
         drawn |= {"level": None, "dtype": None}
+    elif kind is Evaluate and drawn["published"]:
+        drawn["published"] = json.dumps({"dataset": drawn["published"]})
     return kind(**drawn)
 
 
