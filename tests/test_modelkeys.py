@@ -188,6 +188,12 @@ def test_transforms_that_cannot_be_given_another_size_are_refused(content, trans
     assert all(one.startswith("infer.sizes: 500x300: ") and words in one for one in found), found
 
 
+def test_transforms_that_are_refused_anyway_are_told_of_once(content):
+    content = put(content, "export.transforms", [{"type": "Resize", "target_size": [96, 64]}, {"type": "RandomBlur"}])
+    found = modelkeys.problems(content, Run())
+    assert found and found == modelkeys.problems(content, Run(sizes=[(500, 300)]))
+
+
 def test_an_export_that_normalises_otherwise_than_the_training_is_told(content):
     (told,) = modelkeys.notes(put(content, "export.transforms", [{"type": "Resize"}]), Run())
     assert told.startswith("export.transforms: normalises otherwise than train_dataset.transforms")
